@@ -1,0 +1,94 @@
+"""Money and energy from what a simulation measured: pure functions on plain values.
+
+`settle(pools, classes, policy)` gives a `Statement`: the ledger, cost per class and pool, margin
+under every definition, unit costs. The rest are its parts, each usable alone.
+"""
+
+from planner.economics.allocation import UNALLOCATED, CostShare, allocate_costs
+from planner.economics.capital import (
+    OwnedCost,
+    capital_recovery_factor,
+    capital_recovery_per_hour_usd,
+    owned_cost_per_hour,
+    straight_line_per_hour_usd,
+)
+from planner.economics.cost import Policy, pool_cost_lines
+from planner.economics.energy import EnergyUse, PowerTerms, device_power_w, pool_energy
+from planner.economics.ledger import COST_KINDS, LEDGER_COLUMNS, Ledger, LedgerLine, LineKind
+from planner.economics.margin import (
+    DEFINITION_TEXT,
+    DEFINITIONS,
+    Definition,
+    Margin,
+    MarginReport,
+    margin_of,
+    margin_report,
+    sum_margins,
+)
+from planner.economics.margin_arithmetic import (
+    cost_cut_for_margin,
+    margin_after_cost_change,
+    margin_of_rest,
+    revenue_share_of_part,
+)
+from planner.economics.money import split_exactly, to_microusd, to_usd
+from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan, is_paying
+from planner.economics.rates import MachineRate, Terms, billed_node_hours, select_rate
+from planner.economics.revenue import partner_share_line, revenue_lines
+from planner.economics.statement import ClassStatement, PoolStatement, Statement, settle
+from planner.economics.usage import ClassUsage, PoolUsage, token_weight
+
+__all__ = [
+    "COST_KINDS",
+    "DEFINITIONS",
+    "DEFINITION_TEXT",
+    "LEDGER_COLUMNS",
+    "UNALLOCATED",
+    "ApiPlan",
+    "ClassStatement",
+    "ClassUsage",
+    "CostShare",
+    "Definition",
+    "EnergyUse",
+    "FreePlan",
+    "Ledger",
+    "LedgerLine",
+    "LineKind",
+    "MachineRate",
+    "Margin",
+    "MarginReport",
+    "OwnedCost",
+    "Plan",
+    "Policy",
+    "PoolStatement",
+    "PoolUsage",
+    "PowerTerms",
+    "Statement",
+    "SubscriptionPlan",
+    "Terms",
+    "allocate_costs",
+    "billed_node_hours",
+    "capital_recovery_factor",
+    "capital_recovery_per_hour_usd",
+    "cost_cut_for_margin",
+    "device_power_w",
+    "is_paying",
+    "margin_after_cost_change",
+    "margin_of",
+    "margin_of_rest",
+    "margin_report",
+    "owned_cost_per_hour",
+    "partner_share_line",
+    "pool_cost_lines",
+    "pool_energy",
+    "revenue_lines",
+    "revenue_share_of_part",
+    "select_rate",
+    "settle",
+    "split_exactly",
+    "straight_line_per_hour_usd",
+    "sum_margins",
+    "to_microusd",
+    "to_usd",
+    "token_weight",
+]

@@ -1,0 +1,282 @@
+"""The engine: owns every array, feeds the kernel, and steps it and SimPy in turn.
+
+Before SimPy executes a control event at time t, the kernel is advanced through everything at or before t, so a control
+process sees the cluster as it is at its own `env.now`, and what it changes holds from then on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from planner.errors import SimulationError
+from planner.kernel import build
+from planner.kernel.advance import advance
+from planner.kernel.dtypes import ReplicaStatus, Stop, World
+from planner.kernel.feed import load_rows, send_clients
+from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
+from planner.kernel.plan import Plan
+
+Records = NDArray[np.void]
+
+CLOSED_ROWS: Final = 65536
+"""Rows of a closed-loop stream kept loaded."""
+
+
+class ClusterEnvironment(simpy.Environment):
+    """A SimPy environment that brings the data plane up to date before each of its events."""
+
+    def __init__(self, bring_up_to: Callable[[float], None]) -> None:
+        super().__init__()
+        self._bring_up_to = bring_up_to
+
+    def step(self) -> None:
+        """Advance the kernel to the next control event, then execute that event."""
+        self._bring_up_to(self.peek())
+        super().step()
+
+
+class Engine:
+    """One simulation.
+
+    Args:
+        plan: the cluster and its traffic.
+        on_finished: receives per-request rows (`FINISHED`), in order of their ends, if the plan keeps them.
+    """
+
+    def __init__(
+        self, plan: Plan, on_finished: Callable[[Records], None] | None = None
+    ) -> None:
+        self.plan = plan
+        self.env = ClusterEnvironment(self._advance_settled)
+        self._on_finished = on_finished
+        self._rng = np.random.Generator(np.random.PCG64(plan.seed))
+        self._feeds: list[Iterator[Records]] = [plan.blocks, *(s.blocks for s in plan.closed)]
+        self._active_since_s = 0.0
+        self.world: World = build.build_world(plan, self._windows())
+        self._open_streams()
+
+    # --- time ------------------------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time [s]."""
+        return float(self.world.state["now_s"][0])
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have arrived, or are sure to arrive, and have not ended."""
+        return int(self.world.state["in_flight"][0] + self.world.state["returns_count"][0])
+
+    def run(self, progress: Callable[[float], None] | None = None) -> None:
+        """Simulate until the last request has ended, or the drain after the arrivals is over.
+
+        Args:
+            progress: called now and then with the simulated time [s].
+        """
+        if math.isinf(self.plan.duration_s):
+            self.run_to(math.inf)
+        else:
+            self._run_windows(self.plan.duration_s, progress, while_busy=False)
+            limit_s = self.plan.duration_s + self.plan.drain_s
+            self._run_windows(limit_s, progress, while_busy=True)
+        self.finish()
+
+    def run_to(self, until_s: float) -> None:
+        """Simulate everything at or before `until_s`, control events included."""
+        while self.env.peek() <= until_s and self.env.peek() < math.inf:
+            self.env.step()
+        self._advance(until_s)
+
+    def finish(self) -> None:
+        """Give what is still in flight its fate and close the books."""
+        now_s = self.now_s
+        settle_all(self.world, now_s)
+        self._account_active(now_s)
+        room = int(self.world.state["in_flight"][0])
+        self._make_room(Stop.NEED_RETURNS, room)
+        self._flush(room)
+        end_unfinished(self.world, now_s)
+        self._flush(0)
+
+    def _run_windows(
+        self, until_s: float, progress: Callable[[float], None] | None, *, while_busy: bool
+    ) -> None:
+        """Run up to `until_s` window by window, so that progress shows and idling stops early."""
+        stride_s = self.plan.window_s
+        while self.env.now < until_s and not (while_busy and self.in_flight == 0):
+            target_s = min((math.floor(self.env.now / stride_s) + 1) * stride_s, until_s)
+            if target_s <= self.env.now:
+                target_s = until_s
+            self.env.run(until=target_s)
+            if progress is not None:
+                progress(self.env.now)
+
+    def _windows(self) -> int:
+        if math.isinf(self.plan.duration_s):
+            return 1
+        return max(1, math.ceil(self.plan.duration_s / self.plan.window_s - 1e-9))
+
+    def _advance_settled(self, until_s: float) -> None:
+        self._advance(until_s)
+        settle_all(self.world, until_s)
+
+    def _advance(self, until_s: float) -> None:
+        """Advance the kernel, serving what it asks for on the way."""
+        while True:
+            stop = Stop(advance(self.world, until_s, self._rng))
+            if stop is Stop.REACHED:
+                return
+            if stop is Stop.NEED_ROWS:
+                self._feed(int(self.world.state["starved_stream"][0]))
+            else:
+                self._make_room(stop, 0)
+
+    def _make_room(self, stop: Stop, ends: int) -> None:
+        """Grow what the kernel ran out of, or empty it; make room for at least `ends` ends."""
+        world = self.world
+        if stop is Stop.NEED_REQUESTS:
+            self.world = build.grow_requests(world, len(world.requests))
+        elif stop is Stop.NEED_RETURNS:
+            self.world = build.grow_returns(world, len(world.returns) + ends)
+        elif stop is Stop.FLUSH_FINISHED:
+            running = int(world.replicas["decoding"].max(initial=0))
+            waiting = int(world.replicas["waiting"].max(initial=0))
+            self._flush(running + waiting + ends + int(world.state["in_flight"][0]))
+
+    def _flush(self, room: int) -> None:
+        """Hand the per-request rows out, and see to it that `room` more fit."""
+        if not self.plan.keep_finished:
+            return
+        count = int(self.world.state["finished_count"][0])
+        if count and self._on_finished is not None:
+            self._on_finished(self.world.finished[:count].copy())
+        self.world.state["finished_count"] = 0
+        missing = room - len(self.world.finished)
+        if missing > 0:
+            self.world = self.world._replace(finished=build.extended(self.world.finished, missing))
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def _open_streams(self) -> None:
+        """Give every stream its region of the arrival buffer and send the closed-loop clients."""
+        for index, stream in enumerate(self.plan.closed, start=1):
+            self._feed(index, at_least=stream.clients)
+            count = min(stream.clients, int(self.world.streams["last_row"][index]))
+            self._make_room(Stop.NEED_RETURNS, count)
+            send_clients(self.world, index, stream.clients)
+
+    def _feed(self, stream: int, at_least: int = CLOSED_ROWS) -> None:
+        """Load the next rows of a stream: one block of the open loop, enough for a closed one."""
+        if stream == 0:
+            block = next(self._feeds[0], None)
+            if block is None:
+                self.world.streams["ended"][0] = 1
+                return
+            self._reserve(0, len(block))
+            later = int(np.isnan(block["arrival_s"]).sum())
+            free = len(self.world.turns) - int(self.world.state["turns_in_use"][0])
+            if later > free:
+                self.world = build.grow_turns(self.world, max(later - free, len(self.world.turns)))
+            load_rows(self.world, block, 0)
+            return
+        row = self.world.streams[stream]
+        wanted = int(row["cursor"]) + at_least
+        while self.world.streams["last_row"][stream] < wanted:
+            block = next(self._feeds[stream], None)
+            if block is None:
+                self.world.streams["ended"][stream] = 1
+                return
+            self._reserve(stream, len(block))
+            load_rows(self.world, block, stream)
+
+    def _reserve(self, stream: int, rows: int) -> None:
+        """Make room for `rows` more rows behind those of a stream that are not yet used up.
+
+        Regions are laid out anew, one behind the other, when one has to grow; used-up rows are dropped.
+        """
+        streams = self.world.streams
+        left = [slice(int(s["cursor"]), int(s["last_row"])) for s in streams]
+        kept = [self.world.arrivals[part] for part in left]
+        room = [len(part) + (rows if index == stream else 0) for index, part in enumerate(kept)]
+        starts = np.cumsum([0, *room])
+        arrivals = self.world.arrivals
+        if len(arrivals) < starts[-1] or len(streams) > 1:
+            arrivals = np.zeros(int(starts[-1]), arrivals.dtype)
+        for index, part in enumerate(kept):
+            arrivals[starts[index] : starts[index] + len(part)] = part
+            streams["first_row"][index] = starts[index]
+            streams["cursor"][index] = starts[index]
+            streams["last_row"][index] = starts[index] + len(part)
+        self.world = self.world._replace(arrivals=arrivals)
+
+    # --- replicas --------------------------------------------------------------------------------
+
+    def add_replicas(self, pool: int, count: int, node: int) -> list[int]:
+        """Give a pool `count` replicas on a node, not yet active, and return their numbers.
+
+        Replicas of the pool that have stopped are used again.
+        """
+        replicas = self.world.replicas
+        stopped = (replicas["pool"] == pool) & (replicas["status"] == int(ReplicaStatus.STOPPED))
+        numbers = [int(number) for number in np.flatnonzero(stopped)[:count]]
+        first = len(replicas)
+        missing = count - len(numbers)
+        if missing:
+            self.world = build.add_replicas(self.world, [pool] * missing)
+            numbers += range(first, first + missing)
+        for number in numbers:
+            self.world.replicas["status"][number] = int(ReplicaStatus.STARTING)
+            self.world.replicas["stopped_s"][number] = math.nan
+            self.world.replicas["node"][number] = node
+        return numbers
+
+    def activate(self, numbers: list[int]) -> None:
+        """Let replicas take requests from now on."""
+        self._account_active(self.env.now)
+        self.world.replicas["status"][numbers] = int(ReplicaStatus.ACTIVE)
+        self.world = build.list_active(self.world)
+
+    def drain(self, numbers: list[int]) -> None:
+        """Let replicas take nothing new; they stop when they have finished what they have."""
+        self._account_active(self.env.now)
+        for number in numbers:
+            replica = self.world.replicas[number]
+            idle = replica["run_steps"] == 0
+            replica["status"] = int(ReplicaStatus.STOPPED if idle else ReplicaStatus.DRAINING)
+            replica["stopped_s"] = self.env.now if idle else math.nan
+        self.world = build.list_active(self.world)
+
+    def lose(self, numbers: list[int]) -> None:
+        """Lose replicas at once; their requests fail."""
+        self._account_active(self.env.now)
+        for number in numbers:
+            ends = int((self.world.requests["replica"] == number).sum())
+            self._make_room(Stop.NEED_RETURNS, ends)
+            self._flush(ends)
+            lose_replica(self.world, number, self.env.now)
+        self.world = build.list_active(self.world)
+
+    def _account_active(self, now_s: float) -> None:
+        """Add the replica-seconds in service since the last change, window by window."""
+        serving = np.isin(
+            self.world.replicas["status"], [int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING)]
+        )
+        pools = len(self.plan.pools)
+        counts = np.bincount(self.world.replicas["pool"][serving], minlength=pools)
+        windows = self.world.pool_windows.reshape(-1, pools)
+        if math.isinf(now_s):
+            raise SimulationError("the simulation has no end; give the plan a duration")
+        at_s = self._active_since_s
+        while at_s < now_s:
+            window = min(int(at_s / self.plan.window_s), len(windows) - 1)
+            last = window == len(windows) - 1
+            until_s = now_s if last else min(now_s, (window + 1) * self.plan.window_s)
+            windows["active_s"][window] += counts * (until_s - at_s)
+            at_s = until_s
+        self._active_since_s = now_s

@@ -1,0 +1,226 @@
+"""What is counted: time of runs, integrals over time, tokens and fates, by reporting window."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from planner.kernel.dtypes import Fate, Metric, World
+from planner.kernel.histogram import add_progression, add_value
+from planner.kernel.jit import kernel
+from planner.kernel.steptime import elapsed_s, steps_reaching
+
+SERVED = int(Fate.SERVED)
+TTFT = int(Metric.TTFT)
+TPOT = int(Metric.TPOT)
+ITL = int(Metric.ITL)
+E2E = int(Metric.E2E)
+QUEUE_TIME = int(Metric.QUEUE)
+
+
+@kernel
+def window_of(state: np.void, time_s: float) -> int:
+    """Return the reporting window that holds `time_s`; the last one takes everything after it."""
+    return int(min(int(time_s / state["window_s"]), state["windows"] - 1))
+
+
+@kernel
+def window_end_s(state: np.void, window: int) -> float:
+    """Return the end of a window [s]; the last one never ends."""
+    if window >= state["windows"] - 1:
+        return math.inf
+    return float((window + 1) * state["window_s"])
+
+
+@kernel
+def add_waiting(world: World, pool_index: int, now_s: float, change: int) -> None:
+    """Bring the integral of a pool's waiting requests up to `now_s`, then change their number."""
+    state = world.state[0]
+    pools = world.pools
+    pool_windows = world.pool_windows
+    pool = pools[pool_index]
+    since_s = pool["waiting_since_s"]
+    waiting = pool["waiting"]
+    if waiting > 0:
+        window = window_of(state, since_s)
+        while since_s < now_s:
+            until_s = min(now_s, window_end_s(state, window))
+            row = pool_windows[window * len(pools) + pool_index]
+            row["waiting_s"] += waiting * (until_s - since_s)
+            since_s = until_s
+            window += 1
+    pool["waiting_since_s"] = now_s
+    pool["waiting"] = waiting + change
+
+
+@kernel
+def add_share(
+    row: np.void, replica: np.void, share: float, costs_s: tuple[float, float, float], blocks: float
+) -> None:
+    """Add the part of a run that falls into one window.
+
+    Args:
+        row: of `pool_windows`.
+        replica: with the run's batch.
+        share: part of the run's time, 0 to 1.
+        costs_s: busy, arithmetic and memory-traffic seconds of the whole run.
+        blocks: KV blocks in use, mean over the run.
+    """
+    busy_s, compute_s, memory_s = costs_s
+    row["busy_s"] += share * busy_s
+    row["compute_s"] += share * compute_s
+    row["memory_s"] += share * memory_s
+    row["running_s"] += share * busy_s * (replica["decoding"] + replica["prefilling"])
+    row["kv_block_s"] += share * busy_s * blocks
+
+
+@kernel
+def add_run(world: World, replica: np.void, count: int, grown_blocks: int) -> None:
+    """Account for the first `count` steps of the run under way, spread over the windows they touch."""
+    state = world.state[0]
+    pool_windows = world.pool_windows
+    pools = len(world.pools)
+    pool_index = replica["pool"]
+    pool = world.pools[pool_index]
+    cost = world.steps[pool["step_table"] + replica["run_tokens"]]
+    decoding = replica["decoding"]
+    # Context tokens read over the run: an arithmetic progression like the step times.
+    context_reads = count * (replica["context_tokens"] + decoding) + decoding * (
+        0.5 * (count * (count - 1))
+    )
+    busy_s = elapsed_s(replica["step_s"], replica["step_growth_s"], count)
+    costs_s = (
+        busy_s,
+        count * cost["compute_s"] + pool["prefill_compute_s"] * (0.5 * replica["prefill_work"]),
+        count * cost["memory_s"] + pool["decode_memory_s"] * context_reads,
+    )
+    # A step's new blocks are taken at its start; over a run they come in about evenly.
+    blocks = replica["kv_used_blocks"] + grown_blocks * (count + 1) / (2.0 * count)
+    at_s = replica["run_start_s"]
+    end_s = at_s + busy_s
+    window = window_of(state, at_s)
+    row = pool_windows[window * pools + pool_index]
+    row["steps"] += count
+    row["prefill_tokens"] += replica["prefill_tokens"]
+    row["decode_tokens"] += count * decoding
+    if end_s <= window_end_s(state, window):
+        add_share(row, replica, 1.0, costs_s, blocks)
+        return
+    while at_s < end_s:
+        until_s = min(end_s, window_end_s(state, window))
+        row = pool_windows[window * pools + pool_index]
+        add_share(row, replica, (until_s - at_s) / busy_s, costs_s, blocks)
+        at_s = until_s
+        window += 1
+
+
+@kernel
+def add_gaps(world: World, replica_index: int, count: int) -> None:
+    """Count the token gaps of the first `count` steps of the run under way, by class."""
+    warmup_s = world.state[0]["warmup_s"]
+    histograms = world.histograms
+    queues = world.queues
+    replica = world.replicas[replica_index]
+    step_s = replica["step_s"]
+    growth_s = replica["step_growth_s"]
+    if replica["run_start_s"] < warmup_s:
+        unmeasured_s = warmup_s - replica["run_start_s"]
+        skipped = steps_reaching(step_s, growth_s, unmeasured_s, count)
+        if skipped == count:
+            return  # the last step, too, began before the warm-up ended
+        step_s += growth_s * skipped
+        count -= skipped
+    classes = len(world.classes)
+    for klass in range(classes):
+        decoding = queues[replica_index * classes + klass]["decoding"]
+        if decoding > 0:
+            add_progression(histograms[klass, ITL], step_s, growth_s, count, decoding)
+
+
+@kernel
+def add_resumed_gap(world: World, replica: np.void, request: np.void, now_s: float) -> None:
+    """Count the gap that a preemption tore between two tokens."""
+    if replica["run_start_s"] >= world.state[0]["warmup_s"]:
+        add_value(world.histograms[request["class"], ITL], now_s - request["last_token_s"])
+
+
+@kernel
+def mean_gap_s(request: np.void, now_s: float) -> float:
+    """Return the TPOT of a request served at `now_s` [s]; 0 if it has fewer than two tokens."""
+    if request["output_tokens"] < 2:
+        return 0.0
+    return float((now_s - request["first_token_s"]) / (request["output_tokens"] - 1))
+
+
+@kernel
+def add_latencies(world: World, request: np.void, now_s: float) -> None:
+    """Count the latencies of a request served at `now_s`."""
+    latencies = world.histograms[request["class"]]
+    add_value(latencies[TTFT], request["first_token_s"] - request["arrival_s"])
+    add_value(latencies[E2E], now_s - request["arrival_s"])
+    add_value(latencies[QUEUE_TIME], request["started_s"] - request["arrival_s"])
+    if request["output_tokens"] >= 2:
+        add_value(latencies[TPOT], mean_gap_s(request, now_s))
+
+
+@kernel
+def is_good(limits: np.void, request: np.void, now_s: float) -> bool:
+    """Tell whether a request served at `now_s` kept every objective of its class (row of `classes`)."""
+    return bool(
+        request["first_token_s"] - request["arrival_s"] <= limits["ttft_limit_s"]
+        and mean_gap_s(request, now_s) <= limits["tpot_limit_s"]
+        and now_s - request["arrival_s"] <= limits["e2e_limit_s"]
+    )
+
+
+@kernel
+def add_end(world: World, request: np.void, now_s: float) -> None:
+    """Count the end of a request: its fate, and if it was served its tokens, latencies and objectives."""
+    state = world.state[0]
+    klass = request["class"]
+    fate = request["fate"]
+    classes = len(world.classes)
+    ended = world.class_windows[window_of(state, now_s) * classes + klass]
+    arrived = world.class_windows[window_of(state, request["arrival_s"]) * classes + klass]
+    measured = request["arrival_s"] >= state["warmup_s"]
+    ended["ended"][fate] += 1
+    ended["preemptions"] += request["preemptions"]
+    if measured:
+        arrived["measured_ended"][fate] += 1
+    if fate != SERVED:
+        return
+    ended["input_tokens"] += request["input_tokens"]
+    ended["output_tokens"] += request["output_tokens"]
+    ended["reasoning_tokens"] += request["reasoning_tokens"]
+    good = is_good(world.classes[klass], request, now_s)
+    if good:
+        ended["good"] += 1
+    if measured:
+        add_latencies(world, request, now_s)
+        if good:
+            arrived["measured_good"] += 1
+
+
+@kernel
+def keep_finished(world: World, request: np.void, now_s: float) -> None:
+    """Write the per-request row of an ended request; the caller has made sure that there is room."""
+    state = world.state[0]
+    row = world.finished[state["finished_count"]]
+    state["finished_count"] += 1
+    row["row"] = request["row"]
+    row["arrival_s"] = request["arrival_s"]
+    row["started_s"] = request["started_s"]
+    row["first_token_s"] = request["first_token_s"]
+    row["finish_s"] = now_s
+    row["session"] = request["session"]
+    row["visitor"] = request["visitor"]
+    row["input_tokens"] = request["input_tokens"]
+    row["output_tokens"] = request["output_tokens"]
+    row["reasoning_tokens"] = request["reasoning_tokens"]
+    row["class"] = request["class"]
+    row["pool"] = request["pool"]
+    row["replica"] = request["replica"]
+    row["turn"] = request["turn"]
+    row["preemptions"] = request["preemptions"]
+    row["fate"] = request["fate"]

@@ -1,0 +1,331 @@
+"""A step boundary of one replica, stage by stage (README.md, "Step boundary, in order")."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from planner.kernel.account import add_gaps, add_resumed_gap, add_run, add_waiting, window_of
+from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, Scheduler, World
+from planner.kernel.ends import end_request
+from planner.kernel.heap import push_slot, remove_slot
+from planner.kernel.jit import kernel
+from planner.kernel.kvcache import blocks_for_steps, blocks_of, growth_residue, steps_within
+from planner.kernel.queues import (
+    comes_before,
+    first_waiting,
+    queue_of,
+    return_to_queue,
+    take_from_queue,
+)
+from planner.kernel.steptime import elapsed_s, start_run
+
+SERVED = int(Fate.SERVED)
+BY_PRIORITY = int(Scheduler.PRIORITY)
+DRAINING = int(ReplicaStatus.DRAINING)
+STOPPED = int(ReplicaStatus.STOPPED)
+
+
+@kernel
+def take_steps(world: World, replica_index: int, count: int) -> None:
+    """Let the first `count` steps of the run under way have happened: books, contexts, blocks, clock."""
+    replica = world.replicas[replica_index]
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+    blocks = 0
+    if replica["decoding"] > 0:
+        blocks = blocks_for_steps(replica, world.kv_growth, block_tokens, count)
+        add_gaps(world, replica_index, count)
+    add_run(world, replica, count, blocks)
+    replica["step"] += count
+    replica["context_tokens"] += count * replica["decoding"]
+    replica["kv_used_blocks"] += blocks
+
+
+@kernel
+def begin_decode(world: World, replica_index: int, index: int) -> None:
+    """Let a request whose prompt is in the KV cache decode from the next step on."""
+    replica = world.replicas[replica_index]
+    request = world.requests[index]
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+    finish_step = replica["step"] + request["output_tokens"] - request["emitted_tokens"]
+    push_slot(
+        world.slots,
+        replica["slots_first"],
+        replica["decoding"],
+        finish_step,
+        request["key"],
+        index,
+    )
+    request["decode_start_step"] = replica["step"]
+    residue = growth_residue(replica, request["prompt_tokens"], block_tokens)
+    world.kv_growth[replica["growth_first"] + residue] += 1
+    world.queues[queue_of(world, replica_index, request)]["decoding"] += 1
+    replica["decoding"] += 1
+    replica["context_tokens"] += request["prompt_tokens"]
+
+
+@kernel
+def stop_decode(world: World, replica_index: int, position: int) -> int:
+    """Take the sequence at `position` of the finish heap out of the batch, free its blocks, return it."""
+    replica = world.replicas[replica_index]
+    first = replica["slots_first"]
+    index = int(world.slots[first + position]["request"])
+    request = world.requests[index]
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+    emitted = replica["step"] - request["decode_start_step"]
+    tokens = request["prompt_tokens"] + emitted
+    residue = growth_residue(replica, tokens, block_tokens)
+    world.kv_growth[replica["growth_first"] + residue] -= 1
+    world.queues[queue_of(world, replica_index, request)]["decoding"] -= 1
+    remove_slot(world.slots, first, replica["decoding"], position)
+    replica["decoding"] -= 1
+    replica["context_tokens"] -= tokens
+    replica["kv_used_blocks"] -= blocks_of(tokens, block_tokens)
+    request["emitted_tokens"] += emitted
+    return index
+
+
+@kernel
+def end_decodes(world: World, replica_index: int, now_s: float) -> None:
+    """End the decoding sequences that have emitted their last token, in order of arrival."""
+    replica = world.replicas[replica_index]
+    slots = world.slots
+    first = replica["slots_first"]
+    while replica["decoding"] > 0 and slots[first]["finish_step"] == replica["step"]:
+        end_request(world, stop_decode(world, replica_index, 0), SERVED, now_s)
+
+
+@kernel
+def complete_prompt(world: World, replica_index: int, index: int, now_s: float) -> None:
+    """Let a request whose prompt has been prefilled emit a token, then decode or end."""
+    replica = world.replicas[replica_index]
+    request = world.requests[index]
+    if math.isnan(request["first_token_s"]):
+        request["first_token_s"] = now_s
+    else:
+        add_resumed_gap(world, replica, request, now_s)
+    request["emitted_tokens"] += 1
+    if request["emitted_tokens"] < request["output_tokens"]:
+        begin_decode(world, replica_index, index)
+        return
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+    replica["kv_used_blocks"] -= blocks_of(request["prompt_tokens"], block_tokens)
+    end_request(world, index, SERVED, now_s)
+
+
+@kernel
+def end_chunks(world: World, replica_index: int, now_s: float) -> None:
+    """Count the chunks of the step that ends as prefilled; complete prompts in order of admission."""
+    replica = world.replicas[replica_index]
+    requests = world.requests
+    index = replica["prefill_head"]
+    replica["prefill_head"] = NONE
+    replica["prefill_tail"] = NONE
+    replica["prefilling"] = 0
+    replica["prefill_tokens"] = 0
+    replica["prefill_work"] = 0
+    while index != NONE:
+        request = requests[index]
+        following = request["next"]
+        request["prefilled_tokens"] += request["chunk_tokens"]
+        request["chunk_tokens"] = 0
+        if request["prefilled_tokens"] == request["prompt_tokens"]:
+            complete_prompt(world, replica_index, index, now_s)
+        else:  # only the last one can be half done; it goes on before anybody is admitted
+            replica["prefill_head"] = index
+            replica["prefill_tail"] = index
+            replica["prefilling"] = 1
+        index = following
+
+
+@kernel
+def preempt(world: World, replica_index: int, position: int, now_s: float) -> None:
+    """Send a running request back to the queue, to be recomputed.
+
+    Args:
+        world: the arrays.
+        replica_index: its replica.
+        position: in the finish heap; NONE for the half-prefilled request.
+        now_s: the boundary.
+    """
+    replica = world.replicas[replica_index]
+    if position == NONE:
+        index = int(replica["prefill_head"])
+        request = world.requests[index]
+        block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+        replica["kv_used_blocks"] -= blocks_of(request["prompt_tokens"], block_tokens)
+        replica["prefill_head"] = NONE
+        replica["prefill_tail"] = NONE
+        replica["prefilling"] = 0
+    else:
+        index = stop_decode(world, replica_index, position)
+        request = world.requests[index]
+        request["last_token_s"] = now_s
+        request["prompt_tokens"] = max(1, request["input_tokens"]) + request["emitted_tokens"]
+    request["prefilled_tokens"] = 0
+    request["preemptions"] += 1
+    window = window_of(world.state[0], now_s)
+    world.pool_windows[window * len(world.pools) + replica["pool"]]["preemptions"] += 1
+    return_to_queue(world, replica_index, index)
+
+
+@kernel
+def last_in_rank(world: World, replica_index: int, by_priority: bool) -> int:
+    """Return the position in the finish heap of the running request that is preempted first.
+
+    NONE stands for the half-prefilled one.
+    """
+    replica = world.replicas[replica_index]
+    slots = world.slots
+    first = replica["slots_first"]
+    worst = NONE
+    worst_index = replica["prefill_head"]
+    for position in range(replica["decoding"]):
+        index = slots[first + position]["request"]
+        if worst_index == NONE or comes_before(world, worst_index, index, by_priority):
+            worst = position
+            worst_index = index
+    return worst
+
+
+@kernel
+def make_room(world: World, replica_index: int, now_s: float) -> int:
+    """Preempt until the next step's new blocks fit, and return how many were preempted."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    by_priority = pool["scheduler"] == BY_PRIORITY
+    growth = world.kv_growth
+    preempted = 0
+    while replica["decoding"] > 0:
+        needed = blocks_for_steps(replica, growth, pool["kv_block_tokens"], 1)
+        if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
+            break
+        preempt(world, replica_index, last_in_rank(world, replica_index, by_priority), now_s)
+        preempted += 1
+    return preempted
+
+
+@kernel
+def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
+    """Give a prompt its share of the step's token budget and return what is left of the budget."""
+    chunk = min(request["prompt_tokens"] - request["prefilled_tokens"], budget)
+    request["chunk_tokens"] = chunk
+    replica["prefill_tokens"] += chunk
+    replica["prefill_work"] += chunk * (2 * request["prefilled_tokens"] + chunk)
+    return int(budget - chunk)
+
+
+@kernel
+def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
+    """Admit waiting requests in their order while budget, sequences and blocks allow; return how many."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    requests = world.requests
+    by_priority = pool["scheduler"] == BY_PRIORITY
+    block_tokens = pool["kv_block_tokens"]
+    free = pool["kv_blocks"] - replica["kv_used_blocks"]
+    if replica["decoding"] > 0:
+        free -= blocks_for_steps(replica, world.kv_growth, block_tokens, 1)
+    admitted = 0
+    while budget > 0 and replica["waiting"] > 0:
+        if replica["decoding"] + replica["prefilling"] >= pool["maximum_sequences"]:
+            break
+        index = first_waiting(world, replica_index, by_priority)
+        request = requests[index]
+        blocks = blocks_of(request["prompt_tokens"], block_tokens)
+        if blocks > free:
+            break
+        take_from_queue(world, replica_index, NONE, index)
+        free -= blocks
+        replica["kv_used_blocks"] += blocks
+        if math.isnan(request["started_s"]):
+            request["started_s"] = now_s
+        request["next"] = NONE
+        if replica["prefill_tail"] == NONE:
+            replica["prefill_head"] = index
+        else:
+            requests[replica["prefill_tail"]]["next"] = index
+        replica["prefill_tail"] = index
+        replica["prefilling"] += 1
+        budget = take_chunk(replica, request, budget)
+        admitted += 1
+    return admitted
+
+
+@kernel
+def go_idle(replica: np.void, now_s: float) -> None:
+    """Leave a replica without a run; a draining one stops."""
+    replica["run_steps"] = 0
+    replica["run_end_s"] = math.inf
+    replica["cut"] = 0
+    if replica["status"] == DRAINING:
+        replica["status"] = STOPPED
+        replica["stopped_s"] = now_s
+
+
+@kernel
+def start_next(world: World, replica_index: int, now_s: float, preempted: int) -> None:
+    """Start the next run: one step if it prefills, else until the batch can change."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    if replica["decoding"] + replica["prefilling"] == 0:
+        go_idle(replica, now_s)
+        return
+    count = 1
+    # A boundary that preempts admits nobody, so the next one may: it must be looked at.
+    if replica["prefilling"] == 0 and (preempted == 0 or replica["waiting"] == 0):
+        count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
+        free = pool["kv_blocks"] - replica["kv_used_blocks"]
+        count = steps_within(replica, world.kv_growth, pool["kv_block_tokens"], free, count)
+    start_run(replica, pool, world.steps, now_s, count)
+
+
+@kernel
+def boundary(world: World, replica_index: int, now_s: float) -> None:
+    """Do everything that a replica does between two steps."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    if replica["run_steps"] > 0:
+        take_steps(world, replica_index, replica["run_steps"])
+        end_decodes(world, replica_index, now_s)
+        if replica["prefilling"] > 0:
+            end_chunks(world, replica_index, now_s)
+    preempted = make_room(world, replica_index, now_s)
+    budget = pool["token_budget"] - replica["decoding"]
+    if replica["prefilling"] > 0:
+        budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
+    admitted = 0
+    if replica["waiting"] > 0 and preempted == 0:
+        admitted = admit(world, replica_index, budget, now_s)
+    if admitted != preempted:
+        add_waiting(world, replica["pool"], now_s, preempted - admitted)
+    if replica["waiting"] == 0:
+        replica["timeout_s"] = math.inf
+    start_next(world, replica_index, now_s, preempted)
+
+
+@kernel
+def settle(world: World, replica_index: int, now_s: float) -> None:
+    """Let the steps that have ended by `now_s` have happened, without deciding anything.
+
+    The run goes on with the steps that are left, so a control process sees the replica as it is at its own
+    instant and the reporting windows are complete.
+    """
+    replica = world.replicas[replica_index]
+    if replica["run_steps"] <= 1 or replica["run_end_s"] <= now_s:
+        return
+    step_s = replica["step_s"]
+    growth_s = replica["step_growth_s"]
+    count = 0
+    while (
+        count + 1 < replica["run_steps"]
+        and replica["run_start_s"] + elapsed_s(step_s, growth_s, count + 1) <= now_s
+    ):
+        count += 1
+    if count == 0:
+        return
+    take_steps(world, replica_index, count)
+    replica["run_start_s"] += elapsed_s(step_s, growth_s, count)
+    replica["step_s"] = step_s + growth_s * count
+    replica["run_steps"] -= count

@@ -1,0 +1,199 @@
+"""From a plan to the arrays of a `World`, and the growth of those arrays. Numpy only; nothing is compiled."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.kernel import dtypes
+from planner.kernel.dtypes import NONE, Fate, Metric, ReplicaStatus, World
+from planner.kernel.plan import ClassPlan, Plan, PoolPlan
+
+Records = NDArray[np.void]
+
+FIRST_REQUESTS: Final = 1024
+FIRST_RETURNS: Final = 1024
+FINISHED_ROWS: Final = 65536
+
+
+def build_world(plan: Plan, windows: int) -> World:
+    """Lay out an empty cluster.
+
+    Args:
+        plan: pools, classes and times; its streams are not read here.
+        windows: number of reporting windows.
+    """
+    classes = len(plan.classes)
+    pools = len(plan.pools)
+    state = np.zeros(1, dtypes.STATE)
+    state["end_s"] = plan.duration_s
+    state["warmup_s"] = plan.warmup_s
+    state["window_s"] = plan.window_s
+    state["windows"] = windows
+    state["keep_finished"] = plan.keep_finished
+    state["free_request"] = NONE
+    state["free_turn"] = NONE
+    streams = np.zeros(1 + len(plan.closed), dtypes.STREAM)
+    streams["closed"][1:] = 1
+    world = World(
+        state=state,
+        streams=streams,
+        arrivals=np.zeros(1, dtypes.ARRIVAL),
+        turns=np.zeros(1, dtypes.TURN)[:0],
+        returns=np.zeros(FIRST_RETURNS, dtypes.RETURN),
+        requests=np.zeros(0, dtypes.REQUEST),
+        replicas=np.zeros(0, dtypes.REPLICA),
+        queues=np.zeros(0, dtypes.QUEUE),
+        slots=np.zeros(0, dtypes.SLOT),
+        kv_growth=np.zeros(0, np.int64),
+        calendar=np.zeros(0, dtypes.CALENDAR),
+        active=np.zeros(0, np.int64),
+        pools=np.concatenate([pool_record(pool) for pool in plan.pools]),
+        steps=np.concatenate([step_table(pool) for pool in plan.pools]),
+        classes=np.concatenate([class_record(klass) for klass in plan.classes]),
+        routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
+        visitors=np.zeros(plan.visitors),
+        histograms=np.zeros((classes, len(Metric), dtypes.HISTOGRAM_BINS), np.int64),
+        class_windows=np.zeros(windows * classes, dtypes.CLASS_WINDOW),
+        pool_windows=np.zeros(windows * pools, dtypes.POOL_WINDOW),
+        finished=np.zeros(FINISHED_ROWS if plan.keep_finished else 0, dtypes.FINISHED),
+    )
+    lengths = [len(pool.linear_s) for pool in plan.pools]
+    world.pools["step_table"] = np.cumsum([0, *lengths[:-1]])
+    preferences = [len(klass.pools) for klass in plan.classes]
+    world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
+    world = grow_requests(world, FIRST_REQUESTS)
+    return add_replicas(world, [])
+
+
+def pool_record(pool: PoolPlan) -> Records:
+    """Return the row of `pools`, shape `(1,)`."""
+    record = np.zeros(1, dtypes.POOL)
+    for name in (
+        "fixed_s", "decode_s", "decode_seq_s", "prefill_s", "decode_memory_s", "prefill_compute_s",
+        "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
+        "context_tokens", "queue_limit", "router", "scheduler",
+    ):  # fmt: skip
+        record[name] = getattr(pool, name)
+    return record
+
+
+def step_table(pool: PoolPlan) -> Records:
+    """Return the rows of `steps` of a pool, shape `(token_budget + 1,)`."""
+    table = np.zeros(len(pool.linear_s), dtypes.STEP_COST)
+    table["linear_s"] = pool.linear_s
+    if pool.compute_s is not None:
+        table["compute_s"] = pool.compute_s
+    if pool.memory_s is not None:
+        table["memory_s"] = pool.memory_s
+    return table
+
+
+def class_record(klass: ClassPlan) -> Records:
+    """Return the row of `classes`, shape `(1,)`."""
+    record = np.zeros(1, dtypes.CLASS)
+    for name in (
+        "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
+    ):  # fmt: skip
+        record[name] = getattr(klass, name)
+    record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
+    record["pools"] = len(klass.pools)
+    return record
+
+
+def extended(array: NDArray[np.generic], rows: int) -> NDArray[np.generic]:
+    """Return a longer copy of a one-dimensional array, zero at the end."""
+    longer = np.zeros(len(array) + rows, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def grow_requests(world: World, rows: int) -> World:
+    """Add free request slots."""
+    first = len(world.requests)
+    requests = extended(world.requests, rows)
+    requests["next"][first:] = np.arange(first + 1, first + rows + 1)
+    requests["next"][-1] = world.state["free_request"][0]
+    requests["fate"][first:] = int(Fate.SERVED)
+    world.state["free_request"] = first
+    return world._replace(requests=requests)
+
+
+def grow_turns(world: World, rows: int) -> World:
+    """Add free slots for later turns."""
+    first = len(world.turns)
+    turns = extended(world.turns, rows)
+    turns["next"][first:] = np.arange(first + 1, first + rows + 1)
+    turns["next"][-1] = world.state["free_turn"][0]
+    world.state["free_turn"] = first
+    return world._replace(turns=turns)
+
+
+def grow_returns(world: World, rows: int) -> World:
+    """Add room to the heap of generated arrivals."""
+    return world._replace(returns=extended(world.returns, rows))
+
+
+def add_replicas(world: World, pools: list[int]) -> World:
+    """Add a replica, not yet active, for every entry of `pools` (the index of its pool)."""
+    first = len(world.replicas)
+    replicas = extended(world.replicas, len(pools))
+    new = replicas[first:]
+    new["pool"] = pools
+    new["status"] = int(ReplicaStatus.STOPPED)
+    for name in ("run_end_s", "timeout_s"):
+        new[name] = math.inf
+    for name in ("run_start_s", "stopped_s"):
+        new[name] = math.nan
+    new["prefill_head"] = NONE
+    new["prefill_tail"] = NONE
+    sequences = world.pools["maximum_sequences"][pools] if pools else np.zeros(0, np.int64)
+    blocks = world.pools["kv_block_tokens"][pools] if pools else np.zeros(0, np.int64)
+    new["slots_first"] = len(world.slots) + np.cumsum(sequences) - sequences
+    new["growth_first"] = len(world.kv_growth) + np.cumsum(blocks) - blocks
+    queues = extended(world.queues, len(pools) * len(world.classes))
+    queues["head"][first * len(world.classes) :] = NONE
+    queues["tail"][first * len(world.classes) :] = NONE
+    return world._replace(
+        replicas=replicas,
+        queues=queues,
+        slots=extended(world.slots, int(sequences.sum())),
+        kv_growth=extended(world.kv_growth, int(blocks.sum())),
+        calendar=build_calendar(replicas),
+    )
+
+
+def build_calendar(replicas: Records) -> Records:
+    """Return the tournament tree over the replicas' next events."""
+    leaves = 2
+    while leaves < len(replicas):
+        leaves *= 2
+    calendar = np.zeros(leaves, dtypes.CALENDAR)
+    calendar["event_s"] = math.inf
+    calendar["event_s"][: len(replicas)] = np.minimum(replicas["run_end_s"], replicas["timeout_s"])
+    winners = np.arange(leaves)  # of the lowest level that is not yet paired
+    while len(winners) > 1:
+        left, right = winners[::2], winners[1::2]
+        times = calendar["event_s"]
+        winners = np.where(times[right] < times[left], right, left)
+        calendar["winner"][len(winners) : 2 * len(winners)] = winners
+    return calendar
+
+
+def list_active(world: World) -> World:
+    """Write the active replicas of every pool, in order of their numbers, where the routers look."""
+    active: list[NDArray[np.int64]] = []
+    count = 0
+    for index in range(len(world.pools)):
+        mine = np.flatnonzero(
+            (world.replicas["pool"] == index)
+            & (world.replicas["status"] == int(ReplicaStatus.ACTIVE))
+        ).astype(np.int64)
+        world.pools["active_first"][index] = count
+        world.pools["active_count"][index] = len(mine)
+        active.append(mine)
+        count += len(mine)
+    return world._replace(active=np.concatenate([*active, np.zeros(1, np.int64)]))

@@ -1,0 +1,380 @@
+"""Record layouts of the simulation: one structured array per entity, one field per line.
+
+Only numpy is imported here, so that lowering and results can read the layouts without Numba. Times are
+seconds since the start of the trace, lengths are tokens, memory is KV blocks. `NONE` marks an empty link.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE: Final = -1
+"""An index that points nowhere."""
+
+
+class Fate(IntEnum):
+    """How a request ended; every request that arrives has exactly one."""
+
+    SERVED = 0
+    """All its output tokens were emitted."""
+    RATE_LIMITED = 1
+    """Its visitor had used up the token bucket of the class."""
+    REFUSED = 2
+    """Every pool it may use had a full queue or no active replica."""
+    TOO_LONG = 3
+    """Prompt and output exceed the context length or the KV memory of a replica of its pools."""
+    TIMED_OUT = 4
+    """It waited longer than the time-out of its class without being started."""
+    FAILED = 5
+    """Its replica was lost."""
+    UNFINISHED = 6
+    """The simulation ended first."""
+
+
+class Metric(IntEnum):
+    """Row of the histograms kept per class."""
+
+    TTFT = 0
+    TPOT = 1
+    ITL = 2
+    E2E = 3
+    QUEUE = 4
+    """Arrival until first scheduled."""
+
+
+class Router(IntEnum):
+    """How a pool picks the replica for a request."""
+
+    ROUND_ROBIN = 0
+    LEAST_LOADED = 1
+    POWER_OF_TWO = 2
+    SESSION_AFFINITY = 3
+
+
+class Scheduler(IntEnum):
+    """Order of the waiting queue of a replica."""
+
+    FCFS = 0
+    PRIORITY = 1
+
+
+class ReplicaStatus(IntEnum):
+    """Life of a replica."""
+
+    STOPPED = 0
+    STARTING = 1
+    ACTIVE = 2
+    DRAINING = 3
+    """Finishes what it has, takes nothing new."""
+    LOST = 4
+
+
+class Stop(IntEnum):
+    """Why the kernel handed control back."""
+
+    REACHED = 0
+    """Everything up to the asked time has happened."""
+    NEED_ROWS = 1
+    """The arrival buffer of stream `state.starved_stream` is used up and not marked as ended."""
+    NEED_REQUESTS = 2
+    """No free slot in `requests`: grow it."""
+    NEED_RETURNS = 3
+    """No room in the heap of generated arrivals: grow it."""
+    FLUSH_FINISHED = 4
+    """The buffer of per-request output is full: write it out."""
+
+
+HISTOGRAM_GROWTH: Final = 1.005 / 0.995
+"""Ratio of neighbouring bin edges. A quantile reported at the bin's harmonic middle is off by ≤ 0.5%."""
+HISTOGRAM_MIN_S: Final = 1e-6
+HISTOGRAM_BINS: Final = 3300
+"""Bin 0 holds values ≤ 1 µs, the last everything above; 3,300 bins end above 10⁸ s."""
+
+
+def histogram_upper_edges() -> NDArray[np.float64]:
+    """Return the upper edge of every bin, in seconds, shape `(HISTOGRAM_BINS,)`."""
+    return HISTOGRAM_MIN_S * HISTOGRAM_GROWTH ** np.arange(HISTOGRAM_BINS, dtype=np.float64)
+
+
+STATE = np.dtype(
+    [
+        ("now_s", "f8"),
+        ("end_s", "f8"),  # nothing arrives after this; generated arrivals beyond are not sent
+        ("warmup_s", "f8"),  # requests that arrive earlier are simulated but not measured
+        ("window_s", "f8"),  # width of a reporting window
+        ("windows", "i8"),  # how many there are; the last takes everything after it
+        ("next_key", "i8"),  # arrival sequence number, the last resort of every tie
+        ("free_request", "i8"),  # head of the list of free slots
+        ("in_flight", "i8"),  # requests that have arrived and not ended
+        ("returns_count", "i8"),  # generated arrivals in the heap
+        ("next_return_key", "i8"),
+        ("finished_count", "i8"),  # rows waiting in the per-request buffer
+        ("keep_finished", "i8"),  # 1: write per-request rows
+        ("abandoned_turns", "i8"),  # turns never sent because an earlier one was not served
+        ("unsent", "i8"),  # generated arrivals that would have come after end_s
+        ("starved_stream", "i8"),
+        ("events", "i8"),
+        ("free_turn", "i8"),
+        ("turns_in_use", "i8"),
+    ],
+    align=True,
+)
+
+STREAM = np.dtype(
+    [
+        ("first_row", "i8"),  # into `arrivals`
+        ("cursor", "i8"),
+        ("last_row", "i8"),  # one past the last loaded row
+        ("ended", "i8"),  # 1: no more rows will be loaded
+        ("closed", "i8"),  # 0: rows carry their arrival time; 1: a row is sent when another ends
+    ],
+    align=True,
+)
+"""Where requests come from. Stream 0 is open loop; each closed-loop class has a stream of its own."""
+
+ARRIVAL = np.dtype(
+    [
+        ("arrival_s", "f8"),
+        ("think_s", "f8"),  # closed loop: pause between the end of one request and the next
+        ("session", "i8"),
+        ("visitor", "i8"),  # dense index into `visitors`, or NONE
+        ("next_turn", "i8"),  # index into `turns`, or NONE
+        ("row", "i8"),  # number of the row in the trace, for per-request output
+        ("input_tokens", "i8"),
+        ("output_tokens", "i8"),
+        ("reasoning_tokens", "i8"),
+        ("class", "i4"),
+        ("turn", "i4"),
+        ("stream", "i4"),
+    ],
+    align=True,
+)
+"""A request that is going to arrive: in the arrival buffer, as a later turn, or in the heap of returns."""
+
+TURN = np.dtype([("arrival", ARRIVAL), ("next", "i8")], align=True)
+"""A later turn of a session: sent `think_s` after the turn before it was served."""
+
+RETURN = np.dtype([("arrival", ARRIVAL), ("key", "i8")], align=True)
+"""An entry of the heap of generated arrivals, ordered by (arrival_s, key)."""
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", "f8"),
+        ("started_s", "f8"),  # first scheduled; NaN while it has never been
+        ("first_token_s", "f8"),  # NaN before
+        ("last_token_s", "f8"),  # last token before a preemption; NaN otherwise
+        ("think_s", "f8"),
+        ("key", "i8"),
+        ("session", "i8"),
+        ("visitor", "i8"),
+        ("next_turn", "i8"),
+        ("row", "i8"),
+        ("input_tokens", "i8"),
+        ("output_tokens", "i8"),
+        ("reasoning_tokens", "i8"),
+        ("prompt_tokens", "i8"),  # to prefill in this admission: the input and what was already emitted
+        ("prefilled_tokens", "i8"),
+        ("chunk_tokens", "i8"),  # prefilled in the step under way
+        ("emitted_tokens", "i8"),  # up to the prompt of this admission, its token included
+        ("decode_start_step", "i8"),  # step counter of its replica when it began to decode
+        ("next", "i8"),  # queue, prefill list or free list
+        ("replica", "i4"),
+        ("class", "i4"),
+        ("turn", "i4"),
+        ("stream", "i4"),
+        ("preemptions", "i4"),
+        ("pool", "i4"),
+        ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
+    ],
+    align=True,
+)
+
+REPLICA = np.dtype(
+    [
+        ("run_start_s", "f8"),
+        ("run_end_s", "f8"),  # infinity while idle
+        ("step_s", "f8"),  # first step of the run
+        ("step_growth_s", "f8"),  # each further step is longer by this
+        ("stopped_s", "f8"),  # when it stopped after draining; NaN before
+        ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
+        ("run_steps", "i8"),  # planned steps of the run under way
+        ("run_tokens", "i8"),  # tokens per step: decoding sequences and prefill chunks
+        ("step", "i8"),  # steps completed since the start
+        ("decoding", "i8"),  # sequences that decode
+        ("context_tokens", "i8"),  # their KV tokens, summed
+        ("prefill_head", "i8"),  # requests with a chunk in the step under way, in order of admission
+        ("prefill_tail", "i8"),
+        ("prefilling", "i8"),
+        ("prefill_work", "i8"),  # 2·A: Σ chunk·(2·prior + chunk) of the step under way
+        ("prefill_tokens", "i8"),  # Σ chunk of the step under way
+        ("waiting", "i8"),
+        ("kv_used_blocks", "i8"),
+        ("slots_first", "i8"),  # its finish heap in `slots`
+        ("growth_first", "i8"),  # its row in `kv_growth`
+        ("pool", "i4"),
+        ("status", "i4"),
+        ("node", "i4"),
+        ("cut", "i4"),  # 1: the run under way already ends at the next boundary
+    ],
+    align=True,
+)
+
+QUEUE = np.dtype(
+    [
+        ("head", "i8"),
+        ("tail", "i8"),
+        ("decoding", "i8"),  # sequences of the class that decode on the replica
+    ],
+    align=True,
+)
+"""Per replica and class, row `replica · classes + class`; FIFO by arrival key."""
+
+SLOT = np.dtype([("finish_step", "i8"), ("key", "i8"), ("request", "i8")], align=True)
+"""Entry of a replica's heap of decoding sequences, ordered by (finish_step, request key)."""
+
+CALENDAR = np.dtype([("event_s", "f8"), ("winner", "i8")], align=True)
+"""Tournament over the replicas. Row `i` holds the time of replica `i`'s next event and, apart from that,
+the winner of inner node `i` (node 1 is the root; node 0 has none). Its length is a power of two ≥ 2."""
+
+POOL = np.dtype(
+    [
+        ("fixed_s", "f8"),
+        ("decode_s", "f8"),  # per context token of the decoding sequences
+        ("decode_seq_s", "f8"),  # per decoding sequence
+        ("prefill_s", "f8"),  # per token² of prefill attention work
+        ("decode_memory_s", "f8"),  # share of decode_s that is memory traffic at peak bandwidth
+        ("prefill_compute_s", "f8"),  # share of prefill_s that is arithmetic at peak rate
+        ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
+        ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
+        ("step_table", "i8"),  # first row of its table in `steps`
+        ("token_budget", "i8"),
+        ("maximum_sequences", "i8"),
+        ("kv_blocks", "i8"),
+        ("kv_block_tokens", "i8"),
+        ("context_tokens", "i8"),  # longest prompt + output
+        ("queue_limit", "i8"),  # waiting per replica; a request beyond is refused
+        ("active_first", "i8"),  # its active replicas in `active`
+        ("active_count", "i8"),
+        ("cursor", "i8"),  # round robin
+        ("waiting", "i8"),  # summed over replicas
+        ("router", "i4"),
+        ("scheduler", "i4"),
+    ],
+    align=True,
+)
+
+STEP_COST = np.dtype(
+    [
+        ("linear_s", "f8"),  # time of everything that depends on tokens only
+        ("compute_s", "f8"),  # its arithmetic at peak rate
+        ("memory_s", "f8"),  # its memory traffic at peak bandwidth
+    ],
+    align=True,
+)
+"""Row `pool.step_table + n` for a step of n tokens, n = 0 … token_budget."""
+
+CLASS = np.dtype(
+    [
+        ("timeout_s", "f8"),  # infinity: never
+        ("ttft_limit_s", "f8"),  # objectives per request; infinity where there is none
+        ("tpot_limit_s", "f8"),
+        ("e2e_limit_s", "f8"),
+        ("bucket_interval_s", "f8"),  # seconds per request of the visitor's token bucket; 0: no limit
+        ("bucket_burst_s", "f8"),  # (burst − 1) · interval
+        ("priority", "i8"),  # smaller is served first
+        ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
+        ("pools", "i8"),
+        ("stream", "i8"),
+    ],
+    align=True,
+)
+
+CLASS_WINDOW = np.dtype(
+    [
+        ("arrived", "i8"),
+        ("ended", "i8", (len(Fate),)),  # by fate, in the window in which they ended
+        ("good", "i8"),  # served within all objectives
+        ("measured", "i8"),  # arrived after the warm-up; counted in the window of arrival
+        ("measured_ended", "i8", (len(Fate),)),
+        ("measured_good", "i8"),
+        ("input_tokens", "i8"),  # of requests served
+        ("output_tokens", "i8"),
+        ("reasoning_tokens", "i8"),
+        ("preemptions", "i8"),
+    ],
+    align=True,
+)
+"""Row `window · classes + class`."""
+
+POOL_WINDOW = np.dtype(
+    [
+        ("busy_s", "f8"),  # replica-seconds spent in steps
+        ("compute_s", "f8"),  # of these, arithmetic at peak rate
+        ("memory_s", "f8"),  # of these, memory traffic at peak bandwidth
+        ("active_s", "f8"),  # replica-seconds in service (filled by the engine)
+        ("running_s", "f8"),  # ∫ running sequences dt
+        ("waiting_s", "f8"),  # ∫ waiting requests dt
+        ("kv_block_s", "f8"),  # ∫ KV blocks in use dt
+        ("steps", "i8"),
+        ("prefill_tokens", "i8"),
+        ("decode_tokens", "i8"),
+        ("preemptions", "i8"),
+        ("routed", "i8"),
+        ("overflowed", "i8"),  # of these, not their class's first pool
+    ],
+    align=True,
+)
+"""Row `window · pools + pool`."""
+
+FINISHED = np.dtype(
+    [
+        ("row", "i8"),
+        ("arrival_s", "f8"),
+        ("started_s", "f8"),
+        ("first_token_s", "f8"),
+        ("finish_s", "f8"),
+        ("session", "i8"),
+        ("visitor", "i8"),
+        ("input_tokens", "i8"),
+        ("output_tokens", "i8"),
+        ("reasoning_tokens", "i8"),
+        ("class", "i4"),
+        ("pool", "i4"),
+        ("replica", "i4"),
+        ("turn", "i4"),
+        ("preemptions", "i4"),
+        ("fate", "i4"),
+    ],
+    align=True,
+)
+"""One ended request, for per-request output."""
+
+
+class World(NamedTuple):
+    """Every array of a simulation, owned by the engine."""
+
+    state: NDArray[np.void]
+    streams: NDArray[np.void]
+    arrivals: NDArray[np.void]
+    turns: NDArray[np.void]
+    returns: NDArray[np.void]
+    requests: NDArray[np.void]
+    replicas: NDArray[np.void]
+    queues: NDArray[np.void]
+    slots: NDArray[np.void]
+    kv_growth: NDArray[np.int64]
+    calendar: NDArray[np.void]
+    active: NDArray[np.int64]
+    pools: NDArray[np.void]
+    steps: NDArray[np.void]
+    classes: NDArray[np.void]
+    routes: NDArray[np.int64]
+    visitors: NDArray[np.float64]
+    histograms: NDArray[np.int64]
+    class_windows: NDArray[np.void]
+    pool_windows: NDArray[np.void]
+    finished: NDArray[np.void]

@@ -1,0 +1,88 @@
+"""What follows the end of a request: the books, the next turn of its session, its client's next request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.kernel.account import add_end, keep_finished
+from planner.kernel.dtypes import NONE, Fate, World
+from planner.kernel.heap import push_return
+from planner.kernel.jit import kernel
+from planner.kernel.queues import free_request
+
+SERVED = int(Fate.SERVED)
+
+
+@kernel
+def drop_turns(world: World, first: int) -> int:
+    """Free the chain of later turns that starts at `first` and return how many there were."""
+    state = world.state[0]
+    turns = world.turns
+    dropped = 0
+    while first != NONE:
+        turn = turns[first]
+        following = turn["arrival"]["next_turn"]
+        turn["next"] = state["free_turn"]
+        state["free_turn"] = first
+        state["turns_in_use"] -= 1
+        dropped += 1
+        first = following
+    return dropped
+
+
+@kernel
+def send(world: World, arrival: np.void, arrival_s: float) -> None:
+    """Generate an arrival; the caller has made sure that there is room."""
+    state = world.state[0]
+    push_return(world.returns, state["returns_count"], arrival, arrival_s, state["next_return_key"])
+    state["returns_count"] += 1
+    state["next_return_key"] += 1
+
+
+@kernel
+def send_next_turn(world: World, request: np.void, now_s: float) -> None:
+    """Send the next turn of the session if this one was served, else abandon the session."""
+    state = world.state[0]
+    index = request["next_turn"]
+    if request["fate"] != SERVED:
+        state["abandoned_turns"] += drop_turns(world, index)
+        return
+    turn = world.turns[index]
+    arrival_s = now_s + turn["arrival"]["think_s"]
+    if arrival_s > state["end_s"]:
+        state["unsent"] += drop_turns(world, index)
+        return
+    send(world, turn["arrival"], arrival_s)
+    turn["next"] = state["free_turn"]
+    state["free_turn"] = index
+    state["turns_in_use"] -= 1
+
+
+@kernel
+def send_next_row(world: World, request: np.void, now_s: float) -> None:
+    """Send the next row of a closed-loop stream, if there is one: its client has just become free."""
+    stream = world.streams[request["stream"]]
+    if stream["cursor"] == stream["last_row"]:
+        return
+    row = world.arrivals[stream["cursor"]]
+    stream["cursor"] += 1
+    arrival_s = now_s + request["think_s"]
+    if arrival_s > world.state[0]["end_s"]:
+        world.state[0]["unsent"] += 1
+    else:
+        send(world, row, arrival_s)
+
+
+@kernel
+def end_request(world: World, index: int, fate: int, now_s: float) -> None:
+    """End a request that is in no queue and no batch any more."""
+    request = world.requests[index]
+    request["fate"] = fate
+    add_end(world, request, now_s)
+    if world.state[0]["keep_finished"] == 1:
+        keep_finished(world, request, now_s)
+    if request["next_turn"] != NONE:
+        send_next_turn(world, request, now_s)
+    if world.streams[request["stream"]]["closed"] == 1:
+        send_next_row(world, request, now_s)
+    free_request(world, index)

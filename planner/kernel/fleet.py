@@ -1,0 +1,79 @@
+"""What the control plane does to replicas between two advances."""
+
+from __future__ import annotations
+
+import math
+
+from planner.kernel.account import add_waiting
+from planner.kernel.batch import settle, stop_decode
+from planner.kernel.calendar import schedule
+from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
+from planner.kernel.ends import end_request
+from planner.kernel.jit import kernel
+from planner.kernel.queues import take_from_queue
+
+FAILED = int(Fate.FAILED)
+UNFINISHED = int(Fate.UNFINISHED)
+LOST = int(ReplicaStatus.LOST)
+
+
+@kernel
+def settle_all(world: World, now_s: float) -> None:
+    """Bring the books of every replica and pool up to `now_s`."""
+    for replica_index in range(len(world.replicas)):
+        settle(world, replica_index, now_s)
+    for pool_index in range(len(world.pools)):
+        add_waiting(world, pool_index, now_s, 0)
+
+
+@kernel
+def oldest_on(world: World, replica_index: int) -> int:
+    """Return the oldest request on a replica, waiting or running, or NONE."""
+    requests = world.requests
+    oldest = NONE
+    for index in range(len(requests)):
+        request = requests[index]
+        if request["fate"] == NONE and request["replica"] == replica_index:
+            if oldest == NONE or request["key"] < requests[oldest]["key"]:
+                oldest = index
+    return oldest
+
+
+@kernel
+def lose_replica(world: World, replica_index: int, now_s: float) -> None:
+    """Lose a replica with all its requests; the step under way comes to nothing."""
+    settle(world, replica_index, now_s)
+    replica = world.replicas[replica_index]
+    add_waiting(world, replica["pool"], now_s, -int(replica["waiting"]))
+    while replica["decoding"] > 0:
+        stop_decode(world, replica_index, replica["decoding"] - 1)
+    classes = len(world.classes)
+    for klass in range(classes):
+        queue = world.queues[replica_index * classes + klass]
+        while queue["head"] != NONE:
+            take_from_queue(world, replica_index, NONE, queue["head"])
+    index = oldest_on(world, replica_index)
+    while index != NONE:
+        end_request(world, index, FAILED, now_s)
+        index = oldest_on(world, replica_index)
+    replica["status"] = LOST
+    replica["prefill_head"] = NONE
+    replica["prefill_tail"] = NONE
+    replica["prefilling"] = 0
+    replica["prefill_tokens"] = 0
+    replica["prefill_work"] = 0
+    replica["kv_used_blocks"] = 0
+    replica["run_steps"] = 0
+    replica["run_end_s"] = math.inf
+    replica["timeout_s"] = math.inf
+    schedule(world.calendar, replica_index, math.inf)
+
+
+@kernel
+def end_unfinished(world: World, now_s: float) -> None:
+    """Give every request that is still in flight its fate, in order of the slots; nothing follows it."""
+    for stream in range(len(world.streams)):
+        world.streams[stream]["closed"] = 0
+    for index in range(len(world.requests)):
+        if world.requests[index]["fate"] == NONE:
+            end_request(world, index, UNFINISHED, now_s)

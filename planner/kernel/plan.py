@@ -1,0 +1,111 @@
+"""What the kernel needs to know of a cluster, in plain numbers: what lowering makes of a scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.kernel.dtypes import Router, Scheduler
+
+UNLIMITED = 2**62
+"""Stands for "no limit" in a count."""
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """One pool: the step time of its replicas, their limits, and its nodes."""
+
+    name: str
+    fixed_s: float
+    """Per step [s]."""
+    linear_s: NDArray[np.float64]
+    """Per step of n tokens [s], shape `(token_budget + 1,)`."""
+    decode_s: float
+    """Per context token of the decoding sequences [s]."""
+    decode_seq_s: float
+    """Per decoding sequence [s]."""
+    prefill_s: float
+    """Per token² of prefill attention work [s]."""
+    token_budget: int
+    maximum_sequences: int
+    kv_blocks: int
+    kv_block_tokens: int = 16
+    context_tokens: int = UNLIMITED
+    """Longest prompt + output."""
+    queue_limit: int = UNLIMITED
+    """Waiting requests per replica; those beyond are refused."""
+    overflow_waiting: float = math.inf
+    """Mean waiting per active replica above which classes overflow."""
+    router: Router = Router.POWER_OF_TWO
+    scheduler: Scheduler = Scheduler.FCFS
+    compute_s: NDArray[np.float64] | None = None
+    """Part of `linear_s` that is arithmetic at peak rate [s]; absent: none."""
+    memory_s: NDArray[np.float64] | None = None
+    """Part of `linear_s` that is memory traffic at peak bandwidth [s]; absent: none."""
+    decode_memory_s: float = 0.0
+    """Part of `decode_s` that is memory traffic at peak bandwidth [s]."""
+    prefill_compute_s: float = 0.0
+    """Part of `prefill_s` that is arithmetic at peak rate [s]."""
+    nodes: int = 1
+    """Nodes at the start."""
+    replicas_per_node: int = 1
+    nodes_per_replica: int = 1
+    """One of the last two is 1."""
+
+    def replicas_of(self, nodes: int) -> int:
+        """Return the number of replicas that `nodes` nodes hold."""
+        return nodes * self.replicas_per_node // self.nodes_per_replica
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """One request class: where it may go and what it was promised."""
+
+    name: str
+    pools: tuple[int, ...]
+    """Its pools in order of preference."""
+    priority: int = 0
+    timeout_s: float = math.inf
+    ttft_limit_s: float = math.inf
+    tpot_limit_s: float = math.inf
+    e2e_limit_s: float = math.inf
+    bucket_interval_s: float = 0.0
+    """Seconds per request of a visitor's token bucket; 0: no rate limit."""
+    bucket_burst: int = 1
+    """Requests that a full bucket holds."""
+
+
+@dataclass(frozen=True)
+class ClosedStream:
+    """A closed loop: `clients` requests in flight, each followed by the next row when it ends."""
+
+    clients: int
+    blocks: Iterator[NDArray[np.void]]
+    """Blocks of `ARRIVAL` rows; their arrival times are not read."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole simulation."""
+
+    pools: tuple[PoolPlan, ...]
+    classes: tuple[ClassPlan, ...]
+    blocks: Iterator[NDArray[np.void]]
+    """Blocks of `ARRIVAL` rows of the open loop. A row whose arrival time is NaN is a later turn of the
+    row before it; the others are in order of time."""
+    closed: tuple[ClosedStream, ...] = ()
+    visitors: int = 0
+    """Number of distinct visitors, all classes together."""
+    duration_s: float = math.inf
+    """Nothing arrives later."""
+    warmup_s: float = 0.0
+    drain_s: float = math.inf
+    """How long the simulation goes on after `duration_s` to serve what is left."""
+    window_s: float = 60.0
+    seed: np.random.SeedSequence = field(default_factory=lambda: np.random.SeedSequence(0))
+    keep_finished: bool = False
+    """Hand out one row per ended request."""

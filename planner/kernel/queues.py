@@ -1,0 +1,145 @@
+"""Where requests wait: per replica and class one list in order of arrival, over recycled slots."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.jit import kernel
+
+
+@kernel
+def take_request(world: World, arrival: np.void) -> int:
+    """Fill a free slot from an arrival and return its index; the caller has made sure there is one."""
+    state = world.state[0]
+    index = int(state["free_request"])
+    request = world.requests[index]
+    state["free_request"] = request["next"]
+    request["arrival_s"] = arrival["arrival_s"]
+    request["started_s"] = math.nan
+    request["first_token_s"] = math.nan
+    request["last_token_s"] = math.nan
+    request["think_s"] = arrival["think_s"]
+    request["key"] = state["next_key"]
+    request["session"] = arrival["session"]
+    request["visitor"] = arrival["visitor"]
+    request["next_turn"] = arrival["next_turn"]
+    request["row"] = arrival["row"]
+    request["input_tokens"] = arrival["input_tokens"]
+    request["output_tokens"] = arrival["output_tokens"]
+    request["reasoning_tokens"] = arrival["reasoning_tokens"]
+    request["prompt_tokens"] = max(1, arrival["input_tokens"])
+    request["prefilled_tokens"] = 0
+    request["chunk_tokens"] = 0
+    request["emitted_tokens"] = 0
+    request["decode_start_step"] = NONE
+    request["next"] = NONE
+    request["replica"] = NONE
+    request["pool"] = NONE
+    request["class"] = arrival["class"]
+    request["turn"] = arrival["turn"]
+    request["stream"] = arrival["stream"]
+    request["preemptions"] = 0
+    request["fate"] = NONE
+    state["next_key"] += 1
+    state["in_flight"] += 1
+    return index
+
+
+@kernel
+def free_request(world: World, index: int) -> None:
+    """Give the slot of an ended request back."""
+    state = world.state[0]
+    world.requests[index]["next"] = state["free_request"]
+    state["free_request"] = index
+    state["in_flight"] -= 1
+
+
+@kernel
+def queue_of(world: World, replica_index: int, request: np.void) -> int:
+    """Return the row of `queues` for a request on a replica."""
+    return int(replica_index * len(world.classes) + request["class"])
+
+
+@kernel
+def append_to_queue(world: World, replica_index: int, index: int) -> None:
+    """Let a request wait behind the others of its class."""
+    requests = world.requests
+    request = requests[index]
+    queue = world.queues[queue_of(world, replica_index, request)]
+    request["next"] = NONE
+    if queue["head"] == NONE:
+        queue["head"] = index
+    else:
+        requests[queue["tail"]]["next"] = index
+    queue["tail"] = index
+    world.replicas[replica_index]["waiting"] += 1
+
+
+@kernel
+def return_to_queue(world: World, replica_index: int, index: int) -> None:
+    """Let a preempted request wait before the others of its class: it is older than all of them."""
+    request = world.requests[index]
+    queue = world.queues[queue_of(world, replica_index, request)]
+    request["next"] = queue["head"]
+    if queue["head"] == NONE:
+        queue["tail"] = index
+    queue["head"] = index
+    world.replicas[replica_index]["waiting"] += 1
+
+
+@kernel
+def take_from_queue(world: World, replica_index: int, before: int, index: int) -> None:
+    """Unlink a waiting request whose predecessor is `before` (NONE: it is the head)."""
+    request = world.requests[index]
+    queue = world.queues[queue_of(world, replica_index, request)]
+    if before == NONE:
+        queue["head"] = request["next"]
+    else:
+        world.requests[before]["next"] = request["next"]
+    if queue["tail"] == index:
+        queue["tail"] = before
+    world.replicas[replica_index]["waiting"] -= 1
+
+
+@kernel
+def comes_before(world: World, a: int, b: int, by_priority: bool) -> bool:
+    """Tell whether request `a` ranks before `b`: by (priority, key), or by key alone."""
+    left = world.requests[a]
+    right = world.requests[b]
+    if by_priority:
+        left_priority = world.classes[left["class"]]["priority"]
+        right_priority = world.classes[right["class"]]["priority"]
+        if left_priority != right_priority:
+            return bool(left_priority < right_priority)
+    return bool(left["key"] < right["key"])
+
+
+@kernel
+def first_waiting(world: World, replica_index: int, by_priority: bool) -> int:
+    """Return the waiting request that is admitted next, or NONE."""
+    queues = world.queues
+    classes = len(world.classes)
+    best = NONE
+    for klass in range(classes):
+        head = queues[replica_index * classes + klass]["head"]
+        if head != NONE and (best == NONE or comes_before(world, head, best, by_priority)):
+            best = head
+    return int(best)
+
+
+@kernel
+def first_unstarted(world: World, head: int) -> tuple[int, int]:
+    """Return a queue's first request that has never been started, and its predecessor (NONE, NONE if none).
+
+    Preempted requests stand before it and have no time-out any more.
+    """
+    requests = world.requests
+    before = NONE
+    index = head
+    while index != NONE and not math.isnan(requests[index]["started_s"]):
+        before = index
+        index = requests[index]["next"]
+    return index, before

@@ -1,0 +1,188 @@
+"""The arrival of a request: rate limit, choice of pool, choice of replica (README.md, "Arrival")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.kernel.account import add_waiting, window_of
+from planner.kernel.calendar import schedule
+from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
+from planner.kernel.ends import end_request
+from planner.kernel.jit import kernel
+from planner.kernel.kvcache import blocks_of
+from planner.kernel.queues import append_to_queue, first_waiting, take_request
+from planner.kernel.steptime import cut_run
+
+RATE_LIMITED = int(Fate.RATE_LIMITED)
+REFUSED = int(Fate.REFUSED)
+TOO_LONG = int(Fate.TOO_LONG)
+ROUND_ROBIN = int(Router.ROUND_ROBIN)
+LEAST_LOADED = int(Router.LEAST_LOADED)
+SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
+BY_PRIORITY = int(Scheduler.PRIORITY)
+
+
+@kernel
+def conforms(visitors: np.ndarray, klass: np.void, visitor: int, now_s: float) -> bool:
+    """Take a token from a visitor's bucket; tell whether there was one.
+
+    The bucket is kept as the theoretical arrival time of the visitor's next request [s] (GCRA in virtual
+    scheduling form, ITU-T I.371, Annex A), one number per visitor.
+    """
+    due_s = visitors[visitor]
+    if now_s < due_s - klass["bucket_burst_s"]:
+        return False
+    visitors[visitor] = max(now_s, due_s) + klass["bucket_interval_s"]
+    return True
+
+
+@kernel
+def fits(pool: np.void, request: np.void) -> bool:
+    """Tell whether a replica of the pool could ever serve the request."""
+    tokens = request["prompt_tokens"] + request["output_tokens"]
+    written = request["prompt_tokens"] + max(request["output_tokens"], 1) - 1
+    return bool(
+        tokens <= pool["context_tokens"]
+        and blocks_of(written, pool["kv_block_tokens"]) <= pool["kv_blocks"]
+    )
+
+
+@kernel
+def load_of(replica: np.void) -> int:
+    """Return the requests on a replica, waiting and running."""
+    return int(replica["waiting"] + replica["decoding"] + replica["prefilling"])
+
+
+@kernel
+def least_loaded(world: World, pool: np.void) -> int:
+    """Return the active replica with the least load; the lowest number wins ties."""
+    active = world.active
+    replicas = world.replicas
+    best = active[pool["active_first"]]
+    for position in range(1, pool["active_count"]):
+        other = active[pool["active_first"] + position]
+        if load_of(replicas[other]) < load_of(replicas[best]):
+            best = other
+    return int(best)
+
+
+@kernel
+def two_choices(world: World, pool: np.void, rng: np.random.Generator) -> int:
+    """Return the less loaded of two active replicas drawn at random; the first wins ties.
+
+    Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001.
+    """
+    first = world.active[pool["active_first"] + int(rng.random() * pool["active_count"])]
+    second = world.active[pool["active_first"] + int(rng.random() * pool["active_count"])]
+    if load_of(world.replicas[second]) < load_of(world.replicas[first]):
+        return int(second)
+    return int(first)
+
+
+@kernel
+def pick_replica(
+    world: World, pool: np.void, request: np.void, rng: np.random.Generator
+) -> int:
+    """Return the replica that the pool's router names."""
+    count = pool["active_count"]
+    router = pool["router"]
+    if router == ROUND_ROBIN:
+        position = pool["cursor"] % count
+        pool["cursor"] += 1
+        return int(world.active[pool["active_first"] + position])
+    if router == LEAST_LOADED:
+        return least_loaded(world, pool)
+    if router == SESSION_AFFINITY and request["session"] != NONE:
+        return int(world.active[pool["active_first"] + request["session"] % count])
+    return two_choices(world, pool, rng)
+
+
+@kernel
+def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tuple[int, int]:
+    """Return the replica that takes the request and `NONE`, or `NONE` and the fate that it meets."""
+    klass = world.classes[request["class"]]
+    fate = TOO_LONG
+    for preference in range(klass["pools"]):
+        pool = world.pools[world.routes[klass["first_pool"] + preference]]
+        if not fits(pool, request):
+            continue
+        fate = REFUSED
+        active = pool["active_count"]
+        if active == 0:
+            continue
+        last = preference + 1 == klass["pools"]
+        if not last and pool["waiting"] > pool["overflow_waiting"] * active:
+            continue
+        replica = pick_replica(world, pool, request, rng)
+        if world.replicas[replica]["waiting"] < pool["queue_limit"]:
+            return replica, NONE
+    return NONE, fate
+
+
+@kernel
+def may_join(world: World, replica_index: int, index: int) -> bool:
+    """Tell whether a request that has just begun to wait could be admitted at the next boundary."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    if replica["cut"] == 1 or replica["decoding"] >= pool["maximum_sequences"]:
+        return False
+    blocks = blocks_of(world.requests[index]["prompt_tokens"], pool["kv_block_tokens"])
+    if blocks > pool["kv_blocks"] - replica["kv_used_blocks"]:
+        return False  # blocks only become fewer before the next boundary that admits
+    if replica["waiting"] == 1:
+        return True
+    by_priority = pool["scheduler"] == BY_PRIORITY
+    return bool(by_priority and first_waiting(world, replica_index, by_priority) == index)
+
+
+@kernel
+def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
+    """Put a request into the queue of a replica, and wake the replica if that can change its batch."""
+    replica = world.replicas[replica_index]
+    request = world.requests[index]
+    request["replica"] = replica_index
+    request["pool"] = replica["pool"]
+    append_to_queue(world, replica_index, index)
+    add_waiting(world, replica["pool"], now_s, 1)
+    event_s = min(replica["run_end_s"], replica["timeout_s"])
+    replica["timeout_s"] = min(
+        replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
+    )
+    if replica["run_steps"] == 0:
+        replica["run_end_s"] = now_s
+    elif may_join(world, replica_index, index):
+        cut_run(replica, now_s)
+    changed_s = min(replica["run_end_s"], replica["timeout_s"])
+    if changed_s != event_s:
+        schedule(world.calendar, replica_index, changed_s)
+
+
+@kernel
+def arrive(world: World, arrival: np.void, rng: np.random.Generator) -> None:
+    """Let a request arrive at `state.now_s`."""
+    state = world.state[0]
+    now_s = state["now_s"]
+    index = take_request(world, arrival)
+    request = world.requests[index]
+    klass = world.classes[request["class"]]
+    row = world.class_windows[window_of(state, now_s) * len(world.classes) + request["class"]]
+    row["arrived"] += 1
+    if now_s >= state["warmup_s"]:
+        row["measured"] += 1
+    if (
+        klass["bucket_interval_s"] > 0.0
+        and request["visitor"] != NONE
+        and not conforms(world.visitors, klass, request["visitor"], now_s)
+    ):
+        end_request(world, index, RATE_LIMITED, now_s)
+        return
+    replica_index, fate = find_replica(world, request, rng)
+    if replica_index == NONE:
+        end_request(world, index, fate, now_s)
+        return
+    pool = world.replicas[replica_index]["pool"]
+    target = world.pool_windows[window_of(state, now_s) * len(world.pools) + pool]
+    target["routed"] += 1
+    if pool != world.routes[klass["first_pool"]]:
+        target["overflowed"] += 1
+    wait_at(world, replica_index, index, now_s)

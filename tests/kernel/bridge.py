@@ -1,0 +1,150 @@
+"""From the scenarios of the naive twin to plans of the kernel, and back to comparable records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.engine import Engine
+from planner.kernel import dtypes
+from planner.kernel.plan import UNLIMITED, ClassPlan, ClosedStream, Plan, PoolPlan
+from tests.kernel.strategies import Scenario
+from tests.naive import Row
+
+
+@dataclass(frozen=True)
+class Record:
+    """One request as both simulators see it."""
+
+    number: int
+    class_index: int
+    pool: int
+    replica: int
+    arrival_s: float
+    started_s: float
+    first_token_s: float
+    finish_s: float
+    preemptions: int
+    fate: int
+
+
+def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
+    """Return `ARRIVAL` rows, each followed by its later turns."""
+    flat: list[tuple[Row, int]] = []
+    for row in rows:
+        flat.append((row, 0))
+        flat.extend((turn, number) for number, turn in enumerate(row.later_turns, start=1))
+    block = np.zeros(len(flat), dtypes.ARRIVAL)
+    for target, (row, turn) in zip(block, flat, strict=True):
+        target["arrival_s"] = math.nan if row.arrival_s is None else row.arrival_s
+        target["think_s"] = row.think_s
+        target["session"] = row.session
+        target["visitor"] = row.visitor
+        target["row"] = row.number
+        target["input_tokens"] = row.input_tokens
+        target["output_tokens"] = row.output_tokens
+        target["reasoning_tokens"] = row.reasoning_tokens
+        target["class"] = row.class_index
+        target["turn"] = turn
+    return block
+
+
+def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
+    """Return the plan of a scenario; rows come in small blocks so that refilling is exercised."""
+    pools = tuple(
+        PoolPlan(
+            name=f"pool-{index}",
+            fixed_s=pool.fixed_s,
+            linear_s=np.array(pool.linear_s),
+            decode_s=pool.decode_s,
+            decode_seq_s=pool.decode_seq_s,
+            prefill_s=pool.prefill_s,
+            token_budget=pool.token_budget,
+            maximum_sequences=pool.maximum_sequences,
+            kv_blocks=pool.kv_blocks,
+            kv_block_tokens=pool.kv_block_tokens,
+            context_tokens=pool.context_tokens,
+            queue_limit=UNLIMITED if pool.queue_limit is None else pool.queue_limit,
+            overflow_waiting=pool.overflow_waiting,
+            router=pool.router,
+            scheduler=pool.scheduler,
+        )
+        for index, pool in enumerate(scenario.pools)
+    )
+    classes = tuple(
+        ClassPlan(
+            name=f"class-{index}",
+            pools=tuple(klass.pools),
+            priority=klass.priority,
+            timeout_s=klass.timeout_s,
+            ttft_limit_s=klass.ttft_limit_s,
+            tpot_limit_s=klass.tpot_limit_s,
+            e2e_limit_s=klass.e2e_limit_s,
+            bucket_interval_s=klass.bucket_interval_s,
+            bucket_burst=int(klass.bucket_burst),
+        )
+        for index, klass in enumerate(scenario.classes)
+    )
+    rows = [row for row in scenario.rows if (row.arrival_s or 0.0) <= scenario.end_s]
+    groups = [rows[start : start + block_rows] for start in range(0, len(rows), block_rows)]
+    return Plan(
+        pools=pools,
+        classes=classes,
+        blocks=iter([arrival_rows(group) for group in groups]),
+        closed=tuple(
+            ClosedStream(stream.clients, iter([arrival_rows(stream.rows)]))
+            for stream in scenario.closed_streams
+        ),
+        visitors=2,
+        duration_s=scenario.end_s,
+        warmup_s=scenario.warmup_s,
+        window_s=2.0**30,
+        seed=np.random.SeedSequence(scenario.seed),
+        keep_finished=True,
+    )
+
+
+def simulate(scenario: Scenario) -> tuple[Engine, list[Record]]:
+    """Run a scenario through the engine and return it with the records of all ended requests."""
+    finished: list[NDArray[np.void]] = []
+    plan = plan_of(scenario)
+    engine = Engine(plan, finished.append)
+    engine._rng = np.random.default_rng(scenario.seed)
+    for index, pool in enumerate(scenario.pools):
+        engine.activate(engine.add_replicas(index, pool.replicas, node=index))
+    at_same_instant = [
+        (scenario.losses, engine.lose),
+        (scenario.drains, engine.drain),
+        (scenario.activations, engine.activate),
+    ]
+    for actions, act in at_same_instant:
+        for time_s, replica in actions:
+            engine.env.process(_action(engine, time_s, act, replica))
+    engine.run_to(scenario.stop_s)
+    engine.finish()
+    rows = np.concatenate(finished) if finished else np.zeros(0, dtypes.FINISHED)
+    return engine, [_record(row) for row in rows]
+
+
+def _action(engine: Engine, time_s: float, act: Callable[[list[int]], None], replica: int):  # noqa: ANN202
+    yield engine.env.timeout(time_s)
+    act([replica])
+
+
+def _record(row: np.void) -> Record:
+    return Record(
+        number=int(row["row"]),
+        class_index=int(row["class"]),
+        pool=int(row["pool"]),
+        replica=int(row["replica"]),
+        arrival_s=float(row["arrival_s"]),
+        started_s=float(row["started_s"]),
+        first_token_s=float(row["first_token_s"]),
+        finish_s=float(row["finish_s"]),
+        preemptions=int(row["preemptions"]),
+        fate=int(row["fate"]),
+    )

@@ -1,0 +1,299 @@
+"""Small scenarios for hypothesis, in two flavours.
+
+*dyadic*: every time and coefficient is a small multiple of 2⁻²⁰, so every sum and product is exact
+in float64, instants coincide often, and two simulators must agree to the last bit. Integers are few
+and small on purpose: ties, preemptions and full queues are the common case.
+
+*general*: times and coefficients are arbitrary floats. They are drawn by a seeded generator, not by
+hypothesis, which likes round numbers: a tie that only rounding breaks is no disagreement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, inf
+from typing import Protocol
+
+import numpy as np
+from hypothesis import strategies as st
+
+from planner.kernel.dtypes import Router, Scheduler
+from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
+
+UNIT_S = 2.0**-20
+
+Actions = list[tuple[float, int]]
+
+
+@dataclass
+class Scenario:
+    """The arguments of `naive.simulate`; `seed` stands for the generator."""
+
+    pools: list[Pool]
+    classes: list[RequestClass]
+    rows: list[Row]
+    closed_streams: list[ClosedStream] = field(default_factory=list)
+    end_s: float = inf
+    stop_s: float = inf
+    warmup_s: float = 0.0
+    seed: int = 0
+    losses: Actions = field(default_factory=list)
+    drains: Actions = field(default_factory=list)
+    activations: Actions = field(default_factory=list)
+
+    @property
+    def replicas(self) -> int:
+        return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """Every row, at the position of its number."""
+        rows = [*self.rows, *(turn for row in self.rows for turn in row.later_turns)]
+        return rows + [row for stream in self.closed_streams for row in stream.rows]
+
+    def simulate_naively(self) -> Outcome:
+        """Run the twin, with a fresh generator."""
+        return simulate(
+            self.pools,
+            self.classes,
+            self.rows,
+            self.closed_streams,
+            end_s=self.end_s,
+            stop_s=self.stop_s,
+            warmup_s=self.warmup_s,
+            rng=np.random.default_rng(self.seed),
+            losses=self.losses,
+            drains=self.drains,
+            activations=self.activations,
+        )
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the integers of a scenario are picked from; hypothesis shrinks to the first of each."""
+
+    pools: tuple[int, ...]
+    replicas: tuple[int, ...]
+    token_budgets: tuple[int, ...]
+    sequences: tuple[int, ...]
+    kv_tokens: tuple[int, ...]
+    context_tokens: tuple[int, ...]
+    queue_limits: tuple[int | None, ...]
+    open_rows: tuple[int, ...]
+    horizons: tuple[int, ...]
+    input_tokens: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+
+
+VARIED = Ranges(
+    pools=(1, 2, 3),
+    replicas=(1, 2, 3),
+    token_budgets=(1, 2, 5, 16, 40),
+    sequences=(64, 64, 4, 2, 1),
+    kv_tokens=(140, 90, 70, 20),
+    context_tokens=(1000, 1000, 1000, 30),
+    queue_limits=(None, None, 1, 5),
+    open_rows=(1, 2, 4, 8, 14, 14, 0),
+    horizons=(20, 100, 1000),
+    input_tokens=(4, 2, 7, 8, 15, 30, 1, 0, 60),
+    output_tokens=(8, 20, 40, 60, 3, 2, 1, 0),
+)
+CROWDED = Ranges(
+    pools=(1, 1, 2),
+    replicas=(1, 1, 2),
+    token_budgets=(16, 40, 5),
+    sequences=(64, 64, 64, 3),
+    kv_tokens=(40, 50, 70),
+    context_tokens=(1000,),
+    queue_limits=(None,),
+    open_rows=(2, 4, 8, 14),
+    horizons=(20, 100, 300),
+    input_tokens=(4, 2, 7, 8, 15, 30, 1, 0),
+    output_tokens=(8, 20, 30, 3, 1),
+)
+"""So little KV memory that sequences which decode side by side run out of it, and preempt."""
+
+
+class Seconds(Protocol):
+    """How a flavour draws a time or a coefficient of about `scale` units, at most."""
+
+    def __call__(self, scale: int, least: int = 0) -> float: ...
+
+
+class DyadicSeconds:
+    """Multiples of 2⁻²⁰."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+
+    def __call__(self, scale: int, least: int = 0) -> float:
+        return self.draw(st.integers(least, scale)) * UNIT_S
+
+
+class GeneralSeconds:
+    """Floats without structure, of the size of real step times."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.unit_s = draw(st.sampled_from([UNIT_S, 1e-3, 0.1]))
+
+    def __call__(self, scale: int, least: int = 0) -> float:
+        return float(self.rng.uniform(least, scale)) * self.unit_s
+
+
+@st.composite
+def dyadic_scenarios(draw: st.DrawFn, /, **options: bool) -> Scenario:
+    """Scenarios in exact arithmetic; see `_scenario` for the options."""
+    return _scenario(draw, DyadicSeconds(draw), ties=True, **options)
+
+
+@st.composite
+def general_scenarios(draw: st.DrawFn, /, **options: bool) -> Scenario:
+    """Scenarios in arbitrary floats, without ties; see `_scenario` for the options."""
+    return _scenario(draw, GeneralSeconds(draw), ties=False, **options)
+
+
+def _scenario(
+    draw: st.DrawFn,
+    seconds: Seconds,
+    *,
+    ties: bool,
+    closed: bool = True,
+    control: bool = True,
+    sessions: bool = True,
+    random_routing: bool = True,
+) -> Scenario:
+    """Draw a scenario; the options leave out a feature, to build up a simulator step by step."""
+    routers = [router for router in Router if random_routing or router < Router.POWER_OF_TWO]
+    ranges = draw(st.sampled_from([VARIED, CROWDED, CROWDED]))
+    pool_count = draw(st.sampled_from(ranges.pools))
+    pools = [_pool(draw, seconds, ranges, routers) for _ in range(pool_count)]
+    open_classes = draw(st.integers(1, 3))
+    closed_classes = draw(st.integers(0, 2)) if closed else 0
+    classes = [
+        _request_class(draw, seconds, len(pools)) for _ in range(open_classes + closed_classes)
+    ]
+    horizon = draw(st.sampled_from([*ranges.horizons, 0] if ties else ranges.horizons))
+    rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
+    scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
+    for index in range(open_classes, len(classes)):
+        count = draw(st.integers(0, 6))
+        stream_rows = [
+            replace(_row(draw, ranges, index), arrival_s=None, think_s=seconds(30))
+            for _ in range(count)
+        ]
+        scenario.closed_streams.append(ClosedStream(index, draw(st.integers(1, 3)), stream_rows))
+    _number(scenario)
+    if draw(st.booleans()):
+        scenario.warmup_s = seconds(400)
+    if draw(st.sampled_from([False, False, True])):
+        scenario.end_s = seconds(1000)
+    if draw(st.sampled_from([False, False, True])):
+        scenario.stop_s = seconds(4000)
+    if control:
+        scenario.losses = _actions(draw, seconds, scenario.replicas)
+        scenario.drains = _actions(draw, seconds, scenario.replicas)
+        scenario.activations = _actions(draw, seconds, scenario.replicas)
+    return scenario
+
+
+def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[Router]) -> Pool:
+    token_budget = draw(st.sampled_from(ranges.token_budgets))
+    kv_tokens = draw(st.sampled_from(ranges.kv_tokens))
+    kv_block_tokens = draw(st.sampled_from([1, 2, 4, 7]))
+    slope_s = seconds(2)
+    tile_tokens = draw(st.sampled_from([1, 4, 8]))
+    tile_s = seconds(4)
+    return Pool(
+        fixed_s=seconds(8, 1),
+        linear_s=[slope_s * n + tile_s * ceil(n / tile_tokens) for n in range(token_budget + 1)],
+        decode_s=seconds(2),
+        decode_seq_s=seconds(2),
+        prefill_s=seconds(2),
+        token_budget=token_budget,
+        maximum_sequences=draw(st.sampled_from(ranges.sequences)),
+        kv_blocks=ceil(kv_tokens / kv_block_tokens),
+        kv_block_tokens=kv_block_tokens,
+        context_tokens=draw(st.sampled_from(ranges.context_tokens)),
+        queue_limit=draw(st.sampled_from(ranges.queue_limits)),
+        overflow_waiting=draw(st.sampled_from([inf, 0.0, 0.5, 1.0, 2.0])),
+        router=draw(st.sampled_from(routers)),
+        scheduler=draw(st.sampled_from(list(Scheduler))),
+        replicas=draw(st.sampled_from(ranges.replicas)),
+    )
+
+
+def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClass:
+    def sometimes(scale: int) -> float:
+        return seconds(scale) if draw(st.sampled_from([False, False, True])) else inf
+
+    limited = draw(st.sampled_from([False, False, False, True]))
+    order = draw(st.permutations(range(pools)))
+    return RequestClass(
+        pools=list(order[: draw(st.integers(1, pools))]),
+        priority=draw(st.integers(0, 2)),
+        timeout_s=sometimes(200),
+        ttft_limit_s=sometimes(200),
+        tpot_limit_s=sometimes(20),
+        e2e_limit_s=sometimes(2000),
+        bucket_interval_s=seconds(40, 1) if limited else 0.0,
+        bucket_burst=float(draw(st.sampled_from([1, 2, 3]))),
+    )
+
+
+def _open_rows(
+    draw: st.DrawFn,
+    seconds: Seconds,
+    ranges: Ranges,
+    classes: int,
+    horizon: int,
+    *,
+    sessions: bool,
+) -> list[Row]:
+    rows = []
+    for _ in range(draw(st.sampled_from(ranges.open_rows))):
+        row = _row(draw, ranges, draw(st.integers(0, classes - 1)))
+        row.arrival_s = seconds(horizon)
+        rows.append(row)
+    rows.sort(key=lambda row: row.arrival_s or 0.0)
+    if sessions:
+        for session, row in enumerate(rows):
+            if draw(st.booleans()):
+                _make_session(draw, seconds, ranges, row, session)
+    return rows
+
+
+def _make_session(
+    draw: st.DrawFn, seconds: Seconds, ranges: Ranges, row: Row, session: int
+) -> None:
+    row.session = session
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        turn = _row(draw, ranges, row.class_index)
+        turn.session = session
+        turn.visitor = row.visitor
+        turn.think_s = seconds(30)
+        row.later_turns.append(turn)
+
+
+def _row(draw: st.DrawFn, ranges: Ranges, class_index: int) -> Row:
+    output_tokens = draw(st.sampled_from(ranges.output_tokens))
+    return Row(
+        arrival_s=None,
+        class_index=class_index,
+        input_tokens=draw(st.sampled_from(ranges.input_tokens)),
+        output_tokens=output_tokens,
+        reasoning_tokens=draw(st.integers(0, output_tokens)),
+        visitor=draw(st.sampled_from([-1, 0, 1])),
+    )
+
+
+def _number(scenario: Scenario) -> None:
+    """Number the rows: the open ones, then the later turns, then the closed streams."""
+    for number, row in enumerate(scenario.all_rows):
+        row.number = number
+
+
+def _actions(draw: st.DrawFn, seconds: Seconds, replicas: int) -> Actions:
+    count = draw(st.sampled_from([0, 0, 0, 1, 3]))
+    return [(seconds(1000), draw(st.integers(0, replicas - 1))) for _ in range(count)]

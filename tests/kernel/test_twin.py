@@ -1,0 +1,130 @@
+"""The kernel against its naive twin: equal on every request, to the last bit where arithmetic is exact."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric
+from tests.kernel.bridge import Record, simulate
+from tests.kernel.strategies import Scenario, dyadic_scenarios, general_scenarios
+from tests.naive import Outcome
+
+TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
+IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate")
+
+
+def twin_records(outcome: Outcome) -> list[Record]:
+    return [
+        Record(
+            request.number,
+            request.class_index,
+            request.pool,
+            request.replica,
+            request.arrival_s,
+            request.started_s,
+            request.first_token_s,
+            request.finish_s,
+            request.preemptions,
+            int(request.fate),
+        )
+        for request in outcome.requests
+    ]
+
+
+def by_number(records: list[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: record.number)
+
+
+def same_time(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+@given(scenario=dyadic_scenarios())
+def test_equals_the_twin_to_the_last_bit(scenario: Scenario) -> None:
+    outcome = scenario.simulate_naively()
+    engine, records = simulate(scenario)
+    expected = by_number(twin_records(outcome))
+    found = by_number(records)
+    assert [r.number for r in found] == [r.number for r in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in IDENTITY:
+            assert getattr(ours, name) == getattr(theirs, name), (name, ours, theirs)
+        for name in TIMES:
+            assert same_time(getattr(ours, name), getattr(theirs, name)), (name, ours, theirs)
+    state = engine.world.state[0]
+    assert state["abandoned_turns"] == outcome.abandoned_turns
+    assert state["unsent"] == outcome.unsent
+
+
+@given(scenario=general_scenarios())
+def test_equals_the_twin_to_rounding(scenario: Scenario) -> None:
+    outcome = scenario.simulate_naively()
+    _, records = simulate(scenario)
+    expected = by_number(twin_records(outcome))
+    found = by_number(records)
+    assert [r.number for r in found] == [r.number for r in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in IDENTITY:
+            assert getattr(ours, name) == getattr(theirs, name), (name, ours, theirs)
+        for name in TIMES:
+            assert getattr(ours, name) == pytest.approx(
+                getattr(theirs, name), rel=1e-9, abs=1e-12, nan_ok=True
+            ), (name, ours, theirs)
+
+
+@given(scenario=dyadic_scenarios())
+def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
+    outcome = scenario.simulate_naively()
+    engine, _ = simulate(scenario)
+    classes = len(scenario.classes)
+    windows = engine.world.class_windows.reshape(-1, classes).sum
+    totals = engine.world.class_windows[:classes]
+    assert len(engine.world.class_windows) == classes, "one window"
+    del windows
+    for index in range(classes):
+        mine = [r for r in outcome.requests if r.class_index == index]
+        assert totals["arrived"][index] == len(mine)
+        assert totals["measured"][index] == sum(r.measured for r in mine)
+        assert totals["good"][index] == sum(r.good for r in mine)
+        assert totals["measured_good"][index] == sum(r.good and r.measured for r in mine)
+        for fate in Fate:
+            assert totals["ended"][index][fate] == sum(r.fate == fate for r in mine)
+        served = [r for r in mine if r.fate == Fate.SERVED]
+        assert totals["output_tokens"][index] == sum(r.row.output_tokens for r in served)
+        assert totals["reasoning_tokens"][index] == sum(r.row.reasoning_tokens for r in served)
+        gaps = engine.world.histograms[index, Metric.ITL]
+        if math.isinf(scenario.stop_s) and not scenario.losses:
+            assert gaps.sum() == len(outcome.token_gaps[index])
+            assert_same_histogram(gaps, outcome.token_gaps[index])
+        ttft = [r.first_token_s - r.arrival_s for r in served if r.measured]
+        assert_same_histogram(engine.world.histograms[index, Metric.TTFT], ttft)
+        e2e = [r.finish_s - r.arrival_s for r in served if r.measured]
+        assert_same_histogram(engine.world.histograms[index, Metric.E2E], e2e)
+
+
+def assert_same_histogram(counts: np.ndarray, values: list[float]) -> None:
+    """Every value lies in the bin where it was counted, give or take the rounding of an edge."""
+    assert counts.sum() == len(values)
+    upper = 1e-6 * HISTOGRAM_GROWTH ** np.arange(len(counts))
+    in_order = np.repeat(upper, counts)
+    for edge, value in zip(in_order, sorted(values), strict=True):
+        assert value <= edge * (1 + 1e-9)
+        assert value > edge / HISTOGRAM_GROWTH * (1 - 1e-9) or edge == upper[0]
+
+
+@given(scenario=dyadic_scenarios(control=False))
+def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
+    scenario.stop_s = math.inf  # the twin counts the part of a step that the stop cuts off
+    outcome = scenario.simulate_naively()
+    engine, _ = simulate(scenario)
+    for index, totals in enumerate(outcome.pools):
+        row = engine.world.pool_windows[index]
+        for name in ("steps", "prefill_tokens", "decode_tokens", "preemptions", "routed"):
+            assert row[name] == getattr(totals, name), name
+        assert row["overflowed"] == totals.overflowed
+        for name in ("busy_s", "running_s", "waiting_s"):
+            assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
