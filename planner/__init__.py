@@ -1,0 +1,56 @@
+"""Capacity and cost planning for LLM inference: traffic goes in; accelerators, latency and margin come out.
+
+>>> import planner
+>>> scenario = planner.load_scenario("scenarios/quickstart.yaml")      # doctest: +SKIP
+>>> planner.run(scenario).to_pandas("classes")                         # doctest: +SKIP
+
+Names are imported on first use, so that `import planner` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from planner.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from planner.simulation import load_scenario as load_scenario
+    from planner.catalog import load_catalog as load_catalog
+    from planner.errors import PlannerError as PlannerError
+    from planner.results.result import Result as Result
+    from planner.simulation import run as run
+    from planner.search.size import size as size
+    from planner.trace import open_trace as open_trace
+
+_HOMES = {
+    "PlannerError": "planner.errors",
+    "Result": "planner.results.result",
+    "load_catalog": "planner.catalog",
+    "load_scenario": "planner.simulation",
+    "open_trace": "planner.trace",
+    "run": "planner.simulation",
+    "size": "planner.search.size",
+}
+
+__all__ = [
+    "PlannerError",
+    "Result",
+    "__version__",
+    "load_catalog",
+    "load_scenario",
+    "open_trace",
+    "run",
+    "size",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -14,7 +14,6 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from planner.errors import SimulationError
 from planner.kernel import build
 from planner.kernel.advance import advance
 from planner.kernel.dtypes import ReplicaStatus, Stop, World
@@ -97,7 +96,7 @@ class Engine:
         """Give what is still in flight its fate and close the books."""
         now_s = self.now_s
         settle_all(self.world, now_s)
-        self._account_active(now_s)
+        self.account_active()
         room = int(self.world.state["in_flight"][0])
         self._make_room(Stop.NEED_RETURNS, room)
         self._flush(room)
@@ -114,13 +113,15 @@ class Engine:
             if target_s <= self.env.now:
                 target_s = until_s
             self.env.run(until=target_s)
+            self.account_active()
             if progress is not None:
                 progress(self.env.now)
 
     def _windows(self) -> int:
         if math.isinf(self.plan.duration_s):
             return 1
-        return max(1, math.ceil(self.plan.duration_s / self.plan.window_s - 1e-9))
+        drain_s = 0.0 if math.isinf(self.plan.drain_s) else self.plan.drain_s
+        return max(1, math.ceil((self.plan.duration_s + drain_s) / self.plan.window_s - 1e-9))
 
     def _advance_settled(self, until_s: float) -> None:
         self._advance(until_s)
@@ -238,13 +239,13 @@ class Engine:
 
     def activate(self, numbers: list[int]) -> None:
         """Let replicas take requests from now on."""
-        self._account_active(self.env.now)
+        self.account_active()
         self.world.replicas["status"][numbers] = int(ReplicaStatus.ACTIVE)
         self.world = build.list_active(self.world)
 
     def drain(self, numbers: list[int]) -> None:
         """Let replicas take nothing new; they stop when they have finished what they have."""
-        self._account_active(self.env.now)
+        self.account_active()
         for number in numbers:
             replica = self.world.replicas[number]
             idle = replica["run_steps"] == 0
@@ -254,7 +255,7 @@ class Engine:
 
     def lose(self, numbers: list[int]) -> None:
         """Lose replicas at once; their requests fail."""
-        self._account_active(self.env.now)
+        self.account_active()
         for number in numbers:
             ends = int((self.world.requests["replica"] == number).sum())
             self._make_room(Stop.NEED_RETURNS, ends)
@@ -262,16 +263,15 @@ class Engine:
             lose_replica(self.world, number, self.env.now)
         self.world = build.list_active(self.world)
 
-    def _account_active(self, now_s: float) -> None:
+    def account_active(self) -> None:
         """Add the replica-seconds in service since the last change, window by window."""
+        now_s = self.now_s
         serving = np.isin(
             self.world.replicas["status"], [int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING)]
         )
         pools = len(self.plan.pools)
         counts = np.bincount(self.world.replicas["pool"][serving], minlength=pools)
         windows = self.world.pool_windows.reshape(-1, pools)
-        if math.isinf(now_s):
-            raise SimulationError("the simulation has no end; give the plan a duration")
         at_s = self._active_since_s
         while at_s < now_s:
             window = min(int(at_s / self.plan.window_s), len(windows) - 1)
@@ -279,4 +279,4 @@ class Engine:
             until_s = now_s if last else min(now_s, (window + 1) * self.plan.window_s)
             windows["active_s"][window] += counts * (until_s - at_s)
             at_s = until_s
-        self._active_since_s = now_s
+        self._active_since_s = max(now_s, at_s)

@@ -1,0 +1,1 @@
+"""The compiled simulation kernel: README.md says what it simulates."""

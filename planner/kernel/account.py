@@ -77,7 +77,7 @@ def add_share(
 
 @kernel
 def add_run(world: World, replica: np.void, count: int, grown_blocks: int) -> None:
-    """Account for the first `count` steps of the run under way, spread over the windows they touch."""
+    """Account for the first `count` steps of the run, spread over the windows that they touch."""
     state = world.state[0]
     pool_windows = world.pool_windows
     pools = len(world.pools)
@@ -116,26 +116,38 @@ def add_run(world: World, replica: np.void, count: int, grown_blocks: int) -> No
 
 
 @kernel
-def add_gaps(world: World, replica_index: int, count: int) -> None:
-    """Count the token gaps of the first `count` steps of the run under way, by class."""
-    warmup_s = world.state[0]["warmup_s"]
+def measured_steps(state: np.void, replica: np.void, count: int) -> int:
+    """Return how many of the first `count` steps of the run under way began after the warm-up."""
+    unmeasured_s = state["warmup_s"] - replica["run_start_s"]
+    if unmeasured_s <= 0.0:
+        return count
+    step_s = replica["step_s"]
+    return count - steps_reaching(step_s, replica["step_growth_s"], unmeasured_s, count)
+
+
+@kernel
+def add_decoding(world: World, replica_index: int, count: int) -> None:
+    """Count the token gaps and the time share of the decoding sequences in the first `count` steps.
+
+    A step's time is shared by its tokens alike, so that the shares of all classes add up to the
+    busy time.
+    """
     histograms = world.histograms
     queues = world.queues
     replica = world.replicas[replica_index]
     step_s = replica["step_s"]
     growth_s = replica["step_growth_s"]
-    if replica["run_start_s"] < warmup_s:
-        unmeasured_s = warmup_s - replica["run_start_s"]
-        skipped = steps_reaching(step_s, growth_s, unmeasured_s, count)
-        if skipped == count:
-            return  # the last step, too, began before the warm-up ended
-        step_s += growth_s * skipped
-        count -= skipped
+    token_s = elapsed_s(step_s, growth_s, count) / replica["run_tokens"]
+    measured = measured_steps(world.state[0], replica, count)
+    first_s = step_s + growth_s * (count - measured)
     classes = len(world.classes)
     for klass in range(classes):
-        decoding = queues[replica_index * classes + klass]["decoding"]
+        queue = queues[replica_index * classes + klass]
+        decoding = queue["decoding"]
         if decoding > 0:
-            add_progression(histograms[klass, ITL], step_s, growth_s, count, decoding)
+            queue["busy_s"] += token_s * decoding
+            if measured > 0:
+                add_progression(histograms[klass, ITL], first_s, growth_s, measured, decoding)
 
 
 @kernel
@@ -166,7 +178,7 @@ def add_latencies(world: World, request: np.void, now_s: float) -> None:
 
 @kernel
 def is_good(limits: np.void, request: np.void, now_s: float) -> bool:
-    """Tell whether a request served at `now_s` kept every objective of its class (row of `classes`)."""
+    """Tell whether a request served at `now_s` kept every objective of its class."""
     return bool(
         request["first_token_s"] - request["arrival_s"] <= limits["ttft_limit_s"]
         and mean_gap_s(request, now_s) <= limits["tpot_limit_s"]
@@ -176,7 +188,7 @@ def is_good(limits: np.void, request: np.void, now_s: float) -> bool:
 
 @kernel
 def add_end(world: World, request: np.void, now_s: float) -> None:
-    """Count the end of a request: its fate, and if it was served its tokens, latencies and objectives."""
+    """Count the end of a request: its fate; if served, its tokens, latencies and objectives."""
     state = world.state[0]
     klass = request["class"]
     fate = request["fate"]
@@ -204,7 +216,7 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
 
 @kernel
 def keep_finished(world: World, request: np.void, now_s: float) -> None:
-    """Write the per-request row of an ended request; the caller has made sure that there is room."""
+    """Write the row of an ended request; the caller has made sure that there is room."""
     state = world.state[0]
     row = world.finished[state["finished_count"]]
     state["finished_count"] += 1

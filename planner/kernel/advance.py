@@ -14,7 +14,7 @@ from planner.kernel.ends import end_request
 from planner.kernel.heap import copy_arrival, pop_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import first_unstarted, take_from_queue
-from planner.kernel.route import arrive
+from planner.kernel.route import arrive, load_of
 from planner.kernel.steptime import cut_run
 
 REACHED = int(Stop.REACHED)
@@ -27,7 +27,7 @@ TIMED_OUT = int(Fate.TIMED_OUT)
 
 @kernel
 def next_timeout(world: World, replica_index: int) -> tuple[float, int, int]:
-    """Return the earliest time-out on a replica [s], its request and that one's predecessor in its queue.
+    """Return the earliest time-out on a replica [s], its request and that one's predecessor.
 
     At one instant the oldest request comes first. (infinity, NONE, NONE) if nothing can time out.
     """
@@ -44,7 +44,9 @@ def next_timeout(world: World, replica_index: int) -> tuple[float, int, int]:
             continue
         due_s = requests[index]["arrival_s"] + world.classes[klass]["timeout_s"]
         if due_s < first_s or (
-            due_s == first_s and due_s < math.inf and requests[index]["key"] < requests[first]["key"]
+            due_s == first_s
+            and due_s < math.inf
+            and requests[index]["key"] < requests[first]["key"]
         ):
             first_s = due_s
             first = index
@@ -83,7 +85,7 @@ def replica_event(world: World, replica_index: int, now_s: float) -> None:
 
 @kernel
 def lack_for(world: World, ends: int) -> int:
-    """Return what has to be made before an event with at most `ends` ends can happen, or `REACHED`."""
+    """Return what is missing for an event with at most `ends` ends, or `REACHED`."""
     state = world.state[0]
     if state["keep_finished"] == 1 and state["finished_count"] + ends > len(world.finished):
         return FLUSH_FINISHED
@@ -154,7 +156,7 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
                 return lack
             continue
         replica = world.replicas[replica_index]
-        lack = lack_for(world, int(replica["waiting"] + replica["decoding"] + replica["prefilling"]))
+        lack = lack_for(world, load_of(replica))
         if lack != REACHED:
             return lack
         state["now_s"] = event_s

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from planner.kernel.account import add_gaps, add_resumed_gap, add_run, add_waiting, window_of
+from planner.kernel.account import add_decoding, add_resumed_gap, add_run, add_waiting, window_of
 from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
@@ -29,13 +29,13 @@ STOPPED = int(ReplicaStatus.STOPPED)
 
 @kernel
 def take_steps(world: World, replica_index: int, count: int) -> None:
-    """Let the first `count` steps of the run under way have happened: books, contexts, blocks, clock."""
+    """Let the first `count` steps of the run have happened: books, contexts, blocks, clock."""
     replica = world.replicas[replica_index]
     block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     blocks = 0
     if replica["decoding"] > 0:
         blocks = blocks_for_steps(replica, world.kv_growth, block_tokens, count)
-        add_gaps(world, replica_index, count)
+        add_decoding(world, replica_index, count)
     add_run(world, replica, count, blocks)
     replica["step"] += count
     replica["context_tokens"] += count * replica["decoding"]
@@ -67,7 +67,7 @@ def begin_decode(world: World, replica_index: int, index: int) -> None:
 
 @kernel
 def stop_decode(world: World, replica_index: int, position: int) -> int:
-    """Take the sequence at `position` of the finish heap out of the batch, free its blocks, return it."""
+    """Take the sequence at `position` of the finish heap out of the batch and return it."""
     replica = world.replicas[replica_index]
     first = replica["slots_first"]
     index = int(world.slots[first + position]["request"])
@@ -116,9 +116,10 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
 
 @kernel
 def end_chunks(world: World, replica_index: int, now_s: float) -> None:
-    """Count the chunks of the step that ends as prefilled; complete prompts in order of admission."""
+    """Count the chunks of the step that ends as prefilled; complete prompts as admitted."""
     replica = world.replicas[replica_index]
     requests = world.requests
+    token_s = replica["step_s"] / replica["run_tokens"]
     index = replica["prefill_head"]
     replica["prefill_head"] = NONE
     replica["prefill_tail"] = NONE
@@ -128,6 +129,8 @@ def end_chunks(world: World, replica_index: int, now_s: float) -> None:
     while index != NONE:
         request = requests[index]
         following = request["next"]
+        queue = world.queues[queue_of(world, replica_index, request)]
+        queue["busy_s"] += token_s * request["chunk_tokens"]
         request["prefilled_tokens"] += request["chunk_tokens"]
         request["chunk_tokens"] = 0
         if request["prefilled_tokens"] == request["prompt_tokens"]:
@@ -218,7 +221,7 @@ def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
 
 @kernel
 def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
-    """Admit waiting requests in their order while budget, sequences and blocks allow; return how many."""
+    """Admit waiting requests while budget, sequences and blocks allow; return how many."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
@@ -309,8 +312,8 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
 def settle(world: World, replica_index: int, now_s: float) -> None:
     """Let the steps that have ended by `now_s` have happened, without deciding anything.
 
-    The run goes on with the steps that are left, so a control process sees the replica as it is at its own
-    instant and the reporting windows are complete.
+    The run goes on with the steps that are left, so a control process sees the replica as it is at
+    its own instant and the reporting windows are complete.
     """
     replica = world.replicas[replica_index]
     if replica["run_steps"] <= 1 or replica["run_end_s"] <= now_s:

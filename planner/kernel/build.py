@@ -1,9 +1,9 @@
-"""From a plan to the arrays of a `World`, and the growth of those arrays. Numpy only; nothing is compiled."""
+"""From a plan to the arrays of a `World`, and the growth of those arrays: nothing is compiled."""
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from planner.kernel.dtypes import NONE, Fate, Metric, ReplicaStatus, World
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
 
 Records = NDArray[np.void]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 FIRST_REQUESTS: Final = 1024
 FIRST_RETURNS: Final = 1024
@@ -104,7 +105,7 @@ def class_record(klass: ClassPlan) -> Records:
     return record
 
 
-def extended(array: NDArray[np.generic], rows: int) -> NDArray[np.generic]:
+def extended(array: NDArray[Scalar], rows: int) -> NDArray[Scalar]:
     """Return a longer copy of a one-dimensional array, zero at the end."""
     longer = np.zeros(len(array) + rows, array.dtype)
     longer[: len(array)] = array
@@ -184,7 +185,7 @@ def build_calendar(replicas: Records) -> Records:
 
 
 def list_active(world: World) -> World:
-    """Write the active replicas of every pool, in order of their numbers, where the routers look."""
+    """List the active replicas of every pool, in order of their numbers, for the routers."""
     active: list[NDArray[np.int64]] = []
     count = 0
     for index in range(len(world.pools)):

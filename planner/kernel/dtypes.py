@@ -1,7 +1,8 @@
 """Record layouts of the simulation: one structured array per entity, one field per line.
 
-Only numpy is imported here, so that lowering and results can read the layouts without Numba. Times are
-seconds since the start of the trace, lengths are tokens, memory is KV blocks. `NONE` marks an empty link.
+Only numpy is imported here, so that lowering and results can read the layouts without Numba. Times
+are seconds since the start of the trace, lengths are tokens, memory is KV blocks. `NONE` marks an
+empty link.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Stop(IntEnum):
 
 
 HISTOGRAM_GROWTH: Final = 1.005 / 0.995
-"""Ratio of neighbouring bin edges. A quantile reported at the bin's harmonic middle is off by ≤ 0.5%."""
+"""Ratio of neighbouring bin edges: a quantile given as a bin's harmonic middle is off by ≤ 0.5%."""
 HISTOGRAM_MIN_S: Final = 1e-6
 HISTOGRAM_BINS: Final = 3300
 """Bin 0 holds values ≤ 1 µs, the last everything above; 3,300 bins end above 10⁸ s."""
@@ -134,7 +135,7 @@ STREAM = np.dtype(
     ],
     align=True,
 )
-"""Where requests come from. Stream 0 is open loop; each closed-loop class has a stream of its own."""
+"""Where requests come from. Stream 0 is open loop; each closed-loop class has its own stream."""
 
 ARRIVAL = np.dtype(
     [
@@ -153,7 +154,7 @@ ARRIVAL = np.dtype(
     ],
     align=True,
 )
-"""A request that is going to arrive: in the arrival buffer, as a later turn, or in the heap of returns."""
+"""A request that is to arrive: in the arrival buffer, a later turn, or in the heap of returns."""
 
 TURN = np.dtype([("arrival", ARRIVAL), ("next", "i8")], align=True)
 """A later turn of a session: sent `think_s` after the turn before it was served."""
@@ -176,7 +177,7 @@ REQUEST = np.dtype(
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
-        ("prompt_tokens", "i8"),  # to prefill in this admission: the input and what was already emitted
+        ("prompt_tokens", "i8"),  # to prefill in this admission: the input, what was emitted
         ("prefilled_tokens", "i8"),
         ("chunk_tokens", "i8"),  # prefilled in the step under way
         ("emitted_tokens", "i8"),  # up to the prompt of this admission, its token included
@@ -206,7 +207,7 @@ REPLICA = np.dtype(
         ("step", "i8"),  # steps completed since the start
         ("decoding", "i8"),  # sequences that decode
         ("context_tokens", "i8"),  # their KV tokens, summed
-        ("prefill_head", "i8"),  # requests with a chunk in the step under way, in order of admission
+        ("prefill_head", "i8"),  # requests with a chunk in this step, in order of admission
         ("prefill_tail", "i8"),
         ("prefilling", "i8"),
         ("prefill_work", "i8"),  # 2·A: Σ chunk·(2·prior + chunk) of the step under way
@@ -228,6 +229,7 @@ QUEUE = np.dtype(
         ("head", "i8"),
         ("tail", "i8"),
         ("decoding", "i8"),  # sequences of the class that decode on the replica
+        ("busy_s", "f8"),  # step time, shared by the tokens in each step
     ],
     align=True,
 )
@@ -237,8 +239,9 @@ SLOT = np.dtype([("finish_step", "i8"), ("key", "i8"), ("request", "i8")], align
 """Entry of a replica's heap of decoding sequences, ordered by (finish_step, request key)."""
 
 CALENDAR = np.dtype([("event_s", "f8"), ("winner", "i8")], align=True)
-"""Tournament over the replicas. Row `i` holds the time of replica `i`'s next event and, apart from that,
-the winner of inner node `i` (node 1 is the root; node 0 has none). Its length is a power of two ≥ 2."""
+"""Tournament over the replicas. Row `i` holds the time of replica `i`'s next event and, apart from
+that, the winner of inner node `i` (node 1 is the root; node 0 has none). Its length is a power of
+two ≥ 2."""
 
 POOL = np.dtype(
     [
@@ -283,7 +286,7 @@ CLASS = np.dtype(
         ("ttft_limit_s", "f8"),  # objectives per request; infinity where there is none
         ("tpot_limit_s", "f8"),
         ("e2e_limit_s", "f8"),
-        ("bucket_interval_s", "f8"),  # seconds per request of the visitor's token bucket; 0: no limit
+        ("bucket_interval_s", "f8"),  # per request of the visitor's token bucket; 0: no limit
         ("bucket_burst_s", "f8"),  # (burst − 1) · interval
         ("priority", "i8"),  # smaller is served first
         ("first_pool", "i8"),  # its pools, in order of preference, in `routes`

@@ -1,4 +1,4 @@
-"""What follows the end of a request: the books, the next turn of its session, its client's next request."""
+"""What follows the end of a request: books, its session's next turn, its client's next request."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def send_next_turn(world: World, request: np.void, now_s: float) -> None:
 
 @kernel
 def send_next_row(world: World, request: np.void, now_s: float) -> None:
-    """Send the next row of a closed-loop stream, if there is one: its client has just become free."""
+    """Send the next row of a closed-loop stream, if any: its client has just become free."""
     stream = world.streams[request["stream"]]
     if stream["cursor"] == stream["last_row"]:
         return

@@ -17,8 +17,8 @@ from planner.kernel.jit import kernel
 def load_rows(world: World, block: NDArray[np.void], stream_index: int) -> None:
     """Append a block of `ARRIVAL` rows to a stream's region of the arrival buffer.
 
-    A row without arrival time in stream 0 is a later turn: it goes to `turns`, linked from the turn before it. The
-    caller has made room in the region and in `turns`.
+    A row without arrival time in stream 0 is a later turn: it goes to `turns`, linked from the turn
+    before it. The caller has made room in the region and in `turns`.
     """
     state = world.state[0]
     stream = world.streams[stream_index]

@@ -33,9 +33,9 @@ def oldest_on(world: World, replica_index: int) -> int:
     oldest = NONE
     for index in range(len(requests)):
         request = requests[index]
-        if request["fate"] == NONE and request["replica"] == replica_index:
-            if oldest == NONE or request["key"] < requests[oldest]["key"]:
-                oldest = index
+        here = request["fate"] == NONE and request["replica"] == replica_index
+        if here and (oldest == NONE or request["key"] < requests[oldest]["key"]):
+            oldest = index
     return oldest
 
 
@@ -71,7 +71,7 @@ def lose_replica(world: World, replica_index: int, now_s: float) -> None:
 
 @kernel
 def end_unfinished(world: World, now_s: float) -> None:
-    """Give every request that is still in flight its fate, in order of the slots; nothing follows it."""
+    """Give every request that is still in flight its fate, in order of the slots."""
     for stream in range(len(world.streams)):
         world.streams[stream]["closed"] = 0
     for index in range(len(world.requests)):

@@ -1,4 +1,4 @@
-"""Binary heaps over structured arrays: when sequences finish, and when generated requests arrive."""
+"""Binary heaps over structured arrays: when sequences finish, when generated requests arrive."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def swap_slots(slots: Records, a: int, b: int) -> None:
 
 @kernel
 def sift_slot_up(slots: Records, first: int, position: int) -> None:
-    """Move a slot of the heap that starts at row `first` towards the root while it precedes its parent."""
+    """Move a slot of the heap at row `first` towards the root while it precedes its parent."""
     while position > 0:
         parent = (position - 1) >> 1
         if not finishes_before(slots, first + position, first + parent):
@@ -118,10 +118,8 @@ def copy_return(returns: Records, source: int, target: int) -> None:
 
 
 @kernel
-def push_return(
-    returns: Records, count: int, arrival: np.void, arrival_s: float, key: int
-) -> None:
-    """Add a generated arrival to a heap of `count`; the row after the heap serves as scratch space."""
+def push_return(returns: Records, count: int, arrival: np.void, arrival_s: float, key: int) -> None:
+    """Add a generated arrival to a heap of `count`; the array's last row is scratch space."""
     spare = len(returns) - 1
     copy_arrival(arrival, returns[spare]["arrival"])
     returns[spare]["arrival"]["arrival_s"] = arrival_s

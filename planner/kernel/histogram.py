@@ -1,7 +1,7 @@
 """Latency histograms with logarithmic bins, relative error of a quantile ≤ 0.5%.
 
-The bins follow DDSketch (Masson, Rim and Lee, VLDB 2019): edges grow by a constant ratio, so the error is
-relative. Gaps between tokens come in runs and are counted a bin at a time, never one by one.
+The bins follow DDSketch (Masson, Rim and Lee, VLDB 2019): edges grow by a constant ratio, so the
+error is relative. Gaps between tokens come in runs and are counted a bin at a time, not singly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def bin_of(value_s: float) -> int:
     """Return the bin whose edges enclose `value_s`: below < value ≤ above."""
     if value_s <= HISTOGRAM_MIN_S:
         return 0
-    index = int(math.ceil((math.log(value_s) - LOG_MIN) / LOG_GROWTH))
+    index = math.ceil((math.log(value_s) - LOG_MIN) / LOG_GROWTH)
     return min(max(index, 0), HISTOGRAM_BINS - 1)
 
 

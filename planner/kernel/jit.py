@@ -1,8 +1,8 @@
 """The one `kernel` decorator, and where compiled kernels are kept.
 
-Numba's own cache notices a change of the file that holds a function but not of the files it calls, and then
-serves stale machine code. Here the cache folder is named by a hash of every kernel source, the version of
-Numba and its bounds-check switch, so any change compiles anew.
+Numba's own cache notices a change of the file that holds a function but not of the files it calls,
+and then serves stale machine code. Here the cache folder is named by a hash of every kernel source,
+the version of Numba and its bounds-check switch, so any change compiles anew.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+NUMBA: Final[Any] = numba  # its type stubs know neither its settings nor the flag `_nrt`
 
 
 def cache_folder() -> Path:
@@ -28,7 +30,7 @@ def cache_folder() -> Path:
     sources = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(source.name.encode() + b"\0" + source.read_bytes())
-    sources.update(f"{numba.__version__} {numba.config.BOUNDSCHECK}".encode())
+    sources.update(f"{numba.__version__} {NUMBA.config.BOUNDSCHECK}".encode())
     chosen = os.environ.get("PLANNER_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
     root = Path(chosen) if chosen else Path(home) / "planner"
@@ -58,17 +60,17 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     - No fast-math, so compiled and plain Python agree to the last bit.
     - Small functions are inlined by LLVM, so passing the whole `World` costs nothing.
-    - Nothing in a kernel allocates, so reference counting is off: counting the arrays of the `World` took
-      80% of the run time. The caller holds every array for the duration of a call.
+    - Nothing in a kernel allocates, so reference counting is off: counting the arrays of the
+      `World` took 80% of the run time. The caller holds every array for the duration of a call.
     - The global interpreter lock is released.
     - With `NUMBA_DISABLE_JIT=1` the function stays plain Python.
     """
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+    before = NUMBA.config.CACHE_DIR
+    NUMBA.config.CACHE_DIR = str(CACHE_FOLDER)
     try:
-        compiled = numba.njit(
+        compiled = NUMBA.njit(
             cache=_CACHE, nogil=True, error_model="numpy", forceinline=True, _nrt=False
         )(function)
     finally:
-        numba.config.CACHE_DIR = before
+        NUMBA.config.CACHE_DIR = before
     return cast(Callable[P, R], compiled)

@@ -1,8 +1,8 @@
 """Paged KV memory: exact block counts without visiting a sequence at every step.
 
-A decoding sequence takes a new block at every `kv_block_tokens`-th step, always at the same residue of its
-replica's step counter. Counting the sequences by that residue makes the blocks taken over any number
-of steps a sum over at most one cycle.
+A decoding sequence takes a new block at every `kv_block_tokens`-th step, always at the same residue
+of its replica's step counter. Counting the sequences by that residue makes the blocks taken over
+any number of steps a sum over at most one cycle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def blocks_of(tokens: int, block_tokens: int) -> int:
 
 @kernel
 def growth_residue(replica: np.void, tokens: int, block_tokens: int) -> int:
-    """Return the residue of the step counter at which a sequence, now with `tokens` in KV, takes a block."""
+    """Return the residue of the step counter at which a sequence of `tokens` takes a block."""
     return int((replica["step"] - tokens) % block_tokens)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel needs to know of a cluster, in plain numbers: what lowering makes of a scenario."""
+"""What the kernel needs to know of a cluster, in plain numbers: what becomes of a scenario."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ class Plan:
     pools: tuple[PoolPlan, ...]
     classes: tuple[ClassPlan, ...]
     blocks: Iterator[NDArray[np.void]]
-    """Blocks of `ARRIVAL` rows of the open loop. A row whose arrival time is NaN is a later turn of the
-    row before it; the others are in order of time."""
+    """Blocks of `ARRIVAL` rows of the open loop. A row whose arrival time is NaN is a later turn of
+    the row before it; the others are in order of time."""
     closed: tuple[ClosedStream, ...] = ()
     visitors: int = 0
     """Number of distinct visitors, all classes together."""

@@ -12,7 +12,7 @@ from planner.kernel.jit import kernel
 
 @kernel
 def take_request(world: World, arrival: np.void) -> int:
-    """Fill a free slot from an arrival and return its index; the caller has made sure there is one."""
+    """Fill a free slot, of which the caller has made sure, from an arrival; return its index."""
     state = world.state[0]
     index = int(state["free_request"])
     request = world.requests[index]
@@ -132,7 +132,7 @@ def first_waiting(world: World, replica_index: int, by_priority: bool) -> int:
 
 @kernel
 def first_unstarted(world: World, head: int) -> tuple[int, int]:
-    """Return a queue's first request that has never been started, and its predecessor (NONE, NONE if none).
+    """Return a queue's first request that has never been started, or NONE, and its predecessor.
 
     Preempted requests stand before it and have no time-out any more.
     """

@@ -1,4 +1,4 @@
-"""The arrival of a request: rate limit, choice of pool, choice of replica (README.md, "Arrival")."""
+"""The arrival of a request: rate limit, choice of pool, choice of replica (see README.md)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ BY_PRIORITY = int(Scheduler.PRIORITY)
 def conforms(visitors: np.ndarray, klass: np.void, visitor: int, now_s: float) -> bool:
     """Take a token from a visitor's bucket; tell whether there was one.
 
-    The bucket is kept as the theoretical arrival time of the visitor's next request [s] (GCRA in virtual
-    scheduling form, ITU-T I.371, Annex A), one number per visitor.
+    The bucket is kept as the theoretical arrival time of the visitor's next request [s] (GCRA in
+    virtual scheduling form, ITU-T I.371, Annex A), one number per visitor.
     """
     due_s = visitors[visitor]
     if now_s < due_s - klass["bucket_burst_s"]:
@@ -80,9 +80,7 @@ def two_choices(world: World, pool: np.void, rng: np.random.Generator) -> int:
 
 
 @kernel
-def pick_replica(
-    world: World, pool: np.void, request: np.void, rng: np.random.Generator
-) -> int:
+def pick_replica(world: World, pool: np.void, request: np.void, rng: np.random.Generator) -> int:
     """Return the replica that the pool's router names."""
     count = pool["active_count"]
     router = pool["router"]
@@ -99,7 +97,7 @@ def pick_replica(
 
 @kernel
 def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tuple[int, int]:
-    """Return the replica that takes the request and `NONE`, or `NONE` and the fate that it meets."""
+    """Return the replica that takes the request and NONE, or NONE and the fate that it meets."""
     klass = world.classes[request["class"]]
     fate = TOO_LONG
     for preference in range(klass["pools"]):
@@ -137,7 +135,7 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
 
 @kernel
 def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
-    """Put a request into the queue of a replica, and wake the replica if that can change its batch."""
+    """Put a request into a replica's queue; wake the replica if that can change its batch."""
     replica = world.replicas[replica_index]
     request = world.requests[index]
     request["replica"] = replica_index

@@ -1,7 +1,8 @@
 """Runs: the closed form for consecutive steps of one batch composition.
 
-While the composition of a batch stays the same, every decoding sequence's context grows by one token a step, so step
-times form an arithmetic progression `step_s, step_s + growth_s, …` and k steps take
+While the composition of a batch stays the same, every decoding sequence's context grows by one
+token a step, so step times form an arithmetic progression `step_s, step_s + growth_s, …` and k steps
+take
 
     elapsed(k) = k·step_s + growth_s·k·(k − 1)/2
 """
@@ -28,16 +29,13 @@ def elapsed_s(step_s: float, growth_s: float, steps: int) -> float:
 def steps_reaching(step_s: float, growth_s: float, span_s: float, limit: int) -> int:
     """Return the least k with `elapsed_s(k) ≥ span_s`, at least 1 and at most `limit`.
 
-    The root of the quadratic gives a first guess; the loops make it exact in the arithmetic of `elapsed_s`.
+    The root of the quadratic, in the form that does not cancel when growth is small, gives a first
+    guess; the loops make it exact in the arithmetic of `elapsed_s`.
     """
-    if growth_s > 0.0:
-        half = step_s - 0.5 * growth_s
-        root = (math.sqrt(half * half + 2.0 * growth_s * span_s) - half) / growth_s
-    elif step_s > 0.0:
-        root = span_s / step_s
-    else:
-        root = 1.0
-    k = limit if root >= limit else max(1, int(math.ceil(root)))
+    half_s = step_s - 0.5 * growth_s
+    divisor_s = half_s + math.sqrt(half_s * half_s + 2.0 * growth_s * span_s)
+    root = 2.0 * span_s / divisor_s if divisor_s > 0.0 else 1.0
+    k = limit if root >= limit else max(1, math.ceil(root))
     while k < limit and elapsed_s(step_s, growth_s, k) < span_s:
         k += 1
     while k > 1 and elapsed_s(step_s, growth_s, k - 1) >= span_s:
@@ -71,9 +69,9 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
 
 @kernel
 def cut_run(replica: np.void, now_s: float) -> bool:
-    """End the run under way at its next boundary at or after `now_s`; tell whether that changed its end.
+    """End the run at its next boundary at or after `now_s`; tell whether that is earlier.
 
-    A run is cut where an arrival or a time-out could change the next batch. Idle replicas have no run.
+    A run is cut where an arrival or a time-out could change the next batch. Idle replicas have none.
     """
     if replica["cut"] == 1 or replica["run_steps"] == 0:
         return False

@@ -36,7 +36,7 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "errors units"
+    "billing version errors units"
 )
 
 LAYERS = {
@@ -44,27 +44,32 @@ LAYERS = {
     "units": Layer("errors", "pydantic"),
     "catalog": Layer("errors units", "pydantic yaml"),
     "scenario": Layer("catalog errors units", "pydantic yaml"),
+    "scenario.replicas": Layer("scenario curves.layout curves.memory catalog errors units"),
     "scenario.checks": Layer("scenario curves catalog errors units"),
     "scenario.check_pools": Layer("scenario curves catalog errors units"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
     "curves": Layer("catalog errors units", "numpy scipy yaml"),
     "kernel": Layer("", "numba numpy"),
     "kernel.dtypes": Layer("", "numpy"),
-    "control": Layer("kernel.dtypes errors units", "numpy simpy", typing="engine"),
+    "control": Layer("kernel.dtypes kernel.plan errors units", "numpy simpy", typing="engine"),
     "engine": Layer("control kernel errors units", "numpy simpy", typing="lowering"),
-    "lowering": Layer("scenario curves catalog trace kernel.dtypes errors units", "numpy"),
+    "lowering": Layer(
+        "scenario curves catalog trace kernel.dtypes kernel.plan results.meta errors units", "numpy"
+    ),
     "economics": Layer("errors units", "numpy pandas"),
     "results": Layer("kernel.dtypes errors units", "numpy pandas pyarrow"),
     "invariants": Layer("results economics kernel.dtypes errors", "numpy pandas"),
-    "run": Layer(BELOW_RUN, "numpy pandas"),
-    "search": Layer(f"run {BELOW_RUN}", "joblib numpy pandas scipy"),
-    "report": Layer(f"run {BELOW_RUN}", "numpy pandas plotly rich"),
-    "regress": Layer(f"run {BELOW_RUN}", "numpy pandas rich"),
+    "billing": Layer("control engine economics lowering scenario catalog errors units", "numpy"),
+    "version": Layer(),
+    "simulation": Layer(BELOW_RUN, "numpy pandas"),
+    "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
+    "report": Layer(f"simulation {BELOW_RUN}", "numpy pandas plotly rich"),
+    "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
-        f"regress report search run {BELOW_RUN}", "numpy pandas plotly pyarrow rich typer yaml"
+        f"regress report search simulation {BELOW_RUN}", "numpy pandas plotly pyarrow rich typer yaml"
     ),
     "__main__": Layer("cli"),
-    "": Layer(typing=f"regress report search run {BELOW_RUN}"),  # planner/__init__.py: lazy names
+    "": Layer("version", typing=f"regress report search simulation {BELOW_RUN}"),  # planner/__init__.py: lazy names
 }
 
 HEAVY = {"numba", "pandas", "plotly", "pyarrow", "scipy", "simpy"}
@@ -123,10 +128,10 @@ def test_imports_follow_the_design() -> None:
         ("planner/scenario/load.py", "from planner.curves.memory import memory_plan"),
         ("planner/scenario/checks.py", "import numpy as np"),
         ("planner/economics/energy.py", "from planner import catalog"),
-        ("planner/results/frames.py", "if TYPE_CHECKING:\n    from planner.run import run"),
+        ("planner/results/frames.py", "if TYPE_CHECKING:\n    from planner.simulation import run"),
         ("planner/lowering.py", "from planner.kernel.jit import kernel"),
         ("planner/brand_new.py", ""),
-        ("planner/__init__.py", "from planner.run import run"),
+        ("planner/__init__.py", "from planner.simulation import run"),
     ],
 )
 def test_wrong_imports_are_found(path: str, source: str) -> None:

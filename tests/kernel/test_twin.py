@@ -81,10 +81,8 @@ def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
     outcome = scenario.simulate_naively()
     engine, _ = simulate(scenario)
     classes = len(scenario.classes)
-    windows = engine.world.class_windows.reshape(-1, classes).sum
     totals = engine.world.class_windows[:classes]
     assert len(engine.world.class_windows) == classes, "one window"
-    del windows
     for index in range(classes):
         mine = [r for r in outcome.requests if r.class_index == index]
         assert totals["arrived"][index] == len(mine)
@@ -128,3 +126,6 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
         assert row["overflowed"] == totals.overflowed
         for name in ("busy_s", "running_s", "waiting_s"):
             assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
+        mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))
+        shared_s = engine.world.queues["busy_s"][mine].sum()
+        assert shared_s == pytest.approx(row["busy_s"], rel=1e-9, abs=1e-12)

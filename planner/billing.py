@@ -1,0 +1,191 @@
+"""From what a simulation used and served to the books: usage by pool and class, rates, plans, policy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from planner.catalog import Catalog, MachinePrice
+from planner.control.fleet import Fleet, node_hours
+from planner.economics import (
+    ApiPlan,
+    ClassUsage,
+    FreePlan,
+    MachineRate,
+    Policy,
+    PoolUsage,
+    PowerTerms,
+    Statement,
+    SubscriptionPlan,
+    settle,
+)
+from planner.engine import Engine
+from planner.lowering.pools import LoweredPool
+from planner.scenario.schema import Plan as PricePlan
+from planner.scenario.schema import Pool, Prices, Scenario
+
+SCENARIO = "the scenario"
+
+
+def bill(
+    scenario: Scenario,
+    catalog: Catalog,
+    engine: Engine,
+    fleet: Fleet,
+    pools: tuple[LoweredPool, ...],
+) -> Statement:
+    """Return the statement of a finished simulation.
+
+    Machine time is billed over the arrival period; revenue is that of all requests which arrived in it, those
+    served while the fleet drains included. A class bears the cost of a pool in proportion to its share of
+    the pool's step time.
+    """
+    return settle(
+        [
+            _pool_usage(index, scenario, catalog, engine, fleet, lowered)
+            for index, lowered in enumerate(pools)
+        ],
+        _class_usages(scenario, catalog, engine),
+        policy_of(scenario.prices),
+    )
+
+
+def _pool_usage(
+    index: int,
+    scenario: Scenario,
+    catalog: Catalog,
+    engine: Engine,
+    fleet: Fleet,
+    lowered: LoweredPool,
+) -> PoolUsage:
+    pool = scenario.pools[index]
+    duration_s = scenario.workload.duration
+    spans = fleet[pool.name].held_nodes(engine.now_s)
+    hours = node_hours(spans, duration_s)
+    starts_s = np.unique(np.clip(spans[0], 0.0, duration_s))
+    held = [int(spans[2][(spans[0] <= t) & (t < spans[1])].sum()) for t in starts_s]
+    windows = engine.world.pool_windows.reshape(-1, len(scenario.pools))[:, index]
+    inside = math.ceil(duration_s / scenario.workload.window - 1e-9)
+    busy_hours = float(windows["busy_s"][:inside].sum()) / 3600.0
+    busy_hours *= lowered.meta.devices_per_replica
+    return PoolUsage(
+        pool=pool.name,
+        node=lowered.node.name,
+        chip=lowered.chip.name,
+        devices_per_node=lowered.node.devices,
+        period_hours=duration_s / 3600.0,
+        peak_nodes=max(held, default=0),
+        node_hours=hours,
+        busy_device_hours=min(busy_hours, hours * lowered.node.devices),
+        node_power_w=float(lowered.node.power_w),
+        rate=rate_of(pool, lowered.chip.name, scenario.prices, catalog),
+    )
+
+
+def rate_of(pool: Pool, chip: str, prices: Prices, catalog: Catalog) -> MachineRate:
+    """Return the price of a pool's machine time: the one it names, else that of the default terms."""
+    for own in prices.nodes:
+        if own.name == pool.price:
+            return MachineRate(
+                own.name, chip, own.terms, own.per_device_hour, own.as_of, own.source, "scenario"
+            )
+    found: MachinePrice
+    if pool.price is not None:
+        found = catalog.machine_price(pool.price)
+    else:
+        found = catalog.price_for(chip, prices.default_terms, prices.date)
+    figure = found.per_device_hour
+    return MachineRate(
+        found.name, chip, found.terms, figure.value, figure.date, figure.source, figure.tier
+    )
+
+
+def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[ClassUsage]:
+    classes = scenario.workload.classes
+    plans = {plan.name: price_plan(plan, catalog) for plan in scenario.prices.plans}
+    totals = engine.world.class_windows.reshape(-1, len(classes))
+    busy_s = busy_by_class(engine)
+    usages = []
+    for index, klass in enumerate(classes):
+        column = totals[:, index]
+        usages.append(
+            ClassUsage(
+                name=klass.name,
+                plan=None if klass.plan is None else plans[klass.plan],
+                requests=int(column["ended"][:, 0].sum()),
+                input_tokens=int(column["input_tokens"].sum()),
+                output_tokens=int(column["output_tokens"].sum()),
+                reasoning_tokens=int(column["reasoning_tokens"].sum()),
+                pool_weights={
+                    pool.name: float(busy_s[number, index])
+                    for number, pool in enumerate(scenario.pools)
+                    if busy_s[number, index] > 0.0
+                },
+            )
+        )
+    return usages
+
+
+def busy_by_class(engine: Engine) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return each class's share of the step time of each pool [s], shape `(pools, classes)`."""
+    world = engine.world
+    shares = world.queues["busy_s"].reshape(-1, len(world.classes))
+    total = np.zeros((len(world.pools), len(world.classes)))
+    np.add.at(total, world.replicas["pool"], shares)
+    return total
+
+
+def price_plan(plan: PricePlan, catalog: Catalog) -> ApiPlan | SubscriptionPlan | FreePlan:
+    """Return what a class pays, from the scenario or from the catalogue entry that it names."""
+    date, source = plan.as_of or "", plan.source or SCENARIO
+    if plan.kind == "free":
+        return FreePlan(plan.name, date, source)
+    if plan.kind == "subscription":
+        assert plan.per_seat is not None
+        assert plan.requests_per_seat_month is not None
+        return SubscriptionPlan(
+            plan.name, plan.per_seat, plan.requests_per_seat_month, date, source
+        )
+    if plan.api_price is None:
+        assert plan.input is not None
+        assert plan.output is not None
+        return ApiPlan(plan.name, plan.input, plan.output, plan.cached_input, date, source)
+    price = catalog.api_price(plan.api_price)
+    cached = price.cached_input
+
+    def stated(own: float | None, listed: float | None) -> float | None:
+        return listed if own is None else own
+
+    return ApiPlan(
+        plan.name,
+        stated(plan.input, price.input.value) or 0.0,
+        stated(plan.output, price.output.value) or 0.0,
+        stated(plan.cached_input, None if cached is None else cached.value),
+        price.date,
+        price.output.source,
+    )
+
+
+def policy_of(prices: Prices) -> Policy:
+    """Return what applies to the scenario as a whole."""
+    stated = prices.power.model_fields_set
+    power = PowerTerms(
+        electricity_usd_per_kwh=prices.power.electricity,
+        pue=prices.power.pue,
+        colocation_usd_per_kw_month=prices.power.colocation,
+        idle_rate=prices.power.idle,
+        loaded_rate=prices.power.loaded,
+        **({"source": SCENARIO, "date": prices.date} if stated else {}),
+    )
+    return Policy(
+        node_overhead_rate=prices.node_overhead,
+        power=power,
+        partner_revenue_share_rate=prices.partner_revenue_share,
+        definition=prices.margin,
+        **(
+            {"source": SCENARIO, "date": prices.date}
+            if {"node_overhead", "partner_revenue_share"} & prices.model_fields_set
+            else {}
+        ),
+    )

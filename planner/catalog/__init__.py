@@ -1,0 +1,36 @@
+"""The catalogue: models, chips, nodes and prices, every figure with its source, date and tier.
+
+>>> from planner.catalog import load_catalog
+>>> catalog = load_catalog()
+>>> catalog.chip("h100-sxm").memory_bandwidth.shown
+'3.35 TB/s'
+"""
+
+from planner.catalog.figures import TIERS, Figure, Source, Tier
+from planner.catalog.hardware import Chip, Node, Status
+from planner.catalog.loading import load_catalog
+from planner.catalog.lookup import Catalog, Entry
+from planner.catalog.models import Attention, AttentionKind, Ffn, FfnKind, LayerRun, Model
+from planner.catalog.prices import ApiPrice, MachinePrice, Terms
+
+__all__ = [
+    "TIERS",
+    "ApiPrice",
+    "Attention",
+    "AttentionKind",
+    "Catalog",
+    "Chip",
+    "Entry",
+    "Ffn",
+    "FfnKind",
+    "Figure",
+    "LayerRun",
+    "MachinePrice",
+    "Model",
+    "Node",
+    "Source",
+    "Status",
+    "Terms",
+    "Tier",
+    "load_catalog",
+]

@@ -1,0 +1,91 @@
+"""The loaded catalogue: find an entry by name, or the price that holds on a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from planner.catalog.hardware import Chip, Node
+from planner.catalog.models import Model
+from planner.catalog.prices import ApiPrice, MachinePrice
+from planner.errors import CatalogError, did_you_mean, shown
+
+Entry = Model | Chip | Node | MachinePrice | ApiPrice
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Models, chips, nodes and prices by name; a name is unique over all five kinds."""
+
+    models: Mapping[str, Model] = field(hash=False)
+    chips: Mapping[str, Chip] = field(hash=False)
+    nodes: Mapping[str, Node] = field(hash=False)
+    machine_prices: Mapping[str, MachinePrice] = field(hash=False)
+    api_prices: Mapping[str, ApiPrice] = field(hash=False)
+
+    def model(self, name: str) -> Model:
+        """Return the model called `name`; CatalogError with the nearest names if there is none."""
+        return _find(self.models, name, "model", "models")
+
+    def chip(self, name: str) -> Chip:
+        """Return the chip called `name`; CatalogError with the nearest names if there is none."""
+        return _find(self.chips, name, "chip", "chips")
+
+    def node(self, name: str) -> Node:
+        """Return the node called `name`; CatalogError with the nearest names if there is none."""
+        return _find(self.nodes, name, "node", "nodes")
+
+    def machine_price(self, name: str) -> MachinePrice:
+        """Return the price of machine time called `name`; CatalogError if there is none."""
+        return _find(self.machine_prices, name, "machine price", "prices")
+
+    def api_price(self, name: str) -> ApiPrice:
+        """Return the API price called `name`; CatalogError if there is none."""
+        return _find(self.api_prices, name, "API price", "api")
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry called `name` of whichever kind; CatalogError if there is none."""
+        everything: dict[str, Entry] = {
+            **self.models,
+            **self.chips,
+            **self.nodes,
+            **self.machine_prices,
+            **self.api_prices,
+        }
+        return _find(everything, name, "entry", "")
+
+    def price_for(self, chip: str, terms: str, date: str) -> MachinePrice:
+        """Return the reference price of `chip` under `terms` that holds on `date`.
+
+        Args:
+            chip: name of a chip in the catalogue.
+            terms: on_demand, committed_1y, committed_3y, spot or owned.
+            date: YYYY-MM-DD; the latest price that is not later is taken.
+
+        Raises:
+            CatalogError: unknown chip, or no such price yet; the message lists what there is.
+        """
+        self.chip(chip)
+        of_chip = [p for p in self.machine_prices.values() if p.chip == chip and p.reference]
+        fitting = [p for p in of_chip if p.terms == terms and p.date <= date]
+        if fitting:
+            return max(fitting, key=lambda price: price.date)
+        known = ", ".join(f"{p.terms} from {p.date}" for p in of_chip) or "no price of that chip"
+        raise CatalogError(
+            f"no {terms} price for {chip} on {date}; the catalogue has {known}. "
+            "State one under prices.nodes and name it in pools[].price"
+        )
+
+
+def _find(entries: Mapping[str, _Found], name: str, kind: str, listing: str) -> _Found:
+    if name in entries:
+        return entries[name]
+    partial = [entry for entry in entries if name.lower() in entry] if name else []
+    nearest = sorted(partial, key=len)[:3]
+    advice = f"did you mean {' or '.join(nearest)}?" if nearest else did_you_mean(name, entries)
+    command = f"`planner catalog list {listing}`".replace(" `", "`")
+    raise CatalogError(
+        f"unknown {kind} {shown(name)}; {advice} {command} shows all".replace("  ", " ")
+    )

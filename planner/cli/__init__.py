@@ -1,0 +1,111 @@
+"""The `planner` command. One file per subcommand, imported only when it is called.
+
+`planner --help` lists the commands from the table below without importing any of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from planner.errors import PlannerError, ScenarioError
+
+COMMANDS = {
+    "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
+    "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
+    "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
+    "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),
+    "trace": ("planner.cli.trace:app", "Import, describe and synthesise request traces."),
+    "catalog": ("planner.cli.catalog:app", "Models, chips, nodes and prices, with their sources."),
+}
+"""Name → (`module:attribute`, help). The attribute is a function, or a `typer.Typer` of several."""
+
+
+class LazyGroup(TyperGroup):
+    """A command group that imports a subcommand when it is called, and shows errors as messages."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, text) in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=text)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the loaded command and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Accept `--debug` anywhere: it is often added to the end of a line that just failed."""
+        end = args.index("--") if "--" in args else len(args)
+        options = [argument for argument in args[:end] if argument != "--debug"]
+        debug = ["--debug"] if len(options) < end else []
+        return super().parse_args(ctx, [*debug, *options, *args[end:]])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error of the input becomes a message and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except PlannerError as error:
+            message = str(error) if isinstance(error, ScenarioError) else f"error: {error}"
+            if isinstance(error, ScenarioError) and len(error.faults) > 1:
+                message += f"\n{len(error.faults)} faults"
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):
+                raise
+            message = f"error: {error.filename or 'input or output'}: {error.strerror}"
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+        typer.echo(message, err=True)
+        raise typer.Exit(2)
+
+
+def load_command(name: str) -> Any:
+    """Import the subcommand `name` and return it as a command."""
+    module_name, _, attribute = COMMANDS[name][0].partition(":")
+    target = getattr(import_module(module_name), attribute)
+    outer = typer.Typer(add_completion=False)
+    if isinstance(target, typer.Typer):
+        outer.add_typer(target, name=name)
+        group: Any = typer.main.get_command(outer)
+        return group.commands[name]
+    outer.command(name)(target)
+    return typer.main.get_command(outer)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"planner {version('planner')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin."""
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `planner` script."""
+    app(prog_name="planner")

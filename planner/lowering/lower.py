@@ -1,0 +1,106 @@
+"""The whole of lowering: a checked scenario becomes a plan for the engine and facts for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from planner.catalog import Catalog
+from planner.kernel.plan import ClassPlan, Plan
+from planner.lowering.pools import LoweredPool, context_of, lower_pool, with_nodes
+from planner.lowering.workload import Traffic
+from planner.results.meta import ClassMeta, ObjectiveMeta
+from planner.scenario import LoadedScenario
+from planner.scenario.schema import Objective, RequestClass, Scenario
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A scenario in plain numbers."""
+
+    plan: Plan
+    """For the engine. Its streams can be read once: lower again to run again."""
+    pools: tuple[LoweredPool, ...]
+    classes: tuple[ClassMeta, ...]
+
+
+def lower(
+    loaded: LoadedScenario, catalog: Catalog, pools: tuple[LoweredPool, ...] | None = None
+) -> Lowered:
+    """Return the plan of a scenario.
+
+    Args:
+        loaded: a scenario without faults.
+        catalog: models, chips and nodes.
+        pools: of an earlier lowering, to save their step times when only the numbers of nodes differ.
+
+    Raises:
+        CatalogError: a step time needs a figure that the catalogue does not have.
+    """
+    scenario = loaded.scenario
+    if pools is None:
+        lowered = tuple(lower_pool(pool, catalog) for pool in scenario.pools)
+    else:
+        lowered = tuple(
+            with_nodes(old, pool.nodes) for old, pool in zip(pools, scenario.pools, strict=True)
+        )
+    by_name = {pool.name: index for index, pool in enumerate(scenario.pools)}
+    contexts = [_context(klass, scenario, catalog) for klass in scenario.workload.classes]
+    traffic = Traffic(loaded, contexts)
+    workload = scenario.workload
+    plan = Plan(
+        pools=tuple(pool.plan for pool in lowered),
+        classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
+        blocks=traffic.open_blocks(),
+        closed=traffic.closed_streams(),
+        visitors=traffic.visitors,
+        duration_s=workload.duration,
+        warmup_s=workload.warmup,
+        drain_s=workload.drain,
+        window_s=workload.window,
+        seed=traffic.kernel_seed,
+        keep_finished=scenario.output.requests,
+    )
+    return Lowered(plan, lowered, tuple(_class_meta(klass) for klass in workload.classes))
+
+
+def _context(klass: RequestClass, scenario: Scenario, catalog: Catalog) -> int:
+    """Return the longest prompt and output that any pool of a class serves."""
+    names = {klass.pool, *klass.overflow}
+    return max(
+        context_of(pool, catalog.model(pool.model))
+        for pool in scenario.pools
+        if pool.name in names
+    )
+
+
+def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
+    limit = klass.rate_limit
+    return ClassPlan(
+        name=klass.name,
+        pools=tuple(pools[name] for name in (klass.pool, *klass.overflow)),
+        priority=klass.priority,
+        timeout_s=math.inf if klass.timeout is None else klass.timeout,
+        ttft_limit_s=_tightest(klass.objectives, "ttft"),
+        tpot_limit_s=_tightest(klass.objectives, "tpot"),
+        e2e_limit_s=_tightest(klass.objectives, "e2e"),
+        bucket_interval_s=0.0 if limit is None else 1.0 / limit.rate,
+        bucket_burst=1 if limit is None else limit.burst,
+    )
+
+
+def _tightest(objectives: Iterable[Objective], metric: str) -> float:
+    return min((o.limit for o in objectives if o.metric == metric), default=math.inf)
+
+
+def _class_meta(klass: RequestClass) -> ClassMeta:
+    return ClassMeta(
+        name=klass.name,
+        pool=klass.pool,
+        overflow=tuple(klass.overflow),
+        priority=klass.priority,
+        objectives=tuple(ObjectiveMeta(o.metric, o.percentile, o.limit) for o in klass.objectives),
+        maximum_loss_rate=klass.maximum_loss_rate,
+        plan=klass.plan,
+    )

@@ -1,0 +1,128 @@
+"""From a pool of the scenario to its plan: step times, memory, limits, and what they stand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.catalog import Catalog, Chip, Model, Node
+from planner.curves import StepTime, step_time
+from planner.curves.efficiency import Provenance
+from planner.errors import SimulationError
+from planner.kernel.dtypes import Router, Scheduler
+from planner.kernel.plan import UNLIMITED, PoolPlan
+from planner.results.meta import PoolMeta
+from planner.scenario import dtypes_of, kv_blocks_of, parallelism_of, pool_memory, replicas_of
+from planner.scenario.schema import Pool
+
+
+@dataclass(frozen=True)
+class LoweredPool:
+    """A pool in plain numbers, and where they come from."""
+
+    plan: PoolPlan
+    meta: PoolMeta
+    chip: Chip
+    node: Node
+    curve: StepTime
+    notes: tuple[Provenance, ...]
+
+
+def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
+    """Return the plan of a pool.
+
+    The engine's limits (token budget, sequences) are those of one engine; with data-parallel attention each group has
+    them, as in vLLM and SGLang, so the replica has them times `data_parallel`.
+
+    Raises:
+        CatalogError: the chip lacks a figure that the step time needs.
+    """
+    model = catalog.model(pool.model)
+    node = catalog.node(pool.node)
+    chip = catalog.chip(node.chip)
+    groups = pool.data_parallel
+    curve = step_time(
+        model,
+        chip,
+        node,
+        parallelism_of(pool),
+        dtypes_of(pool),
+        token_budget=pool.engine.token_budget * groups,
+        maximum_sequences=pool.engine.maximum_sequences * groups,
+        engine=pool.engine.name,
+    )
+    blocks = kv_blocks_of(pool, model, chip)
+    if blocks < 1:
+        raise SimulationError(f"pool {pool.name}: {pool_memory(pool, model, chip).describe()}")
+    return LoweredPool(
+        plan=_plan(pool, node, model, curve, blocks),
+        meta=_meta(pool, node, model, chip, curve, blocks),
+        chip=chip,
+        node=node,
+        curve=curve,
+        notes=curve.notes + pool_memory(pool, model, chip).notes,
+    )
+
+
+def with_nodes(lowered: LoweredPool, nodes: int) -> LoweredPool:
+    """Return the same pool with another number of nodes."""
+    return replace(lowered, plan=replace(lowered.plan, nodes=nodes))
+
+
+def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) -> PoolPlan:
+    engine = pool.engine
+    layout = replicas_of(pool, node.devices)
+    return PoolPlan(
+        name=pool.name,
+        fixed_s=curve.fixed_s,
+        linear_s=curve.linear_s,
+        decode_s=curve.decode_s,
+        decode_seq_s=curve.decode_seq_s,
+        prefill_s=curve.prefill_s,
+        compute_s=curve.compute_s,
+        memory_s=curve.memory_s,
+        decode_memory_s=curve.decode_memory_s,
+        prefill_compute_s=curve.prefill_compute_s,
+        token_budget=engine.token_budget * pool.data_parallel,
+        maximum_sequences=engine.maximum_sequences * pool.data_parallel,
+        kv_blocks=blocks,
+        kv_block_tokens=engine.kv_block_tokens,
+        context_tokens=context_of(pool, model),
+        queue_limit=UNLIMITED if engine.queue_limit is None else engine.queue_limit,
+        overflow_waiting=pool.overflow_waiting,
+        router=Router[pool.router.upper()],
+        scheduler=Scheduler[engine.scheduler.upper()],
+        nodes=pool.nodes,
+        replicas_per_node=max(layout.replicas_per_node, 1),
+        nodes_per_replica=layout.nodes_per_replica,
+    )
+
+
+def _meta(
+    pool: Pool, node: Node, model: Model, chip: Chip, curve: StepTime, blocks: int
+) -> PoolMeta:
+    layout = replicas_of(pool, node.devices)
+    degrees = {
+        "TP": pool.tensor_parallel,
+        "PP": pool.pipeline_parallel,
+        "EP": pool.expert_parallel,
+        "DP": pool.data_parallel,
+    }
+    return PoolMeta(
+        name=pool.name,
+        model=model.name,
+        chip=chip.name,
+        node=node.name,
+        devices_per_node=node.devices,
+        devices_per_replica=layout.devices_per_replica,
+        kv_blocks=blocks,
+        kv_block_tokens=pool.engine.kv_block_tokens,
+        maximum_sequences=pool.engine.maximum_sequences * pool.data_parallel,
+        parallelism=" · ".join(f"{name} {n}" for name, n in degrees.items() if n > 1) or "TP 1",
+        weight_dtype=pool.weight_dtype,
+        tier=curve.tier,
+    )
+
+
+def context_of(pool: Pool, model: Model) -> int:
+    """Return the longest prompt and output that a pool serves."""
+    return pool.engine.context_tokens or model.context_tokens

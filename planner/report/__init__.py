@@ -1,0 +1,1 @@
+"""A result for people: in the terminal and as a web page. Import the module you need."""

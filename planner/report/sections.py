@@ -1,0 +1,417 @@
+"""The sections of the report, from the four numbers to the assumptions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any, Final
+
+import pandas as pd
+
+from planner.report import figures
+from planner.report.fragments import (
+    Cell,
+    chart,
+    legend,
+    number,
+    panel,
+    section,
+    table,
+    tools,
+)
+from planner.report.wording import (
+    DEFINITION_TITLES,
+    FATE_TITLES,
+    METRIC_SHORT,
+    headline_cards,
+    promise_found,
+    promise_limit,
+    promise_title,
+    run_facts,
+)
+from planner.results import columns
+from planner.results.formatting import MISSING, count, duration, money, percent, percentile, share
+from planner.results.pool_table import BOTTLENECK_TITLES
+from planner.results.result import Result
+
+_TONES: Final = {
+    "official": "good",
+    "measured": "good",
+    "fitted": "good",
+    "analyst": "plain",
+    "scenario": "plain",
+    "estimated": "warn",
+    "claimed": "bad",
+}
+_WORDS: Final = (
+    ("TTFT", "time from a request's arrival to its first token, queueing included"),
+    ("TPOT", "(finish - first token) / (output tokens - 1): one value per request"),
+    ("ITL", "gap between two tokens, counted per token"),
+    ("E2E", "time from arrival to the last token"),
+    ("SLO kept", "share of requests that keep all promises on TTFT, TPOT and E2E; requests that "
+     "their visitor's own rate limit refused are left out"),
+    ("goodput", "such requests per second"),
+    ("percentiles", "run over served requests that arrived after the warm-up; the table of fates "
+     "counts all others"),
+    ("bottleneck", "what binds in a pool's busiest tenth of the time: KV capacity if 90% of its "
+     "blocks are in use or requests are preempted; queueing if requests wait for a sequence slot; "
+     "else the hardware term that takes more of a step"),
+)  # fmt: skip
+
+
+def lead(result: Result) -> str:
+    """Return name, facts, the four numbers and the verdict."""
+    cards = "".join(
+        f'<div class="card{" alarm" if card.alarm else ""}"><dt>{escape(card.label)}</dt>'
+        f'<dd class="value">{escape(card.value)}</dd>'
+        f'<dd class="note">{escape(card.note)}</dd></div>'
+        for card in headline_cards(result)
+    )
+    description = f"<p>{escape(result.description)}</p>" if result.description else ""
+    return (
+        f'<div class="lead"><h1>{escape(result.name)}</h1>{description}'
+        f'<p class="facts">{escape(run_facts(result))}</p>'
+        f'<dl class="cards">{cards}</dl>{_status(result)}</div>'
+    )
+
+
+def _status(result: Result) -> str:
+    objectives = result.frames.objectives
+    broken = objectives[~objectives["met"].astype(bool)].to_dict("records")
+    sentences = list(result.stability)
+    if broken and not sentences:
+        sentences = [
+            f"{row['class']}: {promise_title(row)} is {promise_found(row)}, "
+            f"{promise_limit(row)} promised."
+            for row in broken
+        ]
+    if not sentences:
+        text = (
+            f"The fleet keeps up: no queue grows, and all {len(objectives)} promises are kept."
+            if len(objectives)
+            else "The fleet keeps up: no queue grows."
+        )
+        return f'<div class="status good"><b>✓ Stable</b><span>{text}</span></div>'
+    title = "⚠ Cannot keep up" if result.stability else "✗ Promises broken"
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<div class="status bad" role="alert"><b>{title}</b><ul>{items}</ul></div>'
+
+
+def promises(result: Result) -> str:
+    """Return one panel per class: share of requests kept, and each promise as a meter."""
+    objectives = result.frames.objectives.to_dict("records")
+    panels = "".join(
+        _class_panel(row, [each for each in objectives if each["class"] == row["class"]])
+        for row in result.frames.classes.to_dict("records")
+    )
+    return section(
+        "promises",
+        "Promises",
+        "Each class against what it was promised. A bar shows how much of the limit is used up.",
+        f'<div class="grid three">{panels}</div>',
+    )
+
+
+def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]]) -> str:
+    items = "".join(_promise(each) for each in objectives)
+    return (
+        f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
+        f"<span>{count(row['arrival_rps'])} requests/s</span></header>"
+        f'<div class="kept"><b>{percent(row["slo_attainment_rate"])}</b>'
+        f"<span>of requests keep all promises · goodput {count(row['goodput_rps'])}/s</span></div>"
+        f"{items}</div>"
+    )
+
+
+def _promise(row: dict[Any, Any]) -> str:
+    used = row["value"] / row["limit"] if row["limit"] else float(row["value"] > 0)
+    width = 0.0 if pd.isna(used) else min(1.0, used)
+    state, mark, word = ("", "✓", "kept") if row["met"] else (" broken", "✗", "broken")
+    return (
+        f'<div class="promise{state}"><div>'
+        f'<span><span class="mark" role="img" aria-label="{word}">{mark}</span>'
+        f"{escape(promise_title(row))}</span>"
+        f'<span class="found"><b>{promise_found(row)}</b> '
+        f"<em>of {promise_limit(row)}</em></span></div>"
+        f'<div class="meter" aria-hidden="true"><i style="width:{width:.1%}"></i></div></div>'
+    )
+
+
+def demand(result: Result) -> str:
+    """Return demand against capacity over time."""
+    return section(
+        "demand",
+        "Demand and capacity",
+        "What arrives, what is served well, and what the fleet has in service to do it.",
+        chart(figures.demand_figure(result)),
+    )
+
+
+def latency(result: Result) -> str:
+    """Return the latency distributions and the table of quantiles."""
+    charts = figures.latency_figures(result)
+    names = [str(name) for name in result.frames.classes["class"]]
+    marks = [(figures.series_colour(at), "line", name) for at, name in enumerate(names)]
+    marks.append(("var:ink", "diamond", "promise"))
+    return section(
+        "latency",
+        "Latency",
+        "Served requests that arrived after the warm-up (ITL: their token gaps), on a scale that "
+        "spreads the tail. A diamond is a promise; it is kept where the curve passes above it.",
+        legend(marks),
+        f'<div class="grid">{"".join(chart(figure) for figure in charts)}</div>',
+        panel(tools("Quantiles by class", "classes"), _quantile_table(result.frames.classes)),
+    )
+
+
+def _quantile_table(classes: pd.DataFrame) -> str:
+    rows = []
+    for row in classes.to_dict("records"):
+        for at, metric in enumerate(("ttft", "tpot", "itl", "e2e", "queue")):
+            values = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
+            name = Cell(row["class"] if at == 0 else "")
+            cells = [number(duration(value)) for value in (row[f"{metric}_mean_s"], *values)]
+            rows.append([name, Cell(METRIC_SHORT[metric]), *cells])
+    head = ["class", "", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
+    return table("Latency quantiles by class", head, rows)
+
+
+def requests(result: Result) -> str:
+    """Return how every request ended."""
+    fates, objectives = result.frames.fates, result.frames.objectives
+    losses = figures.losses_figure(result)
+    broken = objectives[(objectives["metric"] == "loss") & ~objectives["met"].astype(bool)]
+    too_many = set(broken["class"])
+    head = ["class", "#arrived", *(f"#{FATE_TITLES[fate]}" for fate in columns.FATES)]
+    total = {name: fates[name].sum() for name in ("arrived", *columns.FATES)}
+    return section(
+        "requests",
+        "What became of each request",
+        "Every request that arrived has exactly one fate; each row sums to its arrivals. Warm-up "
+        "included.",
+        panel(
+            tools("Fates by class", "fates"),
+            table(
+                "Fates by class",
+                head,
+                [
+                    _fate_cells(row["class"], row, alarm=row["class"] in too_many)
+                    for row in fates.to_dict("records")
+                ],
+                total=_fate_cells("all", total, alarm=False) if len(fates) > 1 else None,
+            ),
+        ),
+        chart(losses) if losses else "",
+    )
+
+
+def _fate_cells(name: str, row: dict[Any, Any], *, alarm: bool) -> list[Cell]:
+    cells = [Cell(name), number(f"{int(row['arrived']):,}")]
+    for fate in columns.FATES:
+        value = int(row[fate])
+        lost = alarm and fate in columns.LOST_FATES
+        kind = "zero" if value == 0 else "loss" if lost else ""
+        cells.append(number(f"{value:,}", kind))
+    return cells
+
+
+def pools(result: Result) -> str:
+    """Return what the pools are, how they are used, and what binds them."""
+    rows = [_pool_cells(row) for row in result.frames.pools.to_dict("records")]
+    charts = "".join(chart(figure) for figure in figures.pool_figures(result))
+    head = [
+        "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
+        "#bandwidth", "#KV memory", "#running", "#waiting", "bottleneck",
+    ]  # fmt: skip
+    return section(
+        "pools",
+        "Pools",
+        "Sizes are those at peak; shares are means over the measured time.",
+        panel(tools("Pools at a glance", "pools"), table("Pools", head, rows)),
+        legend(figures.POOL_LEGEND),
+        f'<div class="grid">{charts}</div>',
+    )
+
+
+def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
+    shape = " · ".join(part for part in (row["parallelism"], row["weight_dtype"]) if part)
+    rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
+    growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
+    return [
+        Cell(row["pool"], small=row["model"]),
+        Cell(row["node"], "w", small=shape),
+        Cell(row["tier"], tag=_TONES.get(row["tier"], "plain")),
+        number(count(row["nodes_at_peak"])),
+        number(count(row["accelerators_at_peak"])),
+        *(number(share(rate)) for rate in rates),
+        number(count(row["running"])),
+        number(count(row["waiting"]), "" if row["stable"] else "loss"),
+        Cell(
+            BOTTLENECK_TITLES[row["bottleneck"]],
+            tag="plain" if row["stable"] else "bad",
+            small="" if row["stable"] else growing,
+        ),
+    ]
+
+
+def money_section(result: Result) -> str:
+    """Return revenue, cost and margin; empty for a run without prices."""
+    finance = result.finance
+    if finance is None:
+        return ""
+    waterfall, cost = figures.waterfall_figure(result), figures.cost_figure(result)
+    charts = "".join(chart(figure) for figure in (waterfall, cost) if figure)
+    energy = f"{count(finance.energy_kwh)} kWh at the meter"
+    return section(
+        "money",
+        "Money",
+        f"For the simulated {duration(finance.hours * 3600)}: {money(finance.cost_usd)} of cost, "
+        f"{money(finance.revenue_usd)} of revenue, {energy}. Rates are per hour of it.",
+        f'<div class="grid">{charts}</div>',
+        panel(tools("By class, per hour", "class_costs"), _class_cost_table(result)),
+        panel(tools("Gross margin by definition, per hour", "margins"), _margin_table(result)),
+        panel(tools("The ledger: every line of the bill", "ledger"), _ledger_table(finance.ledger)),
+    )
+
+
+def _class_cost_table(result: Result) -> str:
+    finance = result.finance
+    if finance is None:
+        return ""
+    head = [
+        "class", "plan", "#revenue", "#cost", "#gross profit", "#margin", "#per 1M output tokens",
+        "#per request",
+    ]  # fmt: skip
+
+    def cells(row: dict[Any, Any], rate: Callable[[float], str]) -> list[Cell]:
+        names = ("revenue_usd", "cost_usd", "gross_profit_usd")
+        return [
+            Cell(row["class"]),
+            Cell(row["plan"]),
+            *(number(rate(row[name])) for name in names),
+            number(percent(row["margin_rate"])),
+            number(money(row["cost_per_million_output_tokens_usd"])),
+            number(money(row["cost_per_request_usd"])),
+        ]
+
+    def per_hour(usd: float) -> str:
+        return money(usd / finance.hours)
+
+    served = float(result.frames.fates["served"].sum())
+    total = {
+        "class": "all",
+        "plan": "",
+        "revenue_usd": finance.revenue_usd,
+        "cost_usd": finance.cost_usd,
+        "gross_profit_usd": float(finance.class_costs["gross_profit_usd"].sum()),
+        "margin_rate": finance.gross_margin_rate,
+        "cost_per_million_output_tokens_usd": finance.cost_per_million_output_tokens_usd,
+        "cost_per_request_usd": finance.cost_usd / served if served else None,
+    }
+    rows = [cells(row, per_hour) for row in finance.class_costs.to_dict("records")]
+    return table("Money by class", head, rows, total=cells(total, per_hour))
+
+
+def _margin_table(result: Result) -> str:
+    finance = result.finance
+    if finance is None:
+        return ""
+    rows = []
+    for row in finance.margins.to_dict("records"):
+        name = DEFINITION_TITLES.get(row["definition"], row["definition"])
+        amounts = (
+            row["revenue_usd"],
+            row["cost_of_revenue_usd"],
+            row["partner_share_deducted_usd"],
+            row["gross_profit_usd"],
+        )
+        rows.append(
+            [
+                Cell(name, small=row["definition"]),
+                Cell("headline", tag="good") if row["headline"] else Cell(""),
+                *(number(money(amount / finance.hours)) for amount in amounts),
+                number(percent(row["margin_rate"])),
+            ]
+        )
+    head = [
+        "definition",
+        "",
+        "#revenue",
+        "#cost counted",
+        "#to a partner",
+        "#gross profit",
+        "#margin",
+    ]
+    return table("Gross margin by definition", head, rows)
+
+
+def _ledger_table(ledger: pd.DataFrame) -> str:
+    rows = [
+        [
+            Cell(row["line"], small=row["pool"] or row["class"]),
+            Cell(row["kind"].replace("_", " ")),
+            number(f"{count(row['quantity'])} {row['unit']}"),
+            number(_unit_price(row)),
+            number(f"${row['amount_usd']:,.2f}"),
+            Cell(row["price"], small=" · ".join(x for x in (row["source"], row["date"]) if x)),
+        ]
+        for row in ledger.to_dict("records")
+    ]
+    head = ["line", "kind", "#quantity", "#unit price", "#amount", "price and source"]
+    return table("Ledger", head, rows)
+
+
+def _unit_price(row: dict[Any, Any]) -> str:
+    price = row["unit_price_usd"]
+    return f"{100 * price:g}%" if row["unit"] == "USD" else money(price)
+
+
+def assumptions(result: Result) -> str:
+    """Return what the numbers stand on, with sources; weak tiers are flagged."""
+    rows = [
+        [
+            Cell(each.name, small=each.note),
+            number(f"{_value(each.value)} {each.unit}".strip()),
+            Cell(each.tier, tag=_TONES.get(each.tier, "plain")),
+            Cell(each.source),
+            Cell(each.date or MISSING),
+        ]
+        for each in result.assumptions
+    ]
+    words = "".join(f"<dt>{term}</dt><dd>{escape(text)}</dd>" for term, text in _WORDS)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    parts = [f'<ul class="notes">{notes}</ul>'] if notes else []
+    if rows:
+        head = ["what", "#value", "tier", "source", "date"]
+        shown = table("Assumptions", head, rows)
+        parts.insert(0, panel(tools("Figures and their sources", "assumptions"), shown))
+    parts.append(panel("<h3>Words</h3>", f'<dl class="words">{words}</dl>'))
+    return section("assumptions", "Assumptions", _tier_summary(result), *parts)
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.6g}"
+
+
+def _tier_summary(result: Result) -> str:
+    tiers = Counter(each.tier for each in result.assumptions)
+    firm = sum(tiers[tier] for tier in ("official", "measured", "fitted"))
+    weak = sum(tiers[tier] for tier in ("estimated", "claimed"))
+    text = (
+        f"What the numbers stand on. {firm} of {len(result.assumptions)} figures are official, "
+        f"measured or fitted; {weak} are estimated or claimed and marked."
+    )
+    return text if result.assumptions else "What the numbers stand on."
+
+
+def footer(result: Result) -> str:
+    """Return what identifies the run."""
+    counters = " · ".join(f"{name} {value:,}" for name, value in sorted(result.counters.items()))
+    facts = [
+        f"planner {result.version}",
+        f"scenario {result.scenario_sha256[:16]}",
+        f"seed {result.seed}",
+        counters,
+    ]
+    return escape(" · ".join(fact for fact in facts if fact))

@@ -1,0 +1,241 @@
+"""A result in the terminal: the four numbers, what went wrong, then one table per question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from planner.report.wording import (
+    FATE_TITLES,
+    METRIC_SHORT,
+    headline_cards,
+    margin_sentence,
+    promise_found,
+    promise_limit,
+    run_facts,
+)
+from planner.results import columns
+from planner.results.formatting import count, duration, money, percent, percentile, share
+from planner.results.pool_table import BOTTLENECK_TITLES
+from planner.results.result import Result
+
+WIDTH: Final = 100
+"""Columns of the output where it is piped, and at most where it is not."""
+_PLAIN: Final = str.maketrans(
+    {"·": "-", "✓": "ok", "✗": "MISSED", "–": "-", "\u2212": "-", "≤": "<=", "⚠": "!", "×": "x"}
+)
+"""For terminals that know ASCII only."""
+
+
+def print_result(result: Result, console: Console | None = None) -> None:
+    """Print `result` as tables that fit 100 columns; plain text where the output is piped.
+
+    Args:
+        result: what to print.
+        console: where to; standard output if None.
+    """
+    if console is None:
+        console = Console()
+        if not console.is_terminal:  # a pipe has no width of its own
+            console = Console(width=WIDTH)
+    group = Group(*_parts(result))
+    if console.is_terminal and not console.options.ascii_only:
+        console.print(group, width=WIDTH)
+        return
+    with console.capture() as capture:
+        console.print(group, width=WIDTH)
+    text = capture.get()
+    if console.options.ascii_only:
+        text = text.translate(_PLAIN)
+    lines = [line.rstrip() for line in text.splitlines()]
+    console.out("\n".join(lines), highlight=False)
+
+
+def _parts(result: Result) -> list[RenderableType]:
+    parts: list[RenderableType] = [_title(result), _headline(result)]
+    if result.stability:
+        parts.append(_warnings(result.stability))
+    parts += [_traffic(result), _latency(result), _pools(result)]
+    return [*parts, *_money(result), _footer(result)]
+
+
+def _title(result: Result) -> RenderableType:
+    title = Text(result.name, style="bold")
+    if result.description:
+        title.append(f"  {result.description}", style="not bold")
+    return Padding(Group(title, Text(run_facts(result), style="dim")), (1, 0, 1, 0))
+
+
+def _headline(result: Result) -> RenderableType:
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    cells = []
+    for card in headline_cards(result):
+        grid.add_column(ratio=1)
+        style = "bold red" if card.alarm else "bold"
+        cells.append(Group(Text(card.value, style=style), Text(card.label), Text(card.note, "dim")))
+    grid.add_row(*cells)
+    return _spaced(grid)
+
+
+def _warnings(sentences: Sequence[str]) -> RenderableType:
+    text = Text("\n").join(Text(f"⚠ {sentence}") for sentence in sentences)
+    return Padding(Panel(text, border_style="red", title="cannot keep up"), (0, 0, 1, 0))
+
+
+def _table(title: str, note: str = "") -> Table:
+    heading = Text(title, style="bold")
+    if note:
+        heading.append(f"  {note}", style="dim not bold")
+    return Table(
+        title=heading,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        expand=True,
+    )
+
+
+def _spaced(table: Table) -> RenderableType:
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _numbers(table: Table, *names: str) -> None:
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+
+
+def _name_column(table: Table, title: str, names: Iterable[str]) -> None:
+    """Add a column that keeps ordinary names whole and folds the longest."""
+    longest = max((len(name) for name in names), default=0)
+    table.add_column(title, overflow="fold", min_width=min(24, longest))
+
+
+def _traffic(result: Result) -> RenderableType:
+    fates = result.frames.fates
+    shown = [f for f in columns.FATES if f == "served" or int(fates[f].sum())]
+    table = _table("Traffic", "every request that arrived has one fate")
+    _name_column(table, "class", fates["class"])
+    _numbers(table, "arrived", *(FATE_TITLES[f] for f in shown), "goodput", "SLO kept")
+    rows = zip(fates.to_dict("records"), result.frames.classes.to_dict("records"), strict=True)
+    for fate, row in rows:
+        table.add_row(*_traffic_cells(row["class"], fate, row, shown))
+    if len(fates) > 1:
+        table.add_section()
+        total = {name: int(fates[name].sum()) for name in ("arrived", *columns.FATES)}
+        row = result.frames.total.to_dict("records")[0]
+        table.add_row(*_traffic_cells("all", total, row, shown))
+    return _spaced(table)
+
+
+def _traffic_cells(
+    name: str, fate: dict[Any, Any], row: dict[Any, Any], shown: Iterable[str]
+) -> list[str]:
+    counts = [count(fate[f]) for f in ("arrived", *shown)]
+    return [name, *counts, f"{count(row['goodput_rps'])}/s", percent(row["slo_attainment_rate"])]
+
+
+def _latency(result: Result) -> RenderableType:
+    frames = result.frames
+    table = _table("Latency", "served requests after the warm-up; ITL over their token gaps")
+    _name_column(table, "class", frames.classes["class"])
+    table.add_column("")
+    _numbers(table, *(percentile(p) for p in columns.PERCENTILES))
+    table.add_column("promise", min_width=24)
+    promises = frames.objectives.to_dict("records")
+    for row in frames.classes.to_dict("records"):
+        table.add_section()
+        own = [promise for promise in promises if promise["class"] == row["class"]]
+        for number, metric in enumerate(columns.METRICS[:4]):
+            quantiles = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
+            table.add_row(
+                row["class"] if number == 0 else "",
+                METRIC_SHORT[metric],
+                *(duration(value) for value in quantiles),
+                _promises(own, metric),
+            )
+        table.add_row("", "lost", *[""] * len(columns.PERCENTILES), _promises(own, "loss"))
+    return _spaced(table)
+
+
+def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:
+    texts = []
+    for promise in promises:
+        if promise["metric"] == metric:
+            mark, style, sign = ("✓", "green", "≤") if promise["met"] else ("✗", "bold red", ">")
+            name = "" if metric == "loss" else f"{percentile(promise['percentile'])} "
+            text = f"{mark} {name}{promise_found(promise)} {sign} {promise_limit(promise)}"
+            texts.append(Text(text, style=style))
+    return Text("\n").join(texts)
+
+
+def _pools(result: Result) -> RenderableType:
+    pools = result.frames.pools
+    table = _table("Pools", "means over the measured time; bottleneck in the busiest windows")
+    served = [f"{row['model']} on {row['chip']}" for row in pools.to_dict("records")]
+    _name_column(table, "pool", served)
+    _numbers(table, "nodes", "accel.", "busy", "compute", "bandwidth", "KV", "queue")
+    table.add_column("bottleneck", min_width=16)
+    for row, what in zip(pools.to_dict("records"), served, strict=True):
+        names = ("busy", "compute", "memory", "kv_usage")
+        grows = "" if row["stable"] else "\n✗ queue grows"
+        shape = f"{row['parallelism']} {row['weight_dtype']}".strip()
+        table.add_row(
+            Text.assemble(
+                row["pool"],
+                (f"\n{what}\n{shape}".rstrip(), "dim"),
+                (f"\n{row['tier']} step times", "dim"),
+            ),
+            count(row["nodes_at_peak"]),
+            count(row["accelerators_at_peak"]),
+            *(share(row[f"{name}_rate"]) for name in names),
+            count(row["waiting"]),
+            Text(BOTTLENECK_TITLES[row["bottleneck"]] + grows, style="red" if grows else ""),
+        )
+    return _spaced(table)
+
+
+def _money(result: Result) -> list[RenderableType]:
+    finance = result.finance
+    if finance is None:
+        return []
+    table = _table("Money", "per hour of the simulated time")
+    _name_column(table, "class", finance.class_costs["class"])
+    table.add_column("plan", overflow="fold")
+    _numbers(table, "cost", "revenue", "per Mtok out", "per request", "margin")
+    for row in finance.class_costs.to_dict("records"):
+        table.add_row(
+            row["class"],
+            row["plan"],
+            money(row["cost_usd"] / finance.hours),
+            money(row["revenue_usd"] / finance.hours),
+            money(row["cost_per_million_output_tokens_usd"]),
+            money(row["cost_per_request_usd"]),
+            percent(row["margin_rate"]),
+        )
+    table.add_section()
+    served = float(result.frames.fates["served"].sum())
+    table.add_row(
+        "all",
+        "",
+        money(finance.cost_per_hour_usd),
+        money(finance.revenue_per_hour_usd),
+        money(finance.cost_per_million_output_tokens_usd),
+        money(finance.cost_usd / served if served else None),
+        percent(finance.gross_margin_rate),
+    )
+    return [table, Padding(Text(margin_sentence(result), style="dim"), (0, 0, 1, 0))]
+
+
+def _footer(result: Result) -> RenderableType:
+    return Text("\n".join(result.notes), style="dim")

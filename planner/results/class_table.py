@@ -1,0 +1,184 @@
+"""Tables of classes: rates, losses, latency quantiles, fates and the verdict on every promise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from planner.kernel.dtypes import Fate
+from planner.results import columns
+from planner.results.meta import ClassMeta
+from planner.results.metrics import (
+    divide,
+    histogram_mean,
+    histogram_quantiles,
+    slo_attainment,
+)
+
+QUANTILE_GRID = (0.0, 0.1, 0.5, *map(float, range(1, 100)), 99.5, 99.9, 99.95, 99.99, 100.0)
+"""Percentiles of the table of distributions."""
+ALL_CLASSES = "all"
+"""Name of the row over all classes."""
+
+
+def build_class_tables(
+    histograms: NDArray[np.int64],
+    table: NDArray[np.void],
+    classes: Sequence[ClassMeta],
+    *,
+    duration_s: float,
+    warmup_s: float,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the tables of classes, of their total (one row), and of objectives.
+
+    Args:
+        histograms: shape `(classes, len(Metric), HISTOGRAM_BINS)`.
+        table: `CLASS_WINDOW`, shape `(windows, classes)`.
+        classes: in row order.
+        duration_s: end of the arrivals.
+        warmup_s: requests that arrived earlier are not measured.
+    """
+    rows: list[dict[str, Any]] = []
+    objectives: list[dict[str, Any]] = []
+    for number, meta in enumerate(classes):
+        row = _row(histograms[number], table[:, number], duration_s, warmup_s)
+        row |= {"class": meta.name, "pool": meta.pool, "priority": meta.priority}
+        verdicts = list(_verdicts(meta, histograms[number], row))
+        row |= {"plan": meta.plan or "", "objectives_met": all(v["met"] for v in verdicts)}
+        rows.append(row)
+        objectives += verdicts
+    total = _row(histograms.sum(axis=0), table, duration_s, warmup_s)
+    total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "plan": ""}
+    total["objectives_met"] = all(row["objectives_met"] for row in rows)
+    names = columns.names("classes")
+    return (
+        pd.DataFrame(rows, columns=names),
+        pd.DataFrame([total], columns=names),
+        pd.DataFrame(objectives, columns=columns.names("objectives")),
+    )
+
+
+def _row(
+    histograms: NDArray[np.int64], windows: NDArray[np.void], duration_s: float, warmup_s: float
+) -> dict[str, Any]:
+    ended = windows["measured_ended"].reshape(-1, len(Fate)).sum(axis=0)
+    measured, good = int(windows["measured"].sum()), int(windows["measured_good"].sum())
+    rate_limited = int(ended[Fate.RATE_LIMITED])
+    lost = int(ended.sum()) - int(ended[Fate.SERVED]) - rate_limited
+    measured_s = duration_s - warmup_s
+    tokens = {
+        f"{kind}_tokens": int(windows[f"{kind}_tokens"].sum())
+        for kind in ("input", "output", "reasoning")
+    }
+    row: dict[str, Any] = {
+        "arrived": int(windows["arrived"].sum()),
+        "measured": measured,
+        "served": int(ended[Fate.SERVED]),
+        "rate_limited": rate_limited,
+        "lost": lost,
+        "good": good,
+        "loss_rate": divide(lost, measured - rate_limited),
+        "slo_attainment_rate": slo_attainment(good, measured, rate_limited),
+        "arrival_rps": divide(measured, measured_s),
+        "goodput_rps": divide(good, measured_s),
+        **tokens,
+        "output_tokens_per_s": divide(tokens["output_tokens"], duration_s),
+        "preemptions": int(windows["preemptions"].sum()),
+    }
+    for number, metric in enumerate(columns.METRICS):
+        row[f"{metric}_mean_s"] = histogram_mean(histograms[number])
+        quantiles = histogram_quantiles(histograms[number], columns.PERCENTILES)
+        for percentile, value in zip(columns.PERCENTILES, quantiles, strict=True):
+            row[columns.quantile_column(metric, percentile)] = float(value)
+    return row
+
+
+def _verdicts(
+    meta: ClassMeta, histograms: NDArray[np.int64], row: dict[str, Any]
+) -> Iterable[dict[str, Any]]:
+    offered = row["measured"] - row["rate_limited"]
+    for objective in meta.objectives:
+        counts = histograms[columns.METRICS.index(objective.metric)]
+        value = float(histogram_quantiles(counts, [objective.percentile])[0])
+        # Without samples a promise is kept only if all was served: one-token answers have no TPOT.
+        met = value <= objective.limit_s if not math.isnan(value) else row["served"] == offered
+        yield {
+            "class": meta.name,
+            "metric": objective.metric,
+            "percentile": objective.percentile,
+            "limit": objective.limit_s,
+            "value": value,
+            "unit": "s",
+            "over": "token gaps" if objective.metric == "itl" else "served requests",
+            "samples": int(counts.sum()),
+            "met": bool(met),
+        }
+    yield {
+        "class": meta.name,
+        "metric": "loss",
+        "percentile": math.nan,
+        "limit": meta.maximum_loss_rate,
+        "value": row["loss_rate"],
+        "unit": "1",
+        "over": "arrived requests, rate-limited ones apart",
+        "samples": offered,
+        "met": bool(row["lost"] <= meta.maximum_loss_rate * offered),
+    }
+
+
+def build_fates(table: NDArray[np.void], classes: Sequence[ClassMeta]) -> pd.DataFrame:
+    """Return how every request that arrived ended, one row per class.
+
+    Args:
+        table: `CLASS_WINDOW`, shape `(windows, classes)`.
+        classes: in row order.
+    """
+    data: dict[str, Any] = {"class": [meta.name for meta in classes]}
+    data["arrived"] = table["arrived"].sum(axis=0)
+    ended = table["ended"].sum(axis=0)
+    data |= {fate: ended[:, number] for number, fate in enumerate(columns.FATES)}
+    return pd.DataFrame(data)[columns.names("fates")]
+
+
+def build_quantiles(histograms: NDArray[np.int64], classes: Sequence[ClassMeta]) -> pd.DataFrame:
+    """Return the latency distributions as quantiles; metrics without samples are left out.
+
+    Args:
+        histograms: shape `(classes, len(Metric), HISTOGRAM_BINS)`.
+        classes: in row order.
+    """
+    parts = []
+    for number, meta in enumerate(classes):
+        for metric, counts in zip(columns.METRICS, histograms[number], strict=True):
+            if counts.any():
+                values = histogram_quantiles(counts, QUANTILE_GRID)
+                part = {
+                    "class": meta.name,
+                    "metric": metric,
+                    "percentile": QUANTILE_GRID,
+                    "value_s": values,
+                }
+                parts.append(pd.DataFrame(part))
+    if not parts:
+        return pd.DataFrame(columns=columns.names("quantiles"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def loss_warnings(fates: pd.DataFrame, objectives: pd.DataFrame) -> tuple[str, ...]:
+    """Return a sentence for every class that loses more than it may."""
+    broken = objectives[(objectives["metric"] == "loss") & ~objectives["met"].astype(bool)]
+    by_class = fates.set_index("class")
+    sentences = []
+    for row in broken.itertuples():
+        counts = by_class.loc[row[1], list(columns.LOST_FATES)]
+        why = ", ".join(f"{n:,} {fate.replace('_', ' ')}" for fate, n in counts.items() if n)
+        sentences.append(
+            f"class {row[1]}: {row.value:.2%} of its requests are lost ({why}), "
+            f"{row.limit:.2%} allowed. Percentiles run over served requests only and hide them."
+        )
+    return tuple(sentences)

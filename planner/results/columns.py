@@ -1,0 +1,299 @@
+"""Every column of every table: name, unit, meaning, and how rows combine.
+
+`aggregation` says how rows combine: `sum`; `mean` (weighted by time or requests); `max`;
+`recompute` (from the sums or histograms behind the column, not the column itself); `key`; `same`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Column(NamedTuple):
+    """One column of one table."""
+
+    name: str
+    unit: str
+    meaning: str
+    aggregation: str
+
+
+PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+"""Quantiles that the class table shows."""
+METRICS: Final = ("ttft", "tpot", "itl", "e2e", "queue")
+"""In the order of `planner.kernel.dtypes.Metric`."""
+FATES: Final = (
+    "served", "rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished",
+)  # fmt: skip
+"""In the order of `planner.kernel.dtypes.Fate`."""
+LOST_FATES: Final = FATES[2:]
+"""Fates that are the fleet's failure; a rate limit is the visitor's own."""
+
+METRIC_TITLES: Final = {
+    "ttft": "time to first token",
+    "tpot": "time per output token",
+    "itl": "gap between tokens",
+    "e2e": "time to last token",
+    "queue": "time until first scheduled",
+}
+_FATE_MEANINGS: Final = {
+    "served": "all output tokens were emitted",
+    "rate_limited": "its visitor had used up the rate limit of the class",
+    "refused": "every pool it may use had a full queue or no active replica",
+    "too_long": "prompt and output exceed the context length or the KV memory of a replica",
+    "timed_out": "it waited longer than the time-out of its class",
+    "failed": "its replica was lost",
+    "unfinished": "the simulation ended first",
+}
+
+
+def quantile_column(metric: str, percentile: float) -> str:
+    """Return the name of a quantile's column.
+
+    >>> quantile_column("ttft", 99.9)
+    'ttft_p99_9_s'
+    """
+    return f"{metric}_p{percentile:g}_s".replace(".", "_")
+
+
+def _latency_columns() -> tuple[Column, ...]:
+    columns = []
+    for metric in METRICS:
+        over = (
+            "token gaps of measured served requests"
+            if metric == "itl"
+            else "measured served requests"
+        )
+        title = METRIC_TITLES[metric]
+        columns.append(Column(f"{metric}_mean_s", "s", f"mean {title}, over {over}", "recompute"))
+        columns += [
+            Column(quantile_column(metric, p), "s", f"p{p:g} of {title}, over {over}", "recompute")
+            for p in PERCENTILES
+        ]
+    return tuple(columns)
+
+
+def _fate_columns(scope: str) -> tuple[Column, ...]:
+    return tuple(Column(f, "requests", f"{scope}{_FATE_MEANINGS[f]}", "sum") for f in FATES)
+
+
+_CLASS = Column("class", "", "request class", "key")
+_POOL = Column("pool", "", "pool", "key")
+_WINDOW = (
+    Column("window_start_s", "s", "start of the window, since the start of the trace", "key"),
+    Column("window_end_s", "s", "its end; the last window takes everything after it", "same"),
+)
+_TOKENS = (
+    Column("input_tokens", "tokens", "prompt tokens of requests served, warm-up included", "sum"),
+    Column(
+        "output_tokens", "tokens", "output tokens of requests served, reasoning included", "sum"
+    ),
+    Column("reasoning_tokens", "tokens", "of these, reasoning", "sum"),
+)
+_PREEMPTIONS = Column("preemptions", "", "preemptions for lack of KV blocks", "sum")
+
+CLASSES: Final = (
+    _CLASS,
+    Column("pool", "", "pool that the class prefers", "same"),
+    Column("priority", "", "smaller is served first by priority schedulers", "same"),
+    Column("plan", "", "price plan; empty earns nothing", "same"),
+    Column("arrived", "requests", "requests that arrived, warm-up included", "sum"),
+    Column("measured", "requests", "requests that arrived after the warm-up", "sum"),
+    Column("served", "requests", "measured requests that were served", "sum"),
+    Column("rate_limited", "requests", "measured requests refused by their visitor's limit", "sum"),
+    Column("lost", "requests", "measured requests with any other fate", "sum"),
+    Column("good", "requests", "measured requests within all objectives on TTFT, TPOT, E2E", "sum"),
+    Column("loss_rate", "1", "lost / (measured - rate limited)", "recompute"),
+    Column("slo_attainment_rate", "1", "good / (measured - rate limited)", "recompute"),
+    Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
+    Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
+    Column("objectives_met", "", "every objective and the allowed loss are kept", "recompute"),
+    *_TOKENS,
+    Column("output_tokens_per_s", "tokens/s", "output tokens per second of arrivals", "sum"),
+    _PREEMPTIONS,
+    *_latency_columns(),
+)  # fmt: skip
+FATE_TABLE: Final = (
+    _CLASS,
+    Column("arrived", "requests", "requests that arrived, warm-up included", "sum"),
+    *_fate_columns(""),
+)
+OBJECTIVES: Final = (
+    _CLASS,
+    Column("metric", "", "ttft, tpot, itl, e2e, or loss", "key"),
+    Column("percentile", "%", "share that must keep the limit; NaN for loss", "key"),
+    Column("limit", "unit", "the promise", "same"),
+    Column("value", "unit", "the quantile (or loss rate) found; NaN without samples", "recompute"),
+    Column("unit", "", "s, or 1 for loss", "same"),
+    Column("over", "", "what the percentile runs over", "same"),
+    Column("samples", "", "how many there were", "sum"),
+    Column("met", "", "value ≤ limit; false where nothing was served", "recompute"),
+)
+_USE = (
+    Column("busy_rate", "1", "share of in-service time spent in steps", "mean"),
+    Column("compute_rate", "1", "arithmetic at peak rate, share of in-service time", "mean"),
+    Column(
+        "memory_rate", "1", "memory traffic at peak bandwidth, share of in-service time", "mean"
+    ),
+    Column("kv_usage_rate", "1", "KV blocks in use, share of those in service", "mean"),
+    Column("running", "requests", "mean sequences that run", "mean"),
+    Column("waiting", "requests", "mean requests that wait", "mean"),
+)
+_FLOW = (
+    Column("routed", "requests", "requests sent to the pool", "sum"),
+    Column("overflowed", "requests", "of these, not to the first pool of their class", "sum"),
+    _PREEMPTIONS,
+    Column("prefill_tokens", "tokens", "prompt tokens computed, recomputation included", "sum"),
+    Column("decode_tokens", "tokens", "tokens decoded", "sum"),
+)
+POOLS: Final = (
+    _POOL,
+    Column("model", "", "model in the catalogue", "same"),
+    Column("chip", "", "chip in the catalogue", "same"),
+    Column("node", "", "node in the catalogue", "same"),
+    Column("parallelism", "", "how a replica spreads over its devices", "same"),
+    Column("weight_dtype", "", "type of the weights", "same"),
+    Column("tier", "", "what the step times stand on: measured, fitted or estimated", "same"),
+    Column("nodes_at_peak", "nodes", "most nodes paid for at one time", "sum"),
+    Column("accelerators_at_peak", "devices", "devices of these nodes", "sum"),
+    Column("devices_per_replica", "devices", "devices of one engine copy", "same"),
+    Column("replicas", "", "mean replicas in service", "mean"),
+    *_USE,
+    Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
+    *_FLOW,
+    Column("step_s", "s", "mean time of a step", "recompute"),
+    Column("bottleneck", "", "what binds in the peak windows; see metrics.bottleneck", "same"),
+    Column("queue_growth_rps", "1/s", "slope of the queue through the arrival period", "sum"),
+    Column("stable", "", "the queue does not grow through the arrival period", "recompute"),
+)
+QUANTILES: Final = (
+    _CLASS,
+    Column("metric", "", "ttft, tpot, itl, e2e or queue", "key"),
+    Column("percentile", "%", "share at or below the value", "key"),
+    Column("value_s", "s", "the quantile, within 0.5%", "recompute"),
+)
+CLASS_WINDOWS: Final = (
+    *_WINDOW,
+    _CLASS,
+    Column("arrived", "requests", "requests that arrived in the window", "sum"),
+    *_fate_columns("ended in the window: "),
+    Column("good", "requests", "of the served, within all objectives", "sum"),
+    *_TOKENS,
+    _PREEMPTIONS,
+    Column("arrival_rps", "1/s", "arrived per second", "recompute"),
+    Column("served_rps", "1/s", "served per second", "recompute"),
+    Column("goodput_rps", "1/s", "served within all objectives per second", "recompute"),
+)
+POOL_WINDOWS: Final = (
+    *_WINDOW,
+    _POOL,
+    Column("nodes", "nodes", "most nodes paid for at one time of the window", "max"),
+    Column("replicas", "", "mean replicas in service", "mean"),
+    Column("accelerators", "devices", "mean devices in service", "mean"),
+    Column("accelerators_busy", "devices", "mean devices whose replica is in a step", "mean"),
+    *_USE,
+    *_FLOW,
+)
+_COST_KINDS = (
+    Column("workload_usd", "USD", "cost of machines while they work", "sum"),
+    Column("idle_usd", "USD", "cost of machines that are paid for and do not work", "sum"),
+    Column("overhead_usd", "USD", "cost beside the machines", "sum"),
+    Column("cost_usd", "USD", "the sum of the three", "sum"),
+)
+_PRICE_ORIGIN = (
+    Column("source", "", "where the price comes from", "same"),
+    Column("date", "", "of the price", "same"),
+)
+LEDGER: Final = (
+    Column("line", "", "what is paid or earned", "key"),
+    Column("kind", "", "workload, idle, overhead, revenue or partner_share", "key"),
+    Column("pool", "", "pool that a cost belongs to", "key"),
+    Column("class", "", "class that revenue comes from", "key"),
+    Column("price", "", "price, plan or policy that sets the unit price", "same"),
+    Column("quantity", "unit", "how much", "sum"),
+    Column("unit", "", "of the quantity", "same"),
+    Column("unit_price_usd", "USD/unit", "price of one unit", "same"),
+    Column("amount_usd", "USD", "quantity at unit price, for showing", "sum"),
+    Column("amount_microusd", "µUSD", "the same, exactly", "sum"),
+    *_PRICE_ORIGIN,
+)
+MARGINS: Final = (
+    Column("definition", "", "name of the definition", "key"),
+    Column("headline", "", "the definition that the headline uses", "same"),
+    Column("revenue_usd", "USD", "revenue before the partner's share", "sum"),
+    Column("cost_of_revenue_usd", "USD", "inference that the definition counts", "sum"),
+    Column("partner_share_usd", "USD", "owed to the partner", "sum"),
+    Column("partner_share_deducted_usd", "USD", "of that, deducted by the definition", "sum"),
+    Column("gross_profit_usd", "USD", "revenue less what the definition counts", "sum"),
+    Column("left_out_usd", "USD", "inference for free users that is not counted", "sum"),
+    Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
+    Column("margin_before_partner_rate", "1", "as if the partner got nothing", "recompute"),
+    Column("meaning", "", "the definition in words", "same"),
+)
+CLASS_COSTS: Final = (
+    _CLASS,
+    Column("plan", "", "price plan", "same"),
+    Column("paying", "", "the plan earns something", "same"),
+    Column("requests", "requests", "requests served, warm-up included", "sum"),
+    Column("input_tokens", "tokens", "prompt tokens, cached ones included", "sum"),
+    Column("cached_input_tokens", "tokens", "of these, found in the prefix cache", "sum"),
+    Column("output_tokens", "tokens", "output tokens, reasoning included", "sum"),
+    Column("reasoning_tokens", "tokens", "of these, reasoning", "sum"),
+    *_COST_KINDS,
+    Column("revenue_usd", "USD", "what the class earns", "sum"),
+    Column("partner_share_usd", "USD", "of that, owed to the partner", "sum"),
+    Column("gross_profit_usd", "USD", "under the headline's definition", "sum"),
+    Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
+    Column("cost_per_request_usd", "USD", "cost per request served", "recompute"),
+    Column("cost_per_million_output_tokens_usd", "USD/Mtok", "all cost over output", "recompute"),
+)
+POOL_COSTS: Final = (
+    _POOL,
+    Column("node", "", "node in the catalogue", "same"),
+    Column("chip", "", "chip in the catalogue", "same"),
+    Column("price", "", "name of the price of machine time", "key"),
+    Column("terms", "", "on_demand, committed_1y, committed_3y, spot or owned", "same"),
+    Column("per_device_hour_usd", "USD/h", "price of one device for one hour", "same"),
+    Column("peak_nodes", "nodes", "most nodes paid for at one time", "sum"),
+    Column("device_hours", "h", "device-hours held", "sum"),
+    Column("billed_device_hours", "h", "device-hours paid for", "sum"),
+    Column("busy_device_hours", "h", "of these, in steps", "sum"),
+    Column("utilisation_rate", "1", "busy share", "recompute"),
+    *_COST_KINDS,
+    Column("energy_kwh", "kWh", "energy at the meter, PUE included", "sum"),
+    Column("date", "", "of the price", "same"),
+    Column("source", "", "where the price comes from", "same"),
+)
+ASSUMPTIONS: Final = (
+    Column("name", "", "what it is", "key"),
+    Column("value", "unit", "the figure", "same"),
+    Column("unit", "", "of the value", "same"),
+    Column("source", "", "where it comes from", "same"),
+    Column("date", "", "of the figure", "same"),
+    Column(
+        "tier", "", "official, measured, fitted, analyst, estimated, claimed, or scenario", "same"
+    ),
+    Column("note", "", "what else a reader should know", "same"),
+)
+
+TABLES: Final[dict[str, tuple[Column, ...]]] = {
+    "classes": CLASSES,
+    "total": CLASSES,
+    "fates": FATE_TABLE,
+    "objectives": OBJECTIVES,
+    "pools": POOLS,
+    "quantiles": QUANTILES,
+    "class_windows": CLASS_WINDOWS,
+    "pool_windows": POOL_WINDOWS,
+    "ledger": LEDGER,
+    "margins": MARGINS,
+    "class_costs": CLASS_COSTS,
+    "pool_costs": POOL_COSTS,
+    "assumptions": ASSUMPTIONS,
+}
+"""Table name → its columns, in order."""
+
+
+def names(table: str) -> list[str]:
+    """Return the column names of a table, in order."""
+    return [column.name for column in TABLES[table]]

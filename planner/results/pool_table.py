@@ -1,0 +1,146 @@
+"""The table of pools: size, utilisation, what binds, and whether the queue grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from planner.results import columns
+from planner.results.meta import PoolMeta
+from planner.results.metrics import WAITING_PER_REPLICA, bottleneck, divide, peak_windows
+from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
+from planner.results.windows import Timeline
+
+_TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
+_FLOWS = ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens")
+
+BOTTLENECK_TITLES: Final = {
+    "kv_capacity": "KV capacity",
+    "queueing": "queueing",
+    "compute": "compute",
+    "memory_bandwidth": "memory bandwidth",
+    "none": "none",
+}
+
+
+def build_pool_table(
+    table: NDArray[np.void],
+    nodes: NDArray[np.int64],
+    pools: Sequence[PoolMeta],
+    timeline: Timeline,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return one row per pool, and a sentence for every queue that grows.
+
+    Utilisation is taken over the measured windows; requests and tokens are those of the whole run.
+
+    Args:
+        table: `POOL_WINDOW`, shape `(windows, pools)`.
+        nodes: most nodes paid for at one time of the window, shape `(windows, pools)`.
+        pools: in row order.
+        timeline: the same windows.
+    """
+    rows: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for number, pool in enumerate(pools):
+        windows = table[:, number]
+        growth = _growth(windows, timeline)
+        row = _pool_row(windows, nodes[:, number], pool, timeline, growth)
+        rows.append(row)
+        warning = _warning(row, windows, timeline, growth)
+        if warning:
+            warnings.append(warning)
+    return pd.DataFrame(rows, columns=columns.names("pools")), tuple(warnings)
+
+
+def _pool_row(
+    windows: NDArray[np.void],
+    nodes: NDArray[np.int64],
+    pool: PoolMeta,
+    timeline: Timeline,
+    growth: Growth,
+) -> dict[str, Any]:
+    measured = windows[timeline.measured]
+    measured_s = float(timeline.width_s[timeline.measured].sum())
+    sums = {name: float(measured[name].sum()) for name in _TIMES}
+    width_s = timeline.width_s
+    waiting = np.divide(
+        windows["waiting_s"], width_s, out=np.zeros(len(width_s)), where=width_s > 0
+    )
+    nodes_at_peak = int(nodes.max())
+    return {
+        "pool": pool.name,
+        "model": pool.model,
+        "chip": pool.chip,
+        "node": pool.node,
+        "parallelism": pool.parallelism,
+        "weight_dtype": pool.weight_dtype,
+        "tier": pool.tier,
+        "nodes_at_peak": nodes_at_peak,
+        "accelerators_at_peak": nodes_at_peak * pool.devices_per_node,
+        "devices_per_replica": pool.devices_per_replica,
+        "replicas": divide(sums["active_s"], measured_s),
+        "busy_rate": divide(sums["busy_s"], sums["active_s"]),
+        "compute_rate": divide(sums["compute_s"], sums["active_s"]),
+        "memory_rate": divide(sums["memory_s"], sums["active_s"]),
+        "kv_usage_rate": divide(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
+        "running": divide(sums["running_s"], measured_s),
+        "waiting": divide(sums["waiting_s"], measured_s),
+        "waiting_max": float(waiting.max()),
+        **{name: int(windows[name].sum()) for name in _FLOWS},
+        "step_s": divide(sums["busy_s"], float(measured["steps"].sum())),
+        "bottleneck": _bottleneck(measured, pool),
+        "queue_growth_rps": growth.per_s,
+        "stable": not growth.grows,
+    }
+
+
+def _bottleneck(measured: NDArray[np.void], pool: PoolMeta) -> str:
+    peak = measured[peak_windows(measured["running_s"] + measured["waiting_s"])]
+    return bottleneck(
+        **{name: float(peak[name].sum()) for name in _TIMES},
+        routed=int(peak["routed"].sum()),
+        preemptions=int(peak["preemptions"].sum()),
+        kv_blocks=pool.kv_blocks,
+        maximum_sequences=pool.maximum_sequences,
+    )
+
+
+def _growth(windows: NDArray[np.void], timeline: Timeline) -> Growth:
+    measured = windows[timeline.measured]
+    width_s = timeline.width_s[timeline.measured]
+    period_s = float(width_s.sum())
+    return queue_growth(
+        measured["waiting_s"] / width_s,
+        timeline.window_s,
+        float(measured["routed"].sum()) / period_s,
+        float(measured["running_s"].sum()) / period_s,
+    )
+
+
+def _warning(
+    row: dict[str, Any], windows: NDArray[np.void], timeline: Timeline, growth: Growth
+) -> str:
+    last = windows[timeline.measured][-1]
+    waiting = float(last["waiting_s"]) / float(timeline.width_s[timeline.measured][-1])
+    if growth.grows:
+        binding = BOTTLENECK_TITLES[row["bottleneck"]]
+        return (
+            f"pool {row['pool']}: the queue grows by {growth.per_s:.2g} requests per second "
+            f"through the arrivals and ends with {waiting:,.0f} waiting: the pool cannot keep up "
+            f"(bottleneck: {binding}). Percentiles get worse the longer this goes on; add nodes or "
+            "shed load."
+        )
+    replicas = max(float(last["active_s"]) / timeline.window_s, 1.0)
+    if math.isnan(growth.per_s) and waiting >= WAITING_PER_REPLICA * replicas:
+        finest_s = (timeline.duration_s - timeline.warmup_s) / (2 * FEWEST_WINDOWS)
+        return (
+            f"pool {row['pool']}: {waiting:,.0f} requests wait when the arrivals end, but "
+            f"{int(timeline.measured.sum())} windows are too few to tell whether the queue grows; "
+            f"set workload.window to {finest_s:.3g} s or less."
+        )
+    return ""

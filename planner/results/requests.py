@@ -1,0 +1,70 @@
+"""One Parquet row per request, written while the simulation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from planner.kernel.dtypes import FINISHED, Fate
+
+NUMBERS = (
+    "row", "arrival_s", "started_s", "first_token_s", "finish_s", "session", "visitor", "turn",
+    "input_tokens", "output_tokens", "reasoning_tokens", "replica", "preemptions",
+)  # fmt: skip
+
+
+class RequestWriter:
+    """A Parquet file that grows by blocks of `FINISHED` rows; use it as a context.
+
+    Args:
+        path: the file to write.
+        class_names: by class index.
+        pool_names: by pool index.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str], pool_names: Sequence[str]) -> None:
+        self._path = path
+        self._classes = pa.array(class_names)
+        # A request that was refused has no pool: index −1 reads the last name.
+        self._pools = pa.array([*pool_names, ""])
+        self._fates = pa.array([fate.name.lower() for fate in Fate])
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file."""
+        empty = self._table(np.zeros(0, FINISHED))
+        self._writer = pq.ParquetWriter(self._path, empty.schema, compression="zstd")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        assert self._writer is not None
+        self._writer.close()
+
+    def write(self, rows: NDArray[np.void]) -> None:
+        """Append ended requests."""
+        assert self._writer is not None
+        self._writer.write_table(self._table(rows))
+
+    def _table(self, rows: NDArray[np.void]) -> pa.Table:
+        columns = {name: pa.array(rows[name]) for name in NUMBERS}
+        columns["class"] = _named(self._classes, rows["class"])
+        columns["pool"] = _named(self._pools, rows["pool"] % len(self._pools))
+        columns["fate"] = _named(self._fates, rows["fate"])
+        return pa.table(columns)
+
+
+def _named(names: pa.Array, indices: NDArray[np.int32]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(indices.astype(np.int32)), names)

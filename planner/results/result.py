@@ -1,0 +1,306 @@
+"""The result of a run: what `planner.run` returns, and what is written to the output folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from planner.results import columns
+from planner.results.frames import Frames
+
+SCHEMA = "planner-result/v1"
+PERCENTILES_OVER = (
+    "served requests that arrived after the warm-up (itl: their token gaps); "
+    "the fates table counts all others"
+)
+
+_MONEY_NUMBERS = (
+    "cost_per_hour_usd",
+    "cost_per_million_output_tokens_usd",
+    "gross_margin_rate",
+    "gross_margin_definition",
+)
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One input that the numbers stand on, with where it comes from."""
+
+    name: str
+    """What it is, as in `hgx-h100 price, on demand`."""
+    value: float | str
+    unit: str
+    source: str
+    date: str
+    """YYYY-MM-DD, YYYY-MM or YYYY; empty where there is none."""
+    tier: str
+    """official, measured, fitted, analyst, estimated, claimed, or scenario (the user's own)."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finance:
+    """The money side of a result.
+
+    From a `planner.economics.statement.Statement`::
+
+    Finance(
+        hours=statement.period_hours,
+        cost_usd=statement.cost_usd,
+        revenue_usd=statement.revenue_usd,
+        partner_share_usd=statement.margin.partner_share_usd,
+        cost_per_hour_usd=statement.cost_per_hour_usd,
+        revenue_per_hour_usd=statement.revenue_per_hour_usd,
+        cost_per_million_output_tokens_usd=statement.cost_per_million_output_tokens_usd,
+        energy_kwh=statement.energy_kwh,
+        margin_definition=statement.margin.definition,
+        gross_margin_rate=statement.margin.margin_rate,
+        ledger=statement.ledger.to_frame(),
+        margins=statement.margin.to_frame(),
+        class_costs=statement.class_frame(),
+        pool_costs=statement.pool_frame(),
+    )
+    """
+
+    hours: float
+    """Length of the time that all amounts are for."""
+    cost_usd: float
+    """The bill: the sum of all cost lines of the ledger."""
+    revenue_usd: float
+    partner_share_usd: float
+    cost_per_hour_usd: float | None
+    revenue_per_hour_usd: float | None
+    cost_per_million_output_tokens_usd: float | None
+    """None where no output token was served."""
+    energy_kwh: float
+    """At the meter, PUE included."""
+    margin_definition: str
+    """Definition of gross margin that the headline uses."""
+    gross_margin_rate: float | None
+    """None where there is no revenue."""
+    ledger: pd.DataFrame
+    """Every line of the bill and of the revenue."""
+    margins: pd.DataFrame
+    """One row per definition of gross margin."""
+    class_costs: pd.DataFrame
+    """One row per class, and one for cost that no class bears."""
+    pool_costs: pd.DataFrame
+    """One row per pool and price."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything a run found.
+
+    The constructor takes keywords::
+
+        Result(
+            name=scenario.name,
+            description=scenario.description,
+            scenario_sha256=...,       # of the canonical JSON of the merged scenario
+            seed=scenario.seed,
+            version=planner.__version__,
+            window_s=..., duration_s=..., warmup_s=..., end_s=...,
+            start="19:00", weekday="mon",
+            frames=build_frames(...),
+            finance=Finance(...),      # or None: a run without prices
+            assumptions=(Assumption(...), ...),
+            notes=("...",),            # sentences for the reader: approximations, tiers
+            counters={"events": ..., "abandoned_turns": ..., "unsent": ...},
+        )
+    """
+
+    name: str
+    description: str
+    scenario_sha256: str
+    seed: int
+    version: str
+    window_s: float
+    duration_s: float
+    warmup_s: float
+    end_s: float
+    frames: Frames
+    finance: Finance | None = None
+    assumptions: tuple[Assumption, ...] = ()
+    notes: tuple[str, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """Whole numbers about the run itself: `abandoned_turns`, `unsent`, `events`, …"""
+    start: str = "00:00"
+    """Time of day of second 0."""
+    weekday: str = "mon"
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        """The numbers of the first screen, ready for JSON: what cannot be known is None."""
+        total, pools = self.frames.total.iloc[0], self.frames.pools
+        numbers = {
+            "accelerators_at_peak": int(pools["accelerators_at_peak"].sum()),
+            "nodes_at_peak": int(pools["nodes_at_peak"].sum()),
+            "p99_ttft_s": total["ttft_p99_s"],
+            "slo_attainment_rate": total["slo_attainment_rate"],
+            "objectives_met": bool(total["objectives_met"]),
+            "goodput_rps": total["goodput_rps"],
+            "stable": bool(pools["stable"].all()),
+        }
+        return {name: plain(value) for name, value in (numbers | self._money()).items()}
+
+    def _money(self) -> dict[str, Any]:
+        finance = self.finance
+        if finance is None:
+            return dict.fromkeys(_MONEY_NUMBERS)
+        values = (
+            finance.cost_per_hour_usd,
+            finance.cost_per_million_output_tokens_usd,
+            finance.gross_margin_rate,
+            finance.margin_definition,
+        )
+        return dict(zip(_MONEY_NUMBERS, values, strict=True))
+
+    @property
+    def stability(self) -> tuple[str, ...]:
+        """Sentences about queues that grow and classes that lose too much; empty if all is well."""
+        return self.frames.stability
+
+    def to_pandas(self, table: str = "classes") -> pd.DataFrame:
+        """Return a copy of one table; `planner.results.columns.TABLES` describes the columns.
+
+        Args:
+            table: classes, total, fates, objectives, pools, quantiles, class_windows, pool_windows,
+                ledger, margins, class_costs, pool_costs or assumptions.
+
+        Raises:
+            KeyError: there is no such table.
+        """
+        tables = self.tables()
+        if table not in tables:
+            raise KeyError(f"no table {table!r}; there are {', '.join(tables)}")
+        return tables[table].copy()
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table by name; those about money only where there are prices."""
+        frames = self.frames
+        tables = {
+            "classes": frames.classes,
+            "total": frames.total,
+            "fates": frames.fates,
+            "objectives": frames.objectives,
+            "pools": frames.pools,
+            "quantiles": frames.quantiles,
+            "class_windows": frames.class_windows,
+            "pool_windows": frames.pool_windows,
+        }
+        if self.finance is not None:
+            tables["ledger"] = self.finance.ledger
+            tables["margins"] = self.finance.margins
+            tables["class_costs"] = self.finance.class_costs
+            tables["pool_costs"] = self.finance.pool_costs
+        rows = [asdict(a) | {"value": str(a.value)} for a in self.assumptions]
+        tables["assumptions"] = pd.DataFrame(rows, columns=columns.names("assumptions"))
+        return tables
+
+    def to_json(self) -> str:
+        """Return the result as JSON: sorted keys, a newline at the end, the same bytes each time.
+
+        Tables by window and the latency distributions are left to the Parquet files.
+        """
+        frames, finance = self.frames, self.finance
+        content = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "description": self.description,
+            "scenario_sha256": self.scenario_sha256,
+            "seed": self.seed,
+            "version": self.version,
+            "time": {
+                "start": self.start,
+                "weekday": self.weekday,
+                "window_s": self.window_s,
+                "duration_s": self.duration_s,
+                "warmup_s": self.warmup_s,
+                "end_s": self.end_s,
+            },
+            "headline": self.headline,
+            "classes": records(frames.classes),
+            "total": records(frames.total)[0],
+            "fates": records(frames.fates),
+            "objectives": records(frames.objectives),
+            "pools": records(frames.pools),
+            "percentiles_over": PERCENTILES_OVER,
+            "stability": list(self.stability),
+            "finance": None if finance is None else _finance_content(finance),
+            "assumptions": [asdict(assumption) for assumption in self.assumptions],
+            "notes": list(self.notes),
+            "counters": dict(self.counters),
+        }
+        return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def write(
+        self,
+        folder: Path,
+        *,
+        html: str | None = None,
+        requests: Path | None = None,
+        force: bool = False,
+    ) -> Path:
+        """Write the folder at once and return it: result.json, tables/*.parquet and *.csv.
+
+        Args:
+            folder: created; a previous result there is replaced as a whole.
+            html: text of `report.html`, from `planner.report.html.render_html(result)`.
+            requests: a Parquet file with one row per request, moved to `requests.parquet`.
+            force: replace the folder even if it holds something else.
+
+        Raises:
+            OutputError: the folder holds something that is not a result, or cannot be written.
+        """
+        from planner.results.storage import write_result
+
+        return write_result(self, Path(folder), html=html, requests=requests, force=force)
+
+    @classmethod
+    def read(cls, folder: Path) -> Result:
+        """Return a result written earlier.
+
+        Raises:
+            OutputError: there is none, or it is damaged.
+        """
+        from planner.results.storage import read_result
+
+        return read_result(Path(folder))
+
+    def _repr_html_(self) -> str:
+        from planner.results.notebook import notebook_html
+
+        return notebook_html(self)
+
+
+def _finance_content(finance: Finance) -> dict[str, Any]:
+    content = {each.name: getattr(finance, each.name) for each in fields(finance)}
+    frames = {name: records(v) for name, v in content.items() if isinstance(v, pd.DataFrame)}
+    return content | frames
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries that JSON can hold."""
+    lists = {str(name): plain(frame[name].tolist()) for name in frame.columns}
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in JSON's own types; what is not a finite number becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,137 @@
+"""Whether a pool can exist: the node, the spread of the model over devices, formats and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.catalog import Catalog, Chip, Model, Node
+from planner.curves.memory import misfit_message
+from planner.errors import CatalogError, shown
+from planner.scenario.nodes import Location
+from planner.scenario.replicas import dtypes_of, limits_of, parallelism_of, replicas_of
+from planner.scenario.schema import Pool
+
+Finding = tuple[Location, str]
+
+
+def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
+    """Yield (location inside the pool, message) for everything that makes it impossible."""
+    model = catalog.models.get(pool.model)
+    node = catalog.nodes.get(pool.node)
+    if model is None:
+        yield ("model",), _unknown_entry("model", pool.model, catalog.model)
+    if node is None:
+        yield ("node",), _unknown_node(pool.node, catalog)
+    layout = list(_check_spread(pool, model)) if model else []
+    yield from layout
+    if node is not None:
+        chip = catalog.chip(node.chip)
+        spread = [] if layout else list(_check_devices(pool, node))
+        yield from spread
+        formats = list(_check_formats(pool, chip))
+        yield from formats
+        if model is not None and not (layout or spread or formats):
+            yield from _check_memory(pool, model, chip, catalog)
+
+
+def _unknown_entry(kind: str, name: str, find: object) -> str:
+    """Return the catalogue's own words on an unknown name."""
+    try:
+        assert callable(find)
+        find(name)
+    except CatalogError as error:
+        return str(error)
+    return f"unknown {kind} {shown(name)}"
+
+
+def _unknown_node(name: str, catalog: Catalog) -> str:
+    """Return the catalogue's words; a chip in the place of a node is a common slip."""
+    if name in catalog.chips:
+        nodes = [node.name for node in catalog.nodes.values() if node.chip == name]
+        return (
+            f"{shown(name)} is a chip; name a node with it: {', '.join(nodes) or 'there is none'}"
+        )
+    return _unknown_entry("node", name, catalog.node)
+
+
+def _check_spread(pool: Pool, model: Model) -> Iterator[Finding]:
+    """Yield faults of the model's shape against the parallelism."""
+    tensor, experts = pool.tensor_parallel, pool.expert_parallel
+    for heads in sorted({run.attention.query_heads for run in model.layers}):
+        if heads % tensor:
+            fits = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0 and n <= 64)
+            message = f"{tensor} does not divide the {heads} attention heads of {model.name}"
+            yield ("tensor_parallel",), f"{message}; what does: {fits}"
+            break
+    if pool.pipeline_parallel > model.layer_count:
+        message = f"{model.name} has only {model.layer_count} layers to share; use fewer stages"
+        yield ("pipeline_parallel",), message
+    try:
+        parallelism_of(pool)
+    except ValueError as error:
+        yield ("expert_parallel",), str(error)
+    if experts > 1:
+        counts = sorted({run.ffn.experts for run in model.layers if run.ffn.kind == "moe"})
+        if not counts:
+            yield ("expert_parallel",), f"{model.name} has no experts to spread; delete it"
+        elif any(count % experts for count in counts):
+            listed = " and ".join(map(str, counts))
+            message = f"{experts} does not divide the {listed} experts of {model.name}"
+            yield ("expert_parallel",), f"{message}; use a divisor"
+    context = pool.engine.context_tokens
+    if context is not None and context > model.context_tokens:
+        message = f"{model.name} takes at most {model.context_tokens:,} tokens; found {context:,}"
+        yield ("engine", "context_tokens"), message
+
+
+def _check_devices(pool: Pool, node: Node) -> Iterator[Finding]:
+    """Yield faults of the replica's size against the node's."""
+    layout = replicas_of(pool, node.devices)
+    devices, spanned = layout.devices_per_replica, layout.nodes_per_replica
+    replica = f"a replica takes {devices} devices ({_product(pool)})"
+    if devices > node.devices and devices % node.devices:
+        message = f"{replica}, which is not a whole number of nodes of {node.devices}"
+        yield (_widest(pool),), f"{message}; use a multiple, or at most {node.devices}"
+    elif 0 < pool.nodes < spanned:
+        message = f"{replica}, that is {spanned} nodes of {node.devices}; found {pool.nodes}"
+        yield ("nodes",), f"{message}: give at least {spanned}"
+
+
+def _product(pool: Pool) -> str:
+    factors = {
+        "tensor": pool.tensor_parallel,
+        "pipeline": pool.pipeline_parallel,
+        "data": pool.data_parallel,
+    }
+    return " × ".join(f"{name} {count}" for name, count in factors.items() if count > 1)
+
+
+def _widest(pool: Pool) -> str:
+    """Return the field to point at: the parallelism that takes most devices."""
+    fields = ("tensor_parallel", "pipeline_parallel", "data_parallel")
+    return max(fields, key=lambda field: int(getattr(pool, field)))
+
+
+def _check_formats(pool: Pool, chip: Chip) -> Iterator[Finding]:
+    try:
+        dtypes_of(pool).arithmetic(chip)
+    except CatalogError as error:
+        asked = pool.activation_dtype is not None
+        yield ("activation_dtype" if asked else "node",), str(error)
+
+
+def _check_memory(pool: Pool, model: Model, chip: Chip, catalog: Catalog) -> Iterator[Finding]:
+    if pool.engine.kv_blocks is not None:
+        return  # the scenario states the capacity, as when a measured engine is replayed
+    sold = {node.chip for node in catalog.nodes.values()}
+    chips = [other for name, other in catalog.chips.items() if name in sold]
+    message = misfit_message(
+        model,
+        chip,
+        parallelism_of(pool),
+        dtypes_of(pool),
+        chips=chips,
+        **limits_of(pool),
+    )
+    if message is not None:
+        yield ("model",), message

@@ -1,0 +1,290 @@
+"""What the schema cannot see: references, the workload as a whole, prices.
+
+A check yields (location, message) for what makes the scenario impossible to run. What is only
+worth a look (idle devices, a pool that no class uses) comes from `notices`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+from planner.catalog import Catalog
+from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
+from planner.scenario.check_pools import check_pool
+from planner.scenario.faults import place_fault
+from planner.scenario.load import LoadedScenario, draft_scenario
+from planner.scenario.nodes import Location, Node
+from planner.scenario.parts import Parts
+from planner.scenario.replicas import replicas_of
+from planner.scenario.schema import Lengths, RequestClass, Scenario
+from planner.scenario.source import parse_text
+
+Finding = tuple[Location, str]
+
+
+def check_scenario(loaded: LoadedScenario, catalog: Catalog) -> list[Fault]:
+    """Return the faults that show only across fields, or against the catalogue, in file order."""
+    return _check(loaded.root, catalog)
+
+
+def load_checked(
+    path: str | os.PathLike[str],
+    catalog: Catalog,
+    *,
+    overrides: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    scenario: str | None = None,
+) -> LoadedScenario:
+    """Load a scenario and check it, so that every fault of either kind is reported at once.
+
+    Args:
+        path: the YAML file.
+        catalog: models, chips, nodes and prices that it may name.
+        overrides: as for `load_scenario`.
+        sets: as for `load_scenario`.
+        scenario: as for `load_scenario`.
+
+    Raises:
+        ScenarioError: every fault found, each with its place.
+    """
+    draft = draft_scenario(path, overrides=overrides, sets=sets, scenario=scenario)
+    faults = draft.faults + _check(draft.root, catalog)
+    if draft.scenario is None or faults:
+        raise ScenarioError(faults)
+    return LoadedScenario(
+        draft.scenario, draft.path, draft.root, draft.applied, draft.scenario_names
+    )
+
+
+def _check(root: Node, catalog: Catalog) -> list[Fault]:
+    parts = Parts.of(root)
+    checks: Iterable[Callable[[Parts, Catalog], Iterator[Finding]]] = (
+        _check_references,
+        _check_sources,
+        _check_trace_files,
+        _check_lengths,
+        _check_shipped_names,
+        _check_repeats,
+        _check_prices,
+        _check_pools,
+    )
+    findings = [finding for check in checks for finding in check(parts, catalog)]
+    return sorted(place_fault(root, location, message) for location, message in findings)
+
+
+# --- references ----------------------------------------------------------------------------------
+
+
+def _check_references(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    pools = parts.names("pools")
+    plans = parts.names("prices", "plans")
+    for where, request_class in parts.classes.items():
+        if request_class.pool not in pools:
+            yield (*where, "pool"), _unknown("pool", request_class.pool, pools)
+        tried = [request_class.pool]
+        for index, pool in enumerate(request_class.overflow):
+            if pool not in pools:
+                yield (*where, "overflow", index), _unknown("pool", pool, pools)
+            elif pool in tried:
+                message = f"{shown(pool)} is tried before already; name each pool once"
+                yield (*where, "overflow", index), message
+            tried.append(pool)
+        if request_class.plan is not None and request_class.plan not in plans:
+            advice = "add it to prices.plans, or leave `plan` out if the class pays nothing"
+            yield (*where, "plan"), _unknown("plan", request_class.plan, plans, advice)
+
+
+def _unknown(kind: str, name: str, names: Sequence[str], otherwise: str = "") -> str:
+    advice = did_you_mean(name, names) or otherwise
+    return f"unknown {kind} {shown(name)}{advice and '; '}{advice}"
+
+
+# --- workload ------------------------------------------------------------------------------------
+
+
+def _check_sources(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    total, used = 0.0, False
+    for where, request_class in parts.classes.items():
+        own = request_class.open or request_class.closed
+        from_shared = own is None and request_class.trace is None
+        used |= from_shared
+        total += request_class.share or 0.0
+        if from_shared and not parts.has_trace:
+            if request_class.share is None:
+                message = "has no requests; give it open, closed or trace, or add workload.trace"
+                yield where, message
+            else:
+                yield (*where, "share"), "is a share of workload.trace, which is missing; add it"
+        if request_class.rate_limit is not None and request_class.visitors is None and own:
+            message = "limits each visitor, so it needs their number; add visitors to the class"
+            yield (*where, "rate_limit"), message
+    if total > 1 + 1e-9:
+        message = f"the shares of workload.trace add up to {total:.6g}; at most 1 is possible"
+        yield ("workload", "classes"), message
+    all_classes_valid = len(parts.classes) == len(parts.names("workload", "classes"))
+    if parts.has_trace and not used and all_classes_valid:
+        message = "no class uses it; give a class a share, or leave its other sources out"
+        yield ("workload", "trace"), message
+
+
+def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    traces = {(*where, "trace"): item.trace for where, item in parts.classes.items()}
+    for where, trace in (traces | {("workload", "trace"): parts.trace}).items():
+        if trace is None:
+            continue
+        node, _ = parts.root.follow((*where, "file"))
+        folder = Path(node.place.file).parent if node.place.line else Path()
+        path = folder / trace.file
+        if not os.path.lexists(path):
+            yield (*where, "file"), f"no such file: {path}; paths are relative to this file"
+        elif path.is_dir() and trace.format not in ("auto", "servegen"):
+            yield (*where, "file"), f"{path} is a folder; name the trace file in it"
+
+
+def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+    pools = {pool.name: pool for pool in parts.pools.values()}
+    for where, request_class in parts.classes.items():
+        pool = pools.get(request_class.pool)
+        if pool is None or pool.model not in catalog.models:
+            continue
+        longest = pool.engine.context_tokens or catalog.models[pool.model].context_tokens
+        shortest = _shortest(request_class)
+        if shortest > longest:
+            yield (
+                where,
+                f"no request can be served: each has at least {shortest:,} tokens, and pool "
+                f"{pool.name} takes at most {longest:,} of prompt and output",
+            )
+
+
+def _shortest(request_class: RequestClass) -> int:
+    lengths = (request_class.input, request_class.output, request_class.reasoning)
+    return sum(_minimum(length) for length in lengths if length is not None)
+
+
+def _minimum(lengths: Lengths) -> int:
+    low = lengths.fixed if lengths.fixed is not None else 0
+    if lengths.uniform is not None:
+        low = lengths.uniform[0]
+    low = max(low, lengths.minimum)
+    return low if lengths.maximum is None else min(low, lengths.maximum)
+
+
+def _check_shipped_names(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    """Yield shapes and length presets that are not shipped."""
+    for where, request_class in parts.classes.items():
+        shape = request_class.open.shape if request_class.open else None
+        if isinstance(shape, str):
+            yield from _shipped((*where, "open", "shape"), "shape", shape)
+        turns = request_class.sessions.turns if request_class.sessions else None
+        lengths = {
+            ("input",): request_class.input,
+            ("output",): request_class.output,
+            ("reasoning",): request_class.reasoning,
+            ("sessions", "turns"): turns,
+        }
+        for field, length in lengths.items():
+            if length is not None and length.preset is not None:
+                yield from _shipped((*where, *field, "preset"), "length preset", length.preset)
+
+
+_SHIPPED = {"shape": ("shapes.yaml", "shapes"), "length preset": ("lengths.yaml", "presets")}
+"""Where the names are: the data of `planner.trace`, whose code would bring in array libraries."""
+
+
+def _shipped(where: Location, kind: str, name: str) -> Iterator[Finding]:
+    file, section = _SHIPPED[kind]
+    text = resources.files("planner").joinpath("trace", "data", file).read_text("utf-8")
+    entries = parse_text(text, file).root.follow([section])[0].value
+    names = list(entries) if isinstance(entries, dict) else []
+    if name not in names:
+        yield where, _unknown(kind, name, names, "`planner trace synth --list` shows them all")
+
+
+def _check_repeats(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    """A time or a promise that is given twice contradicts itself or says nothing."""
+    for where, pool in parts.pools.items():
+        times = [entry.at.zfill(5) for entry in pool.schedule]
+        for index, time in enumerate(times):
+            if time in times[:index]:
+                yield (*where, "schedule", index, "at"), f"{time} is scheduled already; keep one"
+    for where, request_class in parts.classes.items():
+        promises = [(o.metric, o.percentile) for o in request_class.objectives]
+        for index, promise in enumerate(promises):
+            if promise in promises[:index]:
+                message = f"p{promise[1]:g} of {promise[0]} has a limit already; keep one"
+                yield (*where, "objectives", index), message
+
+
+# --- money ---------------------------------------------------------------------------------------
+
+
+def _check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+    for where, plan in parts.plans.items():
+        if plan.api_price is not None and plan.api_price not in catalog.api_prices:
+            message = _unknown("API price", plan.api_price, list(catalog.api_prices), _LIST_API)
+            yield (*where, "api_price"), message
+    own = parts.names("prices", "nodes")
+    for where, pool in parts.pools.items():
+        node = catalog.nodes.get(pool.node)
+        if node is None or pool.price in own:
+            continue
+        if pool.price is None:
+            if parts.prices is not None:
+                yield from _default_price(where, node.chip, parts, catalog)
+        elif pool.price not in catalog.machine_prices:
+            known = [name for name, p in catalog.machine_prices.items() if p.chip == node.chip]
+            message = _unknown("price", pool.price, own + known, _LIST_PRICES)
+            yield (*where, "price"), message
+        elif (chip := catalog.machine_prices[pool.price].chip) != node.chip:
+            message = f"{shown(pool.price)} is a price of {chip}; {pool.node} has {node.chip}"
+            yield (*where, "price"), f"{message}: choose another, or state one in prices.nodes"
+
+
+_LIST_API = "`planner catalog list api` shows them all"
+_LIST_PRICES = "`planner catalog list prices` shows them all; or state it in prices.nodes"
+
+
+def _default_price(where: Location, chip: str, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+    assert parts.prices is not None
+    try:
+        catalog.price_for(chip, parts.prices.default_terms, parts.prices.date)
+    except CatalogError as error:
+        yield (*where, "price"), str(error)
+
+
+# --- pools ---------------------------------------------------------------------------------------
+
+
+def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+    for where, pool in parts.pools.items():
+        for steps, message in check_pool(pool, catalog):
+            yield (*where, *steps), message
+
+
+def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
+    """Return what is possible but worth a look, for a valid scenario."""
+    found: list[str] = []
+    routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
+    paying = {c.plan for c in scenario.workload.classes}
+    for pool in scenario.pools:
+        node = catalog.node(pool.node)
+        fleet = replicas_of(pool, node.devices)
+        if pool.name not in routed:
+            found.append(f"pool {pool.name}: no class uses it; it costs and serves nothing")
+        if fleet.idle_devices:
+            found.append(
+                f"pool {pool.name}: {fleet.idle_devices} devices stay idle, since replicas of "
+                f"{fleet.devices_per_replica} do not fill nodes of {node.devices}"
+            )
+        if (status := catalog.chip(node.chip).status) != "shipping":
+            found.append(f"pool {pool.name}: {node.chip} is {status}, its figures are not measured")
+    found += [
+        f"plan {plan.name}: no class pays it"
+        for plan in scenario.prices.plans
+        if plan.name not in paying
+    ]
+    return found

@@ -1,0 +1,78 @@
+"""The valid parts of a scenario that may have faults elsewhere.
+
+A misspelt unit in one class must not hide an unknown model in a pool. So the checks across fields
+work on those pools, classes and plans that are valid by themselves, and on the names of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from planner.scenario.nodes import Location, Node
+from planner.scenario.schema import NodePrice, Part, Plan, Pool, Prices, RequestClass, TraceInput
+
+_AnyPart = TypeVar("_AnyPart", bound=Part)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the checks look at; the keys are locations."""
+
+    root: Node
+    classes: dict[Location, RequestClass]
+    pools: dict[Location, Pool]
+    node_prices: dict[Location, NodePrice]
+    plans: dict[Location, Plan]
+    prices: Prices | None
+    """None if any of the prices has a fault."""
+    trace: TraceInput | None
+    has_trace: bool
+    """Whether `workload.trace` is written, valid or not."""
+
+    @classmethod
+    def of(cls, root: Node) -> Parts:
+        """Return the valid parts of the tree `root`."""
+        return cls(
+            root=root,
+            classes=_items(root, ("workload", "classes"), RequestClass),
+            pools=_items(root, ("pools",), Pool),
+            node_prices=_items(root, ("prices", "nodes"), NodePrice),
+            plans=_items(root, ("prices", "plans"), Plan),
+            prices=_valid(_at(root, ("prices",)), Prices, absent=Prices()),
+            trace=_valid(_at(root, ("workload", "trace")), TraceInput),
+            has_trace=_at(root, ("workload", "trace")) is not None,
+        )
+
+    def names(self, *location: str) -> list[str]:
+        """Return the names in a list, those of faulty items too."""
+        node = _at(self.root, location)
+        items = node.value if node and isinstance(node.value, list) else []
+        named = [_at(item, ("name",)) for item in items]
+        return [item.value for item in named if item and isinstance(item.value, str)]
+
+
+def _at(root: Node, location: Location) -> Node | None:
+    """Return what is written at `location`; null counts as not written."""
+    node, taken = root.follow(location)
+    return node if taken == len(location) and node.value is not None else None
+
+
+def _items(root: Node, location: Location, model: type[_AnyPart]) -> dict[Location, _AnyPart]:
+    node = _at(root, location)
+    items = node.value if node and isinstance(node.value, list) else []
+    parts = {(*location, index): _valid(item, model) for index, item in enumerate(items)}
+    return {key: part for key, part in parts.items() if part is not None}
+
+
+def _valid(
+    node: Node | None, model: type[_AnyPart], absent: _AnyPart | None = None
+) -> _AnyPart | None:
+    if node is None:
+        return absent
+    try:
+        return model.model_validate(node.plain())
+    except ValidationError:
+        return None

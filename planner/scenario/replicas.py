@@ -1,0 +1,85 @@
+"""What a pool's fields mean for its replicas: their devices, their number, their memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.catalog import Chip, Model
+from planner.curves.layout import Dtypes, Parallelism
+from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan
+from planner.scenario.schema import Pool
+
+
+@dataclass(frozen=True)
+class ReplicaLayout:
+    """How the replicas of a pool lie on its nodes."""
+
+    devices_per_replica: int
+    nodes_per_replica: int
+    """1 where a node holds one replica or more."""
+    replicas_per_node: int
+    """0 where a replica spans several nodes."""
+    replicas: int
+    idle_devices: int
+
+
+def replicas_of(pool: Pool, devices_per_node: int, nodes: int | None = None) -> ReplicaLayout:
+    """Return how many replicas `nodes` nodes hold (those at the start, if None).
+
+    A replica lies on one node if it fits there; a larger one spans whole nodes.
+
+    Args:
+        pool: its parallelism counts.
+        devices_per_node: devices of one of its nodes.
+        nodes: number of nodes.
+    """
+    count = pool.nodes if nodes is None else nodes
+    devices = pool.tensor_parallel * pool.pipeline_parallel * pool.data_parallel
+    per_node = devices_per_node // devices
+    spanned = -(-devices // devices_per_node)
+    replicas = count * per_node if per_node else count // spanned
+    return ReplicaLayout(
+        devices_per_replica=devices,
+        nodes_per_replica=spanned,
+        replicas_per_node=per_node,
+        replicas=replicas,
+        idle_devices=count * devices_per_node - replicas * devices,
+    )
+
+
+def pool_memory(pool: Pool, model: Model, chip: Chip) -> MemoryPlan:
+    """Return the memory plan of one replica of `pool`."""
+    return memory_plan(model, chip, parallelism_of(pool), dtypes_of(pool), **limits_of(pool))
+
+
+def kv_blocks_of(pool: Pool, model: Model, chip: Chip) -> int:
+    """Return the KV blocks of one replica: those the scenario states, else those that fit."""
+    stated = pool.engine.kv_blocks
+    return pool_memory(pool, model, chip).kv_blocks if stated is None else stated
+
+
+def limits_of(pool: Pool) -> MemoryLimits:
+    """Return the limits of the engine that decide its memory."""
+    engine = pool.engine
+    return {
+        "memory_fraction": engine.memory_fraction,
+        "kv_block_tokens": engine.kv_block_tokens,
+        "token_budget": engine.token_budget,
+        "maximum_sequences": engine.maximum_sequences,
+        "context_tokens": engine.context_tokens,
+    }
+
+
+def parallelism_of(pool: Pool) -> Parallelism:
+    """Return the parallelism of `pool`; ValueError if expert parallelism does not divide it."""
+    return Parallelism(
+        tensor=pool.tensor_parallel,
+        pipeline=pool.pipeline_parallel,
+        expert=pool.expert_parallel,
+        data=pool.data_parallel,
+    )
+
+
+def dtypes_of(pool: Pool) -> Dtypes:
+    """Return the number formats of `pool`."""
+    return Dtypes(weight=pool.weight_dtype, activation=pool.activation_dtype, kv=pool.kv_dtype)

@@ -1,0 +1,3 @@
+"""Readers of trace files, one module per format."""
+
+from __future__ import annotations

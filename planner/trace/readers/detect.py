@@ -1,0 +1,63 @@
+"""Which format a trace has, by its first bytes and its columns, never by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from planner.errors import TraceError, did_you_mean
+from planner.trace.readers import azure, burstgpt, mooncake, planner_format
+from planner.trace.readers.delimited import parse_header
+from planner.trace.readers.lines import line_chunks, open_binary
+from planner.trace.readers.servegen import trace_files
+
+_PARQUET_MAGIC: Final = b"PAR1"
+_SNIFFED_BYTES: Final = 1 << 16
+_AZURE_ZONE: Final = "+00:00"
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell whether the file starts like Parquet."""
+    with open_binary(path) as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+
+
+def first_lines(path: Path) -> list[str]:
+    """Return the first lines that are not empty, at least one."""
+    return [text for _, text in next(line_chunks(path, _SNIFFED_BYTES)).lines()]
+
+
+def is_json(line: str) -> bool:
+    """Tell whether a line starts a JSON object."""
+    return line.lstrip().startswith("{")
+
+
+def detect_format(path: Path) -> str:
+    """Return the format of a file or folder.
+
+    Raises:
+        TraceError: it is missing, empty, or like none of the formats; says what was found.
+    """
+    if path.is_dir():
+        if trace_files(path) or any(path.glob("*/chunk-*-trace.csv")):
+            return "servegen"
+        raise TraceError(f"{path}: is a folder without ServeGen files (chunk-N-trace.csv)")
+    if is_parquet(path):
+        return "planner"
+    lines = first_lines(path)
+    if is_json(lines[0]):
+        keys = [key for key in mooncake.TITLES.values() if f'"{key}"' in lines[0]]
+        return "mooncake" if len(keys) == len(mooncake.TITLES) else "planner"
+    header = parse_header(lines[0])
+    if set(azure.TITLES.values()) <= set(header):
+        return "azure-2024" if len(lines) > 1 and _AZURE_ZONE in lines[1] else "azure-2023"
+    if set(burstgpt.REQUIRED) <= set(header):
+        return "burstgpt"
+    if set(planner_format.REQUIRED) <= set(header):
+        return "planner"
+    known = [*planner_format.REQUIRED, *azure.TITLES.values(), *burstgpt.REQUIRED]
+    hint = did_you_mean(header[0], known, list_up_to=0)
+    raise TraceError(
+        f"{path}:1: no known trace format has the columns {', '.join(header)[:200]}"
+        f"{hint and '; ' + hint}; the planner format needs {', '.join(planner_format.REQUIRED)}"
+    )

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from planner.curves import DEFAULT
+from planner.curves.collectives import Fabric
+from planner.curves.operators import Collective
+from planner.errors import CatalogError
+from tests.curves.shapes import B200, BOX, H100, PAIR, chip
+
+FABRIC = Fabric(H100, BOX, DEFAULT)
+
+
+def reduce(devices: int, bytes_per_token: float, count: int = 1) -> Collective:
+    return Collective("tensor.all_reduce", "all_reduce", "group", devices, count, bytes_per_token)
+
+
+def test_large_reduction_matches_a_measured_ring() -> None:
+    """64 MiB over the 8 devices of an HGX H100 take 0.32 ms (Vidur profiles)."""
+    (seconds,) = FABRIC.time(reduce(8, 2.0**26), np.array([1.0]))
+    assert seconds == pytest.approx(0.32e-3, rel=0.1)
+
+
+def test_small_reduction_is_latency() -> None:
+    (seconds,) = FABRIC.time(reduce(8, 8192.0, count=10), np.array([1.0]))
+    assert 10 * 8e-6 < seconds < 10 * 9e-6
+
+
+def test_cheaper_algorithm_is_taken_and_time_never_falls() -> None:
+    seconds = FABRIC.time(reduce(8, 16384.0), np.arange(1.0, 4096.0))
+    assert (np.diff(seconds) > 0).all()
+    bandwidth = 0.8 * 450e9
+    assert seconds[-1] == pytest.approx(16e-6 + 2 * 7 / 8 * 4095 * 16384 / bandwidth)
+
+
+def test_domain_ends_with_the_machine_or_the_fabric() -> None:
+    inside = FABRIC.time(reduce(8, 1e6), np.array([1.0]))
+    outside = Fabric(H100, PAIR, DEFAULT).time(reduce(8, 1e6), np.array([1.0]))
+    assert outside > 4 * inside
+    rack = chip("rack", {"bf16": 2500}, 186e9, 8e12, 900e9, domain=72)
+    assert Fabric(rack, PAIR, DEFAULT).time(reduce(64, 1e6), np.array([1.0])) < 1e-3
+    assert Fabric(rack, PAIR, DEFAULT).domain == 72
+    assert Fabric(B200, BOX, DEFAULT).domain == 8
+
+
+def test_exchange_and_send_move_their_bytes_once() -> None:
+    for kind in ("all_to_all", "send"):
+        collective = Collective("x", kind, "stage", 8, 3, 1e6)
+        (seconds,) = FABRIC.time(collective, np.array([100.0]))
+        assert seconds == pytest.approx(3 * (8e-6 + 1e8 / (0.8 * 450e9)))
+
+
+def test_missing_bandwidth_names_chip_and_figure() -> None:
+    lonely = chip("lonely", {"bf16": 100}, 1e9, 1e12, 1e9, None)
+    with pytest.raises(
+        CatalogError,
+        match=r"lonely has no scale_out_bandwidth .* which tensor.all_reduce over 16 devices",
+    ):
+        Fabric(lonely, BOX, DEFAULT).time(reduce(16, 1.0), np.array([1.0]))

@@ -1,0 +1,272 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.catalog import Chip, Model
+from planner.curves import DEFAULT, Dtypes, Efficiency, Parallelism, StepTime, step_time
+from planner.curves.efficiency import ENGINES
+from planner.errors import CatalogError
+from tests.curves.shapes import (
+    A100,
+    B200,
+    BOX,
+    DEEPSEEK_V3,
+    GPT_OSS_120B,
+    H100,
+    HYBRID,
+    LLAMA_8B,
+    LLAMA_70B,
+    MODELS,
+    QWEN_235B,
+    chip,
+)
+
+ALONE = Parallelism()
+WIDE = Dtypes()
+IDEAL = Efficiency(
+    bandwidth_rate=1,
+    attention_bandwidth_rate=1,
+    compute_16bit_rate=1,
+    compute_8bit_rate=1,
+    compute_4bit_rate=1,
+    attention_compute_rate=1,
+    tile_tokens=0,
+    unpack_bytes=0,
+    unpack_compute_rate=1,
+    kernel_s=0,
+    collective_bandwidth_rate=1,
+    collective_s=0,
+    network_s=0,
+    sharpness=64,
+)
+
+
+def estimate(
+    model: Model,
+    on: Chip = H100,
+    parallelism: Parallelism = ALONE,
+    dtypes: Dtypes = WIDE,
+    *,
+    token_budget: int = 2048,
+    engine: str = "vllm",
+    efficiency: Efficiency = DEFAULT,
+    typical_context_tokens: float = 2048,
+) -> StepTime:
+    return step_time(
+        model,
+        on,
+        BOX,
+        parallelism,
+        dtypes,
+        token_budget=token_budget,
+        engine=engine,
+        efficiency=efficiency,
+        typical_context_tokens=typical_context_tokens,
+    )
+
+
+parallelisms = st.builds(
+    lambda tensor, pipeline, data, spread: Parallelism(
+        tensor, pipeline, tensor * data if spread else 1, data
+    ),
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([1, 2, 8]),
+    st.booleans(),
+)
+
+
+@given(
+    model=st.sampled_from(MODELS),
+    on=st.sampled_from([A100, H100, B200]),
+    parallelism=parallelisms,
+    weight=st.sampled_from(["bf16", "fp8", "int8", "fp4", "int4"]),
+    token_budget=st.integers(1, 3000),
+)
+def test_tables_rise_and_are_never_faster_than_the_peaks(
+    model: Model, on: Chip, parallelism: Parallelism, weight: str, token_budget: int
+) -> None:
+    time = estimate(model, on, parallelism, Dtypes(weight), token_budget=token_budget)
+    for table in (time.linear_s, time.compute_s, time.memory_s):
+        assert table.shape == (token_budget + 1,)
+        assert table[0] == 0.0
+        assert np.isfinite(table).all()
+        assert (np.diff(table) >= 0).all()
+    assert (time.compute_s <= time.linear_s).all()
+    assert (time.memory_s <= time.linear_s).all()
+    assert min(time.fixed_s, time.decode_s, time.decode_seq_s, time.prefill_s) > 0
+
+
+def test_decode_of_one_sequence_reads_the_weights_once() -> None:
+    """Ideal H100, Llama-3.1-8B: 2 · (8.03e9 − embedding) bytes at 3.35 TB/s is 4.48 ms."""
+    time = estimate(LLAMA_8B, efficiency=IDEAL)
+    weights_s = 2 * (LLAMA_8B.parameters() - 128256 * 4096) / 3.35e12
+    assert weights_s == pytest.approx(4.48e-3, rel=1e-3)
+    assert time.linear_s[1] == pytest.approx(weights_s, rel=2e-3)
+    assert time.memory_s[1] == pytest.approx(weights_s, rel=2e-3)
+    assert time.compute_s[1] == pytest.approx(2 * 7.505e9 / 989e12, rel=1e-3)
+
+
+def test_prefill_runs_at_the_arithmetic_peak() -> None:
+    time = estimate(LLAMA_70B, efficiency=IDEAL, token_budget=16384)
+    layers = LLAMA_70B.parameters() - 2 * 128256 * 8192
+    arithmetic_s = 2 * (layers * 16384 + 128256 * 8192 * 256) / 989e12
+    assert time.compute_s[16384] == pytest.approx(arithmetic_s, rel=1e-9)
+    assert time.linear_s[16384] == pytest.approx(arithmetic_s, rel=0.06)
+
+
+def test_attention_terms_by_hand() -> None:
+    time = estimate(LLAMA_8B, efficiency=IDEAL)
+    assert time.decode_s == pytest.approx(131072 / 3.35e12)
+    assert time.prefill_s == pytest.approx(4 * 32 * 32 * 128 / 989e12)
+    assert time.decode_seq_s == ENGINES["vllm"].sequence_s
+    eight = estimate(LLAMA_8B, dtypes=Dtypes(kv="fp8"), efficiency=IDEAL)
+    assert eight.decode_s == pytest.approx(time.decode_s / 2)
+    assert eight.prefill_s == time.prefill_s
+
+
+def test_mla_decoding_weighs_arithmetic_against_the_latent_cache() -> None:
+    time = estimate(DEEPSEEK_V3, parallelism=Parallelism(tensor=8), efficiency=IDEAL)
+    assert time.decode_s == pytest.approx(61 * 576 * 2 / 3.35e12)
+    data = estimate(DEEPSEEK_V3, parallelism=Parallelism(data=8, expert=8), efficiency=IDEAL)
+    flops_s = 61 * 2 * 128 * 1088 / 989e12
+    bytes_s = 61 * 576 * 2 / 3.35e12
+    assert data.decode_s == pytest.approx(max(flops_s, bytes_s) / 8, rel=0.01)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engine_adds_its_host_time(engine: str) -> None:
+    time = estimate(LLAMA_8B, engine=engine, efficiency=IDEAL)
+    assert time.fixed_s == ENGINES[engine].step_s
+    assert time.decode_seq_s == ENGINES[engine].sequence_s
+
+
+def test_unknown_engine_is_refused() -> None:
+    with pytest.raises(CatalogError, match="unknown engine 'vlm'; known are vllm, sglang"):
+        estimate(LLAMA_8B, engine="vlm")
+
+
+def test_kernel_launches_set_a_floor() -> None:
+    time = estimate(LLAMA_8B)
+    # Per layer 5 around attention, 2 products there, 2 in the FFN and its gate; the ends have 6.
+    assert time.fixed_s == pytest.approx(1e-3 + 2.5e-6 * (32 * 10 + 6))
+
+
+def test_step_is_the_sum_of_its_terms() -> None:
+    time = estimate(LLAMA_8B)
+    expected = time.fixed_s + time.linear_s[300] + 1000 * time.decode_s + 3 * time.decode_seq_s
+    assert time.step_s(300, 3, 1000.0, 5e4) == pytest.approx(expected + 5e4 * time.prefill_s)
+
+
+def test_tensor_parallelism_divides_the_work_and_adds_communication() -> None:
+    alone = estimate(LLAMA_70B)
+    split = estimate(LLAMA_70B, parallelism=Parallelism(tensor=8))
+    ratio = alone.linear_s[1:] / split.linear_s[1:]
+    assert (ratio > 4).all()
+    assert (ratio < 8).all()
+    assert split.decode_s == pytest.approx(alone.decode_s / 8)
+    assert split.prefill_s == pytest.approx(alone.prefill_s / 8)
+
+
+def test_data_groups_share_tokens_and_context() -> None:
+    alone = estimate(LLAMA_8B)
+    four = estimate(LLAMA_8B, parallelism=Parallelism(data=4))
+    assert four.linear_s[400] == pytest.approx(alone.linear_s[100], rel=0.01)
+    assert four.linear_s[1] == pytest.approx(alone.linear_s[1])
+    assert four.decode_s == pytest.approx(alone.decode_s / 4)
+
+
+def test_pipeline_cuts_the_batch_into_micro_batches() -> None:
+    alone = estimate(LLAMA_70B, token_budget=8192)
+    staged = estimate(LLAMA_70B, parallelism=Parallelism(pipeline=4), token_budget=8192)
+    assert staged.linear_s[1] == pytest.approx(alone.linear_s[1], rel=1e-2)
+    assert staged.linear_s[8192] == pytest.approx(alone.linear_s[2048], rel=1e-2)
+    assert staged.prefill_s == pytest.approx(alone.prefill_s / 4)
+
+
+def test_mixture_reads_few_experts_for_few_tokens() -> None:
+    time = estimate(QWEN_235B, parallelism=Parallelism(tensor=8), efficiency=IDEAL)
+    experts = 2 * 94 * 128 * 3 * 4096 * 1536 / 8
+    saved_s = experts * (120 / 128) / 3.35e12
+    assert time.memory_s[100] - time.memory_s[1] == pytest.approx(saved_s, rel=0.05)
+
+
+def test_short_windows_cost_the_same_at_any_context() -> None:
+    time = estimate(GPT_OSS_120B, efficiency=IDEAL)
+    per_token_s = 18 * 2 * 8 * 64 * 2 / 3.35e12
+    assert time.decode_s == pytest.approx(per_token_s)
+    windows_s = time.decode_seq_s - ENGINES["vllm"].sequence_s
+    assert windows_s == pytest.approx(128 * per_token_s)
+    assert time.prefill_s == pytest.approx(18 * 4 * 64 * 64 / 989e12)
+
+
+def test_window_beyond_the_typical_context_is_full_attention() -> None:
+    time = estimate(GPT_OSS_120B, efficiency=IDEAL, typical_context_tokens=100)
+    assert time.decode_s == pytest.approx(36 * 2 * 8 * 64 * 2 / 3.35e12)
+    assert time.decode_seq_s == ENGINES["vllm"].sequence_s
+
+
+def test_linear_attention_pays_per_sequence() -> None:
+    time = estimate(HYBRID, efficiency=IDEAL)
+    state_s = 2 * 9 * 32 * 128 * 128 * 4 / 3.35e12
+    assert time.decode_seq_s == pytest.approx(ENGINES["vllm"].sequence_s + state_s)
+
+
+def test_narrow_formats_gain_what_the_chip_gives() -> None:
+    wide = estimate(LLAMA_70B, B200)
+    eight = estimate(LLAMA_70B, B200, dtypes=Dtypes("fp8"))
+    four = estimate(LLAMA_70B, B200, dtypes=Dtypes("fp4"))
+    assert 1.8 < wide.linear_s[1] / eight.linear_s[1] < 2.0
+    assert 3.0 < wide.linear_s[1] / four.linear_s[1] < 3.8
+    assert 1.3 < wide.linear_s[2048] / eight.linear_s[2048] < 1.7
+    assert 2.0 < wide.linear_s[2048] / four.linear_s[2048] < 2.9
+
+
+def test_weight_only_formats_gain_memory_but_no_arithmetic() -> None:
+    wide = estimate(LLAMA_70B)
+    packed = estimate(LLAMA_70B, dtypes=Dtypes("int4"))
+    assert 1.9 < wide.linear_s[1] / packed.linear_s[1] < 2.4
+    assert 0.9 < wide.linear_s[2048] / packed.linear_s[2048] < 1.0
+
+
+def test_lacking_arithmetic_is_refused_by_name() -> None:
+    with pytest.raises(CatalogError, match="a100-sxm has no fp8 arithmetic; it has bf16"):
+        estimate(LLAMA_8B, A100, dtypes=Dtypes("fp8", "fp8"))
+
+
+def test_notes_name_every_figure() -> None:
+    time = estimate(LLAMA_8B, efficiency=replace(DEFAULT, bandwidth_rate=0.9))
+    notes = {note.name: note for note in time.notes}
+    assert time.tier == "estimated"
+    assert notes["chip.h100-sxm.memory_bandwidth"].value == 3.35e12
+    assert notes["chip.h100-sxm.peak_flops.bf16"].tier == "official"
+    assert notes["efficiency.bandwidth_rate"].source == "set by the caller"
+    assert notes["efficiency.kernel_s"].source.startswith("smallest element-wise kernels")
+    assert notes["engine.vllm.step_s"].value == ENGINES["vllm"].step_s
+    assert all(note.unit and note.source and note.tier for note in time.notes)
+
+
+def test_tables_are_read_only() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        estimate(LLAMA_8B).linear_s[1] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bandwidth_rate", 0.0), ("compute_8bit_rate", 1.2), ("kernel_s", -1.0), ("sharpness", 0.5),
+     ("tile_tokens", math.nan)],
+)  # fmt: skip
+def test_impossible_efficiencies_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        replace(DEFAULT, **{field: value})
+
+
+def test_fast_memory_without_any_fabric() -> None:
+    sram = chip("sram", {"fp16": 188}, 230e6, 80e12, None, None)
+    assert estimate(LLAMA_8B, sram).linear_s[1] > 0
+    with pytest.raises(CatalogError, match="sram has no scale_up_bandwidth in the catalogue"):
+        estimate(LLAMA_8B, sram, Parallelism(tensor=8))

@@ -1,0 +1,101 @@
+"""The terminal report: within 100 columns, readable without colour and without Unicode."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from planner.report.terminal import print_result
+from planner.results import Result
+from tests.results.synthetic import make_result, make_run
+
+
+def printed(result: Result, **options: object) -> str:
+    """Return what a pipe would get."""
+    stream = io.StringIO()
+    print_result(result, Console(file=stream, **{"width": 100, **options}))  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("overload", [0.0, 2.0])
+def test_it_fits_100_columns_and_leaves_no_blanks_at_the_end(overload: float) -> None:
+    lines = printed(make_result(overload=overload)).split("\n")
+    assert max(map(len, lines)) <= 100
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_pipe_gets_no_colour_and_a_terminal_does() -> None:
+    result = make_result(overload=2.0)
+    assert "\x1b" not in printed(result)
+    assert "\x1b[" in printed(result, force_terminal=True, color_system="truecolor")
+
+
+def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(make_result())
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) > 90, "a pipe is as wide as a report"
+    assert "accelerators at peak" in out
+
+
+def test_the_four_numbers_come_first() -> None:
+    head = printed(make_result()).split("Traffic")[0]
+    for text in ("296", "1.17 s", "$7.48", "75.9%", "all promises kept", "all_users_in_cogs"):
+        assert text in head
+
+
+def test_all_quantiles_promises_and_margins_are_there() -> None:
+    text = printed(make_result())
+    for header in ("p50", "p90", "p99", "p99.9"):
+        assert header in text
+    for metric in ("TTFT", "TPOT", "ITL", "E2E"):
+        assert text.count(metric) >= 3
+    assert "✓ p99 1.25 s ≤ 3 s" in text
+    assert "✓ p95 117 s ≤ 120 s" in text
+    assert "88.7% (paid_only), 80.7%" in text
+    assert text.count("estimated step times") == 2
+
+
+def test_trouble_is_said_in_words() -> None:
+    text = printed(make_result(overload=2.0))
+    assert "cannot keep up" in text
+    assert "✗ p99 6.36 s > 3 s" in text
+    assert "✗ queue grows" in text
+    assert "3 of 9 promises broken" in text
+    assert "37 nodes: not enough" in text
+
+
+def test_fates_that_nobody_met_take_no_column() -> None:
+    text = printed(make_result())
+    assert "timed out" in text
+    assert "unfinished" not in text
+
+
+def test_ascii_terminals_get_ascii() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print_result(make_result(overload=2.0), Console(file=stream, width=100))
+    stream.seek(0)
+    text = stream.read()
+    assert "MISSED p99 6.36 s > 3 s" in text
+    assert "ok p99 48.8 ms <= 80 ms" in text
+
+
+def test_a_run_without_prices_says_so() -> None:
+    text = printed(make_result(money=False))
+    assert "no prices" in text
+    assert "Money" not in text
+
+
+def test_long_names_fold_and_lose_nothing() -> None:
+    run = make_run()
+    name = "c" * 64
+    run.classes = (replace(run.classes[0], name=name), *run.classes[1:])
+    lines = printed(make_result(frames=run.frames(), money=False)).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum(line.count("c" * 20) for line in lines) >= 2
+
+
+def test_markup_in_texts_is_shown_as_it_is() -> None:
+    assert "[bold]x[/bold]" in printed(make_result(description="[bold]x[/bold]"))
