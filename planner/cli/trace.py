@@ -204,7 +204,7 @@ def _from_scenario(path: Path) -> tuple[list[str], list[ClassWorkload], float, i
 
     scenario = load_scenario(path).scenario
     names = [request_class.name for request_class in scenario.workload.classes]
-    drawn = [w for w in class_workloads(scenario, path.parent) if w.arrivals is not None]
+    drawn = class_workloads(scenario.workload)
     if not drawn:
         raise TraceError(f"{path}: no class has open-loop arrivals (`open`); nothing to draw")
     left_out = sorted(set(range(len(names))) - {w.class_index for w in drawn})

@@ -50,6 +50,11 @@ CACHE_FOLDER: Final = cache_folder()
 _CACHE: Final = _usable(CACHE_FOLDER)
 
 
+def is_jit() -> bool:
+    """Tell whether kernels are compiled at all; `NUMBA_DISABLE_JIT=1` keeps them plain Python."""
+    return not numba.config.DISABLE_JIT
+
+
 def is_compiled() -> bool:
     """Tell whether an earlier run has left compiled kernels of these sources."""
     return _CACHE and any(CACHE_FOLDER.rglob("*.nbi"))

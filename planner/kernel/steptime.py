@@ -1,8 +1,8 @@
 """Runs: the closed form for consecutive steps of one batch composition.
 
 While the composition of a batch stays the same, every decoding sequence's context grows by one
-token a step, so step times form an arithmetic progression `step_s, step_s + growth_s, …` and k steps
-take
+token a step, so step times form an arithmetic progression `step_s, step_s + growth_s, …` and k
+steps take
 
     elapsed(k) = k·step_s + growth_s·k·(k − 1)/2
 """
@@ -71,7 +71,8 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
 def cut_run(replica: np.void, now_s: float) -> bool:
     """End the run at its next boundary at or after `now_s`; tell whether that is earlier.
 
-    A run is cut where an arrival or a time-out could change the next batch. Idle replicas have none.
+    A run is cut where an arrival or a time-out could change the next batch. Idle replicas have
+    none.
     """
     if replica["cut"] == 1 or replica["run_steps"] == 0:
         return False

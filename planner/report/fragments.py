@@ -46,6 +46,7 @@ def table(
     rows: Iterable[Sequence[Cell]],
     *,
     total: Sequence[Cell] | None = None,
+    stacked: bool = False,
 ) -> str:
     """Return a table whose first column names its rows.
 
@@ -54,6 +55,7 @@ def table(
         head: titles of the columns; one that starts with `#` is set flush right.
         rows: cells, as many as `head` has titles.
         total: a last row that sums the others up.
+        stacked: on a phone, set the cells of a row below each other.
     """
     titles = "".join(
         f'<th scope="col" class="n">{escape(title[1:])}</th>'
@@ -64,8 +66,10 @@ def table(
     body = "".join(f"<tr>{_row(row)}</tr>" for row in rows)
     if total is not None:
         body += f'<tr class="sum">{_row(total)}</tr>'
+    kind = ' class="stacked"' if stacked else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table{kind}>"
         f'<caption class="unseen">{escape(caption)}</caption>'
         f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
     )

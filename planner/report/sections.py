@@ -31,7 +31,16 @@ from planner.report.wording import (
     run_facts,
 )
 from planner.results import columns
-from planner.results.formatting import MISSING, count, duration, money, percent, percentile, share
+from planner.results.formatting import (
+    MISSING,
+    count,
+    duration,
+    money,
+    percent,
+    percentile,
+    quantity,
+    share,
+)
 from planner.results.pool_table import BOTTLENECK_TITLES
 from planner.results.result import Result
 
@@ -170,7 +179,7 @@ def _quantile_table(classes: pd.DataFrame) -> str:
     for row in classes.to_dict("records"):
         for at, metric in enumerate(("ttft", "tpot", "itl", "e2e", "queue")):
             values = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
-            name = Cell(row["class"] if at == 0 else "")
+            name = Cell(row["class"], "repeat" if at else "")
             cells = [number(duration(value)) for value in (row[f"{metric}_mean_s"], *values)]
             rows.append([name, Cell(METRIC_SHORT[metric]), *cells])
     head = ["class", "", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
@@ -372,10 +381,10 @@ def assumptions(result: Result) -> str:
     rows = [
         [
             Cell(each.name, small=each.note),
-            number(f"{_value(each.value)} {each.unit}".strip()),
+            number(quantity(each.value, each.unit)),
             Cell(each.tier, tag=_TONES.get(each.tier, "plain")),
             Cell(each.source),
-            Cell(each.date or MISSING),
+            Cell(each.date or MISSING, "w"),
         ]
         for each in result.assumptions
     ]
@@ -384,14 +393,10 @@ def assumptions(result: Result) -> str:
     parts = [f'<ul class="notes">{notes}</ul>'] if notes else []
     if rows:
         head = ["what", "#value", "tier", "source", "date"]
-        shown = table("Assumptions", head, rows)
+        shown = table("Assumptions", head, rows, stacked=True)
         parts.insert(0, panel(tools("Figures and their sources", "assumptions"), shown))
     parts.append(panel("<h3>Words</h3>", f'<dl class="words">{words}</dl>'))
     return section("assumptions", "Assumptions", _tier_summary(result), *parts)
-
-
-def _value(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:,.6g}"
 
 
 def _tier_summary(result: Result) -> str:

@@ -20,7 +20,10 @@ from planner.results.metrics import (
     slo_attainment,
 )
 
-QUANTILE_GRID = (0.0, 0.1, 0.5, *map(float, range(1, 100)), 99.5, 99.9, 99.95, 99.99, 100.0)
+QUANTILE_GRID = (
+    0.0, 0.1, 0.5, *map(float, range(1, 100)), 99.2, 99.35, 99.5, 99.65, 99.8, 99.9, 99.93, 99.95,
+    99.97, 99.98, 99.99, 100.0,
+)  # fmt: skip
 """Percentiles of the table of distributions."""
 ALL_CLASSES = "all"
 """Name of the row over all classes."""

@@ -7,6 +7,7 @@ import math
 MISSING = "–"
 """Shown where nothing was there to be measured."""
 MINUS = "\u2212"
+_PREFIXED_UNITS = frozenset({"FLOP/s", "OP/s", "B/s", "B", "W", "J"})
 
 
 def _signed(text: str, value: float) -> str:
@@ -132,6 +133,23 @@ def count(value: float | None) -> str:
             return _signed(f"{_significant(size / scale)}{suffix}", value)
     text = f"{size:,.0f}" if float(size).is_integer() else _significant(size)
     return _signed(text, value)
+
+
+def quantity(value: float | str, unit: str) -> str:
+    """Return a figure with its unit; large SI units get a prefix.
+
+    >>> quantity(9.89e14, "FLOP/s"), quantity(3.35e12, "B/s"), quantity(0.8, "1")
+    ('989 TFLOP/s', '3.35 TB/s', '0.8')
+    >>> quantity(2.35, "USD/device-hour"), quantity("roofline", "")
+    ('2.35 USD/device-hour', 'roofline')
+    """
+    if isinstance(value, str):
+        return f"{value} {unit}".strip()
+    if unit in _PREFIXED_UNITS:
+        for scale, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if abs(value) >= scale and not (prefix == "P" and abs(value) < 1e16):
+                return f"{value / scale:,.6g} {prefix}{unit}"
+    return f"{value:,.6g} {'' if unit == '1' else unit}".strip()
 
 
 def percentile(value: float) -> str:

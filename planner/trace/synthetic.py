@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.trace.table import TRACE_ROW, Rows, new_rows
+from planner.trace.table import Rows, Words, new_rows, rows_as_words, words_as_rows
 from planner.trace.workload import HOUR_S, Arrivals, Burstiness, ClassWorkload
 
 BLOCK_ROWS: Final = 1 << 16
@@ -31,10 +31,6 @@ _SESSIONS_PER_CLASS: Final = 1 << 40
 _REGULAR_CV: Final = 1e-4
 """Gaps with a smaller CV are as good as equal."""
 _MAXIMUM_TURNS: Final = 10_000
-_WORDS: Final = TRACE_ROW.itemsize // 8
-
-_Words = NDArray[np.uint64]
-"""Rows seen as words, shape `(rows, 8)`: NumPy copies these several times faster than records."""
 _Floats = NDArray[np.float64]
 
 
@@ -94,13 +90,13 @@ def closed_rows(
     """
     draw = _Draws(workload, seed_sequence)
 
-    def chunks() -> Iterator[_Words]:
+    def chunks() -> Iterator[Words]:
         left = math.inf if count is None else count
         while left > 0:
             rows = draw.requests(np.full(int(min(left, _CHUNK)), np.nan))
             rows["think_s"] = workload.pause_s
             left -= len(rows)
-            yield _words(rows)
+            yield rows_as_words(rows)
 
     return _reblock(chunks(), block_rows, chained=False)
 
@@ -224,7 +220,7 @@ class _Draws:
         workload, count = self.workload, len(arrival_s)
         template = new_rows(1)
         template["class"] = workload.class_index
-        rows = np.broadcast_to(_words(template), (count, _WORDS)).copy().view(TRACE_ROW)[:, 0]
+        rows = words_as_rows(rows_as_words(template).repeat(count, axis=0))
         rows["arrival_s"] = arrival_s
         rows["input_tokens"] = workload.input.sample(self.rng(_Stream.INPUT), count)
         self._draw_output(rows)
@@ -274,7 +270,7 @@ class _Draws:
 
 def _class_chunks(
     workload: ClassWorkload, duration_s: float, seed_sequence: np.random.SeedSequence
-) -> Iterator[tuple[_Floats, _Words]]:
+) -> Iterator[tuple[_Floats, Words]]:
     """Yield (sort keys, rows) of one class: a session is sorted by its start."""
     arrivals = workload.arrivals
     assert arrivals is not None
@@ -286,23 +282,23 @@ def _class_chunks(
     for chunk in points:
         start_s = np.interp(chunk, expected, edges_s)
         if workload.turns is None:
-            yield start_s, _words(draws.requests(start_s))
+            yield start_s, rows_as_words(draws.requests(start_s))
             continue
         turns = workload.turns.sample(draws.rng(_Stream.TURNS), len(start_s))
         turns = np.clip(turns, 1, _MAXIMUM_TURNS)
         parts = np.flatnonzero(np.diff(np.cumsum(turns) // _CHUNK)) + 1
         for part in np.split(np.arange(len(start_s)), parts):
             keys, rows = draws.sessions(start_s[part], turns[part])
-            yield keys, _words(rows)
+            yield keys, rows_as_words(rows)
 
 
 class _Feed:
     """The rows of one class that have been drawn and not yet been merged."""
 
-    def __init__(self, chunks: Iterator[tuple[_Floats, _Words]]) -> None:
+    def __init__(self, chunks: Iterator[tuple[_Floats, Words]]) -> None:
         self.chunks = chunks
         self.keys: _Floats = np.empty(0)
-        self.words: _Words = np.empty((0, _WORDS), np.uint64)
+        self.words: Words = rows_as_words(new_rows(0))
         self.horizon_s = 0.0
         """All rows with smaller keys are here."""
         self.refill()
@@ -317,7 +313,7 @@ class _Feed:
                 return
         self.horizon_s = math.inf
 
-    def take_before(self, key: float) -> tuple[_Floats, _Words]:
+    def take_before(self, key: float) -> tuple[_Floats, Words]:
         """Remove and return the rows with keys below `key`."""
         count = int(np.searchsorted(self.keys, key))
         taken = self.keys[:count], self.words[:count]
@@ -325,7 +321,7 @@ class _Feed:
         return taken
 
 
-def _merge(feeds: list[_Feed]) -> Iterator[_Words]:
+def _merge(feeds: list[_Feed]) -> Iterator[Words]:
     """Yield the rows of all feeds in order of (key, feed)."""
     while feeds:
         horizon_s = min(feed.horizon_s for feed in feeds)
@@ -341,9 +337,9 @@ def _merge(feeds: list[_Feed]) -> Iterator[_Words]:
             yield np.concatenate([words for _, words in parts]).take(order, axis=0)
 
 
-def _reblock(pieces: Iterator[_Words], block_rows: int, *, chained: bool = True) -> Iterator[Rows]:
+def _reblock(pieces: Iterator[Words], block_rows: int, *, chained: bool = True) -> Iterator[Rows]:
     """Yield blocks of `block_rows` rows, or a few more where a session would be split."""
-    held: list[_Words] = []
+    held: list[Words] = []
     count = 0
     for piece in pieces:
         held.append(piece)
@@ -355,20 +351,12 @@ def _reblock(pieces: Iterator[_Words], block_rows: int, *, chained: bool = True)
         while count - start > block_rows:
             stop = start + block_rows
             if chained:
-                heads = np.isnan(_rows(words[stop:])["think_s"])
+                heads = np.isnan(words_as_rows(words[stop:])["think_s"])
                 if not heads.any():
                     break
                 stop += int(np.argmax(heads))
-            yield _rows(words[start:stop])
+            yield words_as_rows(words[start:stop])
             start = stop
         held, count = [words[start:]], count - start
     if count:
-        yield _rows(np.concatenate(held))
-
-
-def _words(rows: Rows) -> _Words:
-    return np.ascontiguousarray(rows).view(np.uint64).reshape(-1, _WORDS)
-
-
-def _rows(words: _Words) -> Rows:
-    return np.ascontiguousarray(words).view(TRACE_ROW)[:, 0]
+        yield words_as_rows(np.concatenate(held))

@@ -35,6 +35,8 @@ TRACE_ROW: Final = np.dtype(
 
 Rows = NDArray[np.void]
 """Array of `TRACE_ROW`."""
+Words = NDArray[np.uint64]
+_WORDS: Final = TRACE_ROW.itemsize // 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +77,16 @@ class RequestBlock:
     def take(self, order: NDArray[np.int64]) -> RequestBlock:
         """Return the rows `order`, in that order."""
         return RequestBlock(
-            self.rows[order], None if self.hash_ids is None else self.hash_ids.take(order)
+            self.rows.take(order), None if self.hash_ids is None else self.hash_ids.take(order)
         )
 
 
 def concatenate(blocks: list[RequestBlock]) -> RequestBlock:
     """Join blocks of one source, in order."""
-    rows = np.concatenate([block.rows for block in blocks]) if blocks else new_rows(0)
+    if len(blocks) == 1:
+        return blocks[0]
+    words = [rows_as_words(block.rows) for block in blocks]
+    rows = words_as_rows(np.concatenate(words)) if blocks else new_rows(0)
     ragged = [block.hash_ids for block in blocks if block.hash_ids is not None]
     if not ragged or len(ragged) != len(blocks):
         return RequestBlock(rows)
@@ -98,6 +103,16 @@ def new_rows(count: int) -> Rows:
     for field in ("session_id", "visitor_id", "class"):
         rows[field] = -1
     return rows
+
+
+def rows_as_words(rows: Rows) -> Words:
+    """Return rows as words, shape `(rows, 8)`: NumPy copies these several times faster."""
+    return np.ascontiguousarray(rows).view(np.uint64).reshape(-1, _WORDS)
+
+
+def words_as_rows(words: Words) -> Rows:
+    """Return what `rows_as_words` was given."""
+    return np.ascontiguousarray(words).view(TRACE_ROW)[:, 0]
 
 
 def chain_starts(rows: Rows) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from contextlib import closing
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, cast
 
@@ -68,16 +69,14 @@ def write_trace(
         raise OutputError(f"{path}: exists already; choose another name, or add --force")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     rows = 0
+    remaining = iter(blocks)
+    head = list(islice(remaining, 1))
+    with_hash_ids = any(block.hash_ids is not None for block in head)
     try:
-        with partial.open("wb") as file:
-            writer: _Writer | None = None
-            for block in blocks:
-                writer = writer or _writer(path, file, block.hash_ids is not None)
+        with partial.open("wb") as file, closing(_writer(path, file, with_hash_ids)) as writer:
+            for block in chain(head, remaining):
                 writer.write(block, class_names)
                 rows += len(block.rows)
-            if writer is None:
-                writer = _writer(path, file, with_hash_ids=False)
-            writer.close()
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None

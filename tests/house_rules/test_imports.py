@@ -66,10 +66,13 @@ LAYERS = {
     "report": Layer(f"simulation {BELOW_RUN}", "numpy pandas plotly rich"),
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
-        f"regress report search simulation {BELOW_RUN}", "numpy pandas plotly pyarrow rich typer yaml"
+        f"regress report search simulation {BELOW_RUN}",
+        "numpy pandas plotly pyarrow rich typer yaml",
     ),
     "__main__": Layer("cli"),
-    "": Layer("version", typing=f"regress report search simulation {BELOW_RUN}"),  # planner/__init__.py: lazy names
+    "": Layer(
+        "version", typing=f"regress report search simulation {BELOW_RUN}"
+    ),  # planner/__init__.py: lazy names
 }
 
 HEAVY = {"numba", "pandas", "plotly", "pyarrow", "scipy", "simpy"}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.engine import Engine
+from planner.invariants import check_invariants
 from planner.kernel import dtypes
 from planner.kernel.plan import UNLIMITED, ClassPlan, ClosedStream, Plan, PoolPlan
 from tests.kernel.strategies import Scenario
@@ -127,6 +128,8 @@ def simulate(scenario: Scenario) -> tuple[Engine, list[Record]]:
     engine.run_to(scenario.stop_s)
     engine.finish()
     rows = np.concatenate(finished) if finished else np.zeros(0, dtypes.FINISHED)
+    violations = check_invariants(engine.world, rows)
+    assert not violations, "\n".join(violations)
     return engine, [_record(row) for row in rows]
 
 

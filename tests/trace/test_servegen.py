@@ -122,7 +122,7 @@ def test_faults_of_a_trace_file(tmp_path: Path, text: str, message: str) -> None
 def test_faults_of_a_dataset_file(tmp_path: Path, dataset: str, message: str) -> None:
     client(tmp_path, 0, [1.0])
     (tmp_path / "chunk-0-dataset.json").write_text(dataset)
-    with pytest.raises(TraceError, match="(?s).*") as caught:
+    with pytest.raises(TraceError) as caught:
         rows_of(tmp_path)
     assert message in str(caught.value)
 
