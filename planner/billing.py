@@ -1,4 +1,4 @@
-"""From what a simulation used and served to the books: usage by pool and class, rates, plans, policy."""
+"""From what a simulation used and served to the books: usage, rates, plans, policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from planner.catalog import Catalog, MachinePrice
-from planner.control.fleet import Fleet, node_hours
+from planner.control.fleet import Fleet, most_nodes, node_hours
 from planner.economics import (
     ApiPlan,
     ClassUsage,
@@ -37,9 +37,9 @@ def bill(
 ) -> Statement:
     """Return the statement of a finished simulation.
 
-    Machine time is billed over the arrival period; revenue is that of all requests which arrived in it, those
-    served while the fleet drains included. A class bears the cost of a pool in proportion to its share of
-    the pool's step time.
+    Machine time is billed over the arrival period; revenue is that of all requests which arrived in
+    it, those served while the fleet drains included. A class bears the cost of a pool in proportion
+    to its share of the pool's step time.
     """
     return settle(
         [
@@ -63,8 +63,6 @@ def _pool_usage(
     duration_s = scenario.workload.duration
     spans = fleet[pool.name].held_nodes(engine.now_s)
     hours = node_hours(spans, duration_s)
-    starts_s = np.unique(np.clip(spans[0], 0.0, duration_s))
-    held = [int(spans[2][(spans[0] <= t) & (t < spans[1])].sum()) for t in starts_s]
     windows = engine.world.pool_windows.reshape(-1, len(scenario.pools))[:, index]
     inside = math.ceil(duration_s / scenario.workload.window - 1e-9)
     busy_hours = float(windows["busy_s"][:inside].sum()) / 3600.0
@@ -75,7 +73,7 @@ def _pool_usage(
         chip=lowered.chip.name,
         devices_per_node=lowered.node.devices,
         period_hours=duration_s / 3600.0,
-        peak_nodes=max(held, default=0),
+        peak_nodes=most_nodes(spans, duration_s),
         node_hours=hours,
         busy_device_hours=min(busy_hours, hours * lowered.node.devices),
         node_power_w=float(lowered.node.power_w),
@@ -84,7 +82,7 @@ def _pool_usage(
 
 
 def rate_of(pool: Pool, chip: str, prices: Prices, catalog: Catalog) -> MachineRate:
-    """Return the price of a pool's machine time: the one it names, else that of the default terms."""
+    """Return the price of a pool's machine time: the one it names, else by default terms."""
     for own in prices.nodes:
         if own.name == pool.price:
             return MachineRate(
@@ -113,7 +111,7 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
             ClassUsage(
                 name=klass.name,
                 plan=None if klass.plan is None else plans[klass.plan],
-                requests=int(column["ended"][:, 0].sum()),
+                requests=int(column["ended"][:, 0].sum()),  # fate 0: served
                 input_tokens=int(column["input_tokens"].sum()),
                 output_tokens=int(column["output_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
@@ -153,15 +151,11 @@ def price_plan(plan: PricePlan, catalog: Catalog) -> ApiPlan | SubscriptionPlan 
         return ApiPlan(plan.name, plan.input, plan.output, plan.cached_input, date, source)
     price = catalog.api_price(plan.api_price)
     cached = price.cached_input
-
-    def stated(own: float | None, listed: float | None) -> float | None:
-        return listed if own is None else own
-
     return ApiPlan(
         plan.name,
-        stated(plan.input, price.input.value) or 0.0,
-        stated(plan.output, price.output.value) or 0.0,
-        stated(plan.cached_input, None if cached is None else cached.value),
+        price.input.value,
+        price.output.value,
+        None if cached is None else cached.value,
         price.date,
         price.output.source,
     )

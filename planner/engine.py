@@ -1,21 +1,23 @@
 """The engine: owns every array, feeds the kernel, and steps it and SimPy in turn.
 
-Before SimPy executes a control event at time t, the kernel is advanced through everything at or before t, so a control
-process sees the cluster as it is at its own `env.now`, and what it changes holds from then on.
+Before SimPy executes a control event at time t, the kernel is advanced through everything at or
+before t, so a control process sees the cluster as it is at its own `env.now`, and what it changes
+holds from then on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from planner.errors import SimulationError
 from planner.kernel import build
-from planner.kernel.advance import advance
+from planner.kernel.advance import advance, lack_for
 from planner.kernel.dtypes import ReplicaStatus, Stop, World
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
@@ -25,6 +27,7 @@ Records = NDArray[np.void]
 
 CLOSED_ROWS: Final = 65536
 """Rows of a closed-loop stream kept loaded."""
+IN_SERVICE: Final = (int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING))
 
 
 class ClusterEnvironment(simpy.Environment):
@@ -45,12 +48,11 @@ class Engine:
 
     Args:
         plan: the cluster and its traffic.
-        on_finished: receives per-request rows (`FINISHED`), in order of their ends, if the plan keeps them.
+        on_finished: receives per-request rows (`FINISHED`), in order of their ends, if the plan
+            keeps them.
     """
 
-    def __init__(
-        self, plan: Plan, on_finished: Callable[[Records], None] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, on_finished: Callable[[Records], None] | None = None) -> None:
         self.plan = plan
         self.env = ClusterEnvironment(self._advance_settled)
         self._on_finished = on_finished
@@ -97,21 +99,20 @@ class Engine:
         now_s = self.now_s
         settle_all(self.world, now_s)
         self.account_active()
-        room = int(self.world.state["in_flight"][0])
-        self._make_room(Stop.NEED_RETURNS, room)
-        self._flush(room)
+        self._flush()
         end_unfinished(self.world, now_s)
-        self._flush(0)
+        self._flush()
 
     def _run_windows(
         self, until_s: float, progress: Callable[[float], None] | None, *, while_busy: bool
     ) -> None:
         """Run up to `until_s` window by window, so that progress shows and idling stops early."""
-        stride_s = self.plan.window_s
+        window = int(self.env.now / self.plan.window_s)
         while self.env.now < until_s and not (while_busy and self.in_flight == 0):
-            target_s = min((math.floor(self.env.now / stride_s) + 1) * stride_s, until_s)
+            window += 1
+            target_s = min(window * self.plan.window_s, until_s)
             if target_s <= self.env.now:
-                target_s = until_s
+                continue  # by rounding, the window is over already
             self.env.run(until=target_s)
             self.account_active()
             if progress is not None:
@@ -129,69 +130,77 @@ class Engine:
 
     def _advance(self, until_s: float) -> None:
         """Advance the kernel, serving what it asks for on the way."""
-        while True:
-            stop = Stop(advance(self.world, until_s, self._rng))
-            if stop is Stop.REACHED:
-                return
-            if stop is Stop.NEED_ROWS:
-                self._feed(int(self.world.state["starved_stream"][0]))
-            else:
-                self._make_room(stop, 0)
+        while (stop := Stop(advance(self.world, until_s, self._rng))) is not Stop.REACHED:
+            self._provide(stop)
 
-    def _make_room(self, stop: Stop, ends: int) -> None:
-        """Grow what the kernel ran out of, or empty it; make room for at least `ends` ends."""
+    def _make_room(self, ends: int) -> None:
+        """See to it that `ends` of the requests in flight can end."""
+        while (stop := Stop(lack_for(self.world, ends))) is not Stop.REACHED:
+            self._provide(stop)
+
+    def _provide(self, stop: Stop) -> None:
+        """Give the kernel what it stopped for; enough for the end of everything in flight."""
         world = self.world
         if stop is Stop.NEED_REQUESTS:
             self.world = build.grow_requests(world, len(world.requests))
         elif stop is Stop.NEED_RETURNS:
-            self.world = build.grow_returns(world, len(world.returns) + ends)
+            self.world = build.grow_returns(world, len(world.returns))
         elif stop is Stop.FLUSH_FINISHED:
-            running = int(world.replicas["decoding"].max(initial=0))
-            waiting = int(world.replicas["waiting"].max(initial=0))
-            self._flush(running + waiting + ends + int(world.state["in_flight"][0]))
+            self._flush()
+        elif (stream := int(world.state["starved_stream"][0])) == 0:
+            self._feed_open()
+        else:
+            self._feed_closed(stream, max(CLOSED_ROWS, int(world.state["in_flight"][0])))
 
-    def _flush(self, room: int) -> None:
-        """Hand the per-request rows out, and see to it that `room` more fit."""
+    def _flush(self) -> None:
+        """Hand the per-request rows out, and see to it that those of all in flight fit."""
         if not self.plan.keep_finished:
             return
         count = int(self.world.state["finished_count"][0])
         if count and self._on_finished is not None:
             self._on_finished(self.world.finished[:count].copy())
         self.world.state["finished_count"] = 0
-        missing = room - len(self.world.finished)
+        missing = int(self.world.state["in_flight"][0]) - len(self.world.finished)
         if missing > 0:
             self.world = self.world._replace(finished=build.extended(self.world.finished, missing))
 
     # --- requests --------------------------------------------------------------------------------
 
     def _open_streams(self) -> None:
-        """Give every stream its region of the arrival buffer and send the closed-loop clients."""
+        """Load the first rows of the closed loops and send their clients."""
         for index, stream in enumerate(self.plan.closed, start=1):
-            self._feed(index, at_least=stream.clients)
-            count = min(stream.clients, int(self.world.streams["last_row"][index]))
-            self._make_room(Stop.NEED_RETURNS, count)
+            self._feed_closed(index, stream.clients)
+            missing = int(self.world.state["returns_count"][0]) + stream.clients
+            missing -= len(self.world.returns) - 1  # its last row is scratch space
+            if missing > 0:
+                self.world = build.grow_returns(self.world, missing)
             send_clients(self.world, index, stream.clients)
 
-    def _feed(self, stream: int, at_least: int = CLOSED_ROWS) -> None:
-        """Load the next rows of a stream: one block of the open loop, enough for a closed one."""
-        if stream == 0:
-            block = next(self._feeds[0], None)
-            if block is None:
-                self.world.streams["ended"][0] = 1
-                return
-            self._reserve(0, len(block))
-            later = int(np.isnan(block["arrival_s"]).sum())
-            free = len(self.world.turns) - int(self.world.state["turns_in_use"][0])
-            if later > free:
-                self.world = build.grow_turns(self.world, max(later - free, len(self.world.turns)))
-            load_rows(self.world, block, 0)
+    def _feed_open(self) -> None:
+        """Load the next block of the open loop."""
+        block = next(self._feeds[0], None)
+        if block is None:
+            self.world.streams["ended"][0] = 1
             return
+        is_later_turn = np.isnan(block["arrival_s"])
+        if is_later_turn[:1].any():
+            raise SimulationError(
+                "a block of arrivals begins with a later turn; keep every session in one block"
+            )
+        self._reserve(0, len(block))
+        later = int(is_later_turn.sum())
+        free = len(self.world.turns) - int(self.world.state["turns_in_use"][0])
+        if later > free:
+            self.world = build.grow_turns(self.world, max(later - free, len(self.world.turns)))
+        load_rows(self.world, block, 0)
+
+    def _feed_closed(self, stream: int, at_least: int) -> None:
+        """Load blocks of a closed loop until `at_least` unused rows are there, or it has ended."""
         row = self.world.streams[stream]
-        wanted = int(row["cursor"]) + at_least
-        while self.world.streams["last_row"][stream] < wanted:
+        while row["last_row"] - row["cursor"] < at_least:
             block = next(self._feeds[stream], None)
             if block is None:
-                self.world.streams["ended"][stream] = 1
+                row["ended"] = 1
                 return
             self._reserve(stream, len(block))
             load_rows(self.world, block, stream)
@@ -199,7 +208,7 @@ class Engine:
     def _reserve(self, stream: int, rows: int) -> None:
         """Make room for `rows` more rows behind those of a stream that are not yet used up.
 
-        Regions are laid out anew, one behind the other, when one has to grow; used-up rows are dropped.
+        Regions are laid out anew, one behind the other; used-up rows are dropped.
         """
         streams = self.world.streams
         left = [slice(int(s["cursor"]), int(s["last_row"])) for s in streams]
@@ -218,24 +227,31 @@ class Engine:
 
     # --- replicas --------------------------------------------------------------------------------
 
-    def add_replicas(self, pool: int, count: int, node: int) -> list[int]:
-        """Give a pool `count` replicas on a node, not yet active, and return their numbers.
+    def add_replicas(self, pool: int, count: int, node: int | Sequence[int]) -> list[int]:
+        """Give a pool `count` replicas, not yet active, and return their numbers.
 
-        Replicas of the pool that have stopped are used again.
+        Replicas of the pool's nodes that have stopped as a whole are used again.
+
+        Args:
+            pool: index of the pool.
+            count: how many.
+            node: number of the node that they are on, or one for each.
         """
+        self.account_active()
         replicas = self.world.replicas
-        stopped = (replicas["pool"] == pool) & (replicas["status"] == int(ReplicaStatus.STOPPED))
-        numbers = [int(number) for number in np.flatnonzero(stopped)[:count]]
-        first = len(replicas)
-        missing = count - len(numbers)
+        mine = replicas["pool"] == pool
+        stopped = mine & (replicas["status"] == int(ReplicaStatus.STOPPED))
+        in_use = replicas["node"][mine & ~stopped]
+        reusable = np.flatnonzero(stopped & ~np.isin(replicas["node"], in_use))[:count]
+        missing = count - len(reusable)
+        new = np.arange(len(replicas), len(replicas) + missing)
         if missing:
             self.world = build.add_replicas(self.world, [pool] * missing)
-            numbers += range(first, first + missing)
-        for number in numbers:
-            self.world.replicas["status"][number] = int(ReplicaStatus.STARTING)
-            self.world.replicas["stopped_s"][number] = math.nan
-            self.world.replicas["node"][number] = node
-        return numbers
+        numbers = np.concatenate([reusable, new])
+        self.world.replicas["status"][numbers] = int(ReplicaStatus.STARTING)
+        self.world.replicas["stopped_s"][numbers] = math.nan
+        self.world.replicas["node"][numbers] = node
+        return [int(number) for number in numbers]
 
     def activate(self, numbers: list[int]) -> None:
         """Let replicas take requests from now on."""
@@ -257,26 +273,27 @@ class Engine:
         """Lose replicas at once; their requests fail."""
         self.account_active()
         for number in numbers:
-            ends = int((self.world.requests["replica"] == number).sum())
-            self._make_room(Stop.NEED_RETURNS, ends)
-            self._flush(ends)
+            self._make_room(int(self.world.state["in_flight"][0]))
             lose_replica(self.world, number, self.env.now)
         self.world = build.list_active(self.world)
 
     def account_active(self) -> None:
-        """Add the replica-seconds in service since the last change, window by window."""
-        now_s = self.now_s
-        serving = np.isin(
-            self.world.replicas["status"], [int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING)]
-        )
+        """Add the replica-seconds in service since the last change, window by window.
+
+        A replica that drains may stop between two changes; it was in service until then.
+        """
+        now_s, at_s = self.now_s, self._active_since_s
+        replicas = self.world.replicas
+        serving = np.isin(replicas["status"], IN_SERVICE)
+        until_s = np.where(serving, now_s, replicas["stopped_s"])
         pools = len(self.plan.pools)
-        counts = np.bincount(self.world.replicas["pool"][serving], minlength=pools)
         windows = self.world.pool_windows.reshape(-1, pools)
-        at_s = self._active_since_s
+        window = min(int(at_s / self.plan.window_s), len(windows) - 1)
         while at_s < now_s:
-            window = min(int(at_s / self.plan.window_s), len(windows) - 1)
             last = window == len(windows) - 1
-            until_s = now_s if last else min(now_s, (window + 1) * self.plan.window_s)
-            windows["active_s"][window] += counts * (until_s - at_s)
-            at_s = until_s
-        self._active_since_s = max(now_s, at_s)
+            end_s = now_s if last else min(now_s, (window + 1) * self.plan.window_s)
+            served_s = np.fmax(np.minimum(until_s, end_s) - at_s, 0.0)  # NaN: not in service
+            windows["active_s"][window] += np.bincount(replicas["pool"], served_s, pools)
+            at_s = max(at_s, end_s)
+            window += 1
+        self._active_since_s = at_s

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 _SHOWN_CHARACTERS = 60
 """A value quoted in a message is cut to this."""
+_LISTED_CHARACTERS = 600
+"""Names to choose from are listed up to this."""
 _SHOWN_COLUMNS = 120
 """A source line under a message is cut to this, around its caret."""
 
@@ -49,7 +51,7 @@ class Fault:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         subject = f"{self.where}: " if self.where else ""
-        text = f"{place}: {subject}{self.message}"
+        text = _printable(f"{place}: {subject}{self.message}")
         if not self.source_line:
             return text
         excerpt, caret = _excerpt(self.source_line, self.column)
@@ -123,8 +125,9 @@ def did_you_mean(name: str, choices: Iterable[str], *, list_up_to: int = 12) -> 
     names = list(dict.fromkeys(choices))
     if nearest := _nearest(name, names):
         return f"did you mean {nearest}?"
-    if 0 < len(names) <= list_up_to:
-        return f"choose one of {', '.join(names)}"
+    listed = ", ".join(names)
+    if 0 < len(names) <= list_up_to and len(listed) <= _LISTED_CHARACTERS:
+        return f"choose one of {listed}"
     return ""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.billing import bill
 from planner.catalog import Catalog, load_catalog
@@ -19,6 +21,7 @@ from planner.control.fleet import most_nodes_by_window
 from planner.economics import Statement
 from planner.engine import Engine
 from planner.errors import SimulationError
+from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
 from planner.lowering.workload import seconds_of_day
@@ -32,7 +35,9 @@ from planner.version import VERSION
 if TYPE_CHECKING:
     import simpy
 
-Process = Callable[["simpy.Environment", Fleet], Iterator["simpy.Event"]]
+COUNTERS = ("events", "abandoned_turns", "unsent")
+"""Sums of the kernel that no table holds."""
+Process = Callable[["simpy.Environment", Fleet], "Generator[simpy.Event]"]
 """A control process: a generator function of the environment and the fleet."""
 
 
@@ -80,7 +85,8 @@ def run(
         processes: control processes of your own, called with the SimPy environment and the fleet.
         requests_to: Parquet file for one row per request.
         progress: called with the simulated time and the end of the arrivals [s].
-        invariants: check the numbered invariants afterwards, and fail if one does not hold.
+        invariants: check the numbered invariants afterwards, and fail if one does not hold; those
+            about single requests only with `requests_to`, whose rows are then kept in memory, too.
         catalog: models, chips, nodes and prices; by default the shipped one.
         pools: step times of an earlier lowering of the same pools, to save computing them again.
 
@@ -93,9 +99,7 @@ def run(
     if isinstance(scenario, LoadedScenario):
         loaded = scenario
     else:
-        loaded = load_checked(
-            scenario, known, sets=sets, overrides=overrides, scenario=named
-        )
+        loaded = load_checked(scenario, known, sets=sets, overrides=overrides, scenario=named)
     lowered = lower(loaded, known, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
@@ -104,8 +108,17 @@ def run(
         if requests_to is None
         else RequestWriter(requests_to, names, [pool.name for pool in content.pools])
     )
+    kept: list[NDArray[np.void]] = []
     with writer as out:
-        engine = Engine(lowered.plan, None if out is None else out.write)
+
+        def take(rows: NDArray[np.void]) -> None:
+            assert out is not None
+            out.write(rows)
+            if invariants:
+                kept.append(rows)
+
+        # Rows are kept if someone takes them, whatever the scenario itself would have written.
+        engine = Engine(replace(lowered.plan, keep_finished=out is not None), take)
         fleet = _open_fleet(engine, content)
         for process in processes:
             engine.env.process(process(engine.env, fleet))
@@ -114,7 +127,8 @@ def run(
     if invariants:
         from planner.invariants import check_invariants
 
-        violations = check_invariants(engine.world)
+        finished = None if requests_to is None else np.concatenate([np.zeros(0, FINISHED), *kept])
+        violations = check_invariants(engine.world, finished)
         if violations:
             raise SimulationError(
                 "invariants do not hold; this is a fault of the simulator, please report it:\n"
@@ -129,9 +143,7 @@ def _open_fleet(engine: Engine, scenario: Scenario) -> Fleet:
     for pool in scenario.pools:
         if pool.schedule:
             timetable = [(seconds_of_day(entry.at), entry.nodes) for entry in pool.schedule]
-            engine.env.process(
-                follow_schedule(engine.env, fleet[pool.name], timetable, start_s)
-            )
+            engine.env.process(follow_schedule(engine.env, fleet[pool.name], timetable, start_s))
     return fleet
 
 
@@ -143,12 +155,11 @@ def _result(
     world = engine.world
     windows = int(world.state["windows"][0])
     held = [
-        most_nodes_by_window(
-            fleet[pool.name].held_nodes(engine.now_s), workload.window, windows
-        )
+        most_nodes_by_window(fleet[pool.name].held_nodes(engine.now_s), workload.window, windows)
         for pool in scenario.pools
     ]
     statement = bill(scenario, catalog, engine, fleet, lowered.pools)
+    counters = {name: int(world.state[name][0]) for name in COUNTERS}
     content = scenario.model_dump(mode="json", by_alias=True)
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return Result(
@@ -175,32 +186,10 @@ def _result(
             warmup_s=workload.warmup,
             end_s=engine.now_s,
         ),
-        finance=finance_of(statement),
+        finance=Finance.of(statement),
         assumptions=tuple(_assumptions(lowered.pools, statement)),
-        notes=tuple(_notes(lowered.pools)),
-        counters={
-            name: int(world.state[name][0]) for name in ("events", "abandoned_turns", "unsent")
-        },
-    )
-
-
-def finance_of(statement: Statement) -> Finance:
-    """Return the money side of a result."""
-    return Finance(
-        hours=statement.period_hours,
-        cost_usd=statement.cost_usd,
-        revenue_usd=statement.revenue_usd,
-        partner_share_usd=statement.margin.partner_share_usd,
-        cost_per_hour_usd=statement.cost_per_hour_usd,
-        revenue_per_hour_usd=statement.revenue_per_hour_usd,
-        cost_per_million_output_tokens_usd=statement.cost_per_million_output_tokens_usd,
-        energy_kwh=statement.energy_kwh,
-        margin_definition=statement.margin.definition,
-        gross_margin_rate=statement.margin.margin_rate,
-        ledger=statement.ledger.to_frame(),
-        margins=statement.margin.to_frame(),
-        class_costs=statement.class_frame(),
-        pool_costs=statement.pool_frame(),
+        notes=tuple(_notes(lowered.pools, counters)),
+        counters=counters,
     )
 
 
@@ -235,7 +224,8 @@ def _assumptions(pools: tuple[LoweredPool, ...], statement: Statement) -> Iterat
                 yield found
 
 
-def _notes(pools: tuple[LoweredPool, ...]) -> Iterator[str]:
+def _notes(pools: tuple[LoweredPool, ...], counters: Mapping[str, int]) -> Iterator[str]:
+    """Yield what a reader has to know to read the numbers right."""
     estimated = [pool.plan.name for pool in pools if pool.curve.tier == "estimated"]
     if estimated:
         yield (
@@ -246,3 +236,13 @@ def _notes(pools: tuple[LoweredPool, ...]) -> Iterator[str]:
         "Cost covers the arrival period; revenue and tokens are those of all requests that arrived "
         "in it, those served while the fleet drained included."
     )
+    if counters["unsent"]:
+        yield (
+            "Follow-up requests (later turns, next requests of closed-loop clients) that were due "
+            f"after the end of the arrivals are left out: {counters['unsent']:,}."
+        )
+    if counters["abandoned_turns"]:
+        yield (
+            "Later turns that were never sent, because an earlier turn of their session was not "
+            f"served: {counters['abandoned_turns']:,}. No fate counts them."
+        )

@@ -39,7 +39,8 @@ def test_a_long_line_is_cut_around_the_caret() -> None:
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
-    assert "\x1b" not in str(Fault("f", 1, 1, "", "m", "a: \x1b[31m"))
+    fault = Fault("f\x1b", 1, 1, "a[\x1b]", "m\x1b", "a: \x1b[31m")
+    assert "\x1b" not in str(fault)
 
 
 def test_faults_come_in_file_order_and_once() -> None:

@@ -96,7 +96,7 @@ def _summary(loaded: LoadedScenario, catalog: Catalog) -> Iterator[str]:
     )
     nodes = sum(pool.nodes for pool in scenario.pools)
     devices = sum(pool.nodes * catalog.node(pool.node).devices for pool in scenario.pools)
-    yield f"  {devices:,} devices in {nodes:,} nodes at the start"
+    yield f"  {_count(devices, 'device')} in {_count(nodes, 'node')} at the start"
     yield from (f"  note: {notice}" for notice in notices(scenario, catalog))
 
 
@@ -141,9 +141,13 @@ def _pool_row(pool: Pool, catalog: Catalog) -> list[str]:
         pool.name,
         f"{pool.model} {pool.weight_dtype}",
         f"{pool.nodes} × {pool.node} of {node.devices}",
-        f"{layout.replicas} of {devices} device{'s' if devices > 1 else ''}",
+        f"{layout.replicas} of {_count(devices, 'device')}",
         memory,
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _span(seconds: float) -> str:

@@ -29,7 +29,7 @@ class LateBar:
 
     def __enter__(self) -> Self:
         """Start the clock."""
-        self._started_s = time.monotonic()
+        self.restart()
         return self
 
     def __exit__(
@@ -39,8 +39,14 @@ class LateBar:
         trace: TracebackType | None,
     ) -> None:
         """Take the bar away."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Take the bar away and start the clock anew: one piece of the work is done."""
         if self._progress is not None:
             self._progress.stop()
+        self._progress = None
+        self._started_s = time.monotonic()
 
     def __call__(self, done: float, total: float) -> None:
         """Show how far the work is; beyond `total` the bar stays full."""
@@ -56,7 +62,10 @@ class LateBar:
         from rich.progress import TimeRemainingColumn as Remaining
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
         progress.add_task(self._label, total=total)
         progress.start()
         return progress
@@ -67,4 +76,6 @@ def announce_compilation() -> None:
     from planner.kernel.jit import is_compiled, is_jit
 
     if is_jit() and not is_compiled():
-        typer.echo("compiling the simulation kernel, once for this version (about 20 s) …", err=True)
+        typer.echo(
+            "compiling the simulation kernel, once for this version (about 20 s) …", err=True
+        )

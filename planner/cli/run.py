@@ -44,30 +44,29 @@ def run(
 ) -> None:
     """Simulate a scenario: accelerators at peak, tail latency, cost and margin.
 
-    Prints tables and writes a folder: result.json, tables as Parquet and CSV, and report.html. A previous result in the
-    folder is replaced as a whole; anything else there is left alone.
+    Prints tables and writes a folder: result.json, tables as Parquet and CSV, report.html.
+    A previous result in the folder is replaced as a whole; anything else is left alone.
 
-    Examples:
+    For example:
 
         planner run scenarios/quickstart.yaml
 
         planner run scenarios/quickstart.yaml --set pools.chat.nodes=8 -o results/eight-nodes
     """
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.results.storage import check_output_folder
     from planner.simulation import load_scenario
     from planner.simulation import run as simulate
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
     wishes = loaded.scenario.output
     folder = output or Path("results") / loaded.scenario.name
+    check_output_folder(folder, force=force)
     announce_compilation()
-    keep = requests or wishes.requests
-    with tempfile.TemporaryDirectory(prefix="planner-") if keep else nullcontext() as scratch:
+    with _scratch(folder) if requests or wishes.requests else nullcontext() as scratch:
         rows = Path(scratch) / "requests.parquet" if scratch is not None else None
         with LateBar(f"simulating {loaded.scenario.name}") as bar:
-            result = simulate(
-                loaded, requests_to=rows, progress=bar, invariants=check_invariants
-            )
+            result = simulate(loaded, requests_to=rows, progress=bar, invariants=check_invariants)
         html = _html(result) if (wishes.report if report is None else report) else None
         written = result.write(folder, html=html, requests=rows, force=force)
     if json_output:
@@ -77,6 +76,12 @@ def run(
 
     print_result(result)
     typer.echo(f"\nwritten to {written}" + (f"; open {written / 'report.html'}" if html else ""))
+
+
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a temporary folder beside `folder`: the system's own may be too small for the rows."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=f".{folder.name}.requests-", dir=folder.parent)
 
 
 def _html(result: Result) -> str:

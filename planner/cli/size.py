@@ -9,8 +9,11 @@ import typer
 
 from planner.cli.options import Named, Overrides, Sets
 
+WIDTH = 100
+"""Columns of the output where it is piped."""
+
 if TYPE_CHECKING:
-    from planner.search.size import Sizing, Trial
+    from planner.search import Sizing, Trial
 
 
 def size(
@@ -32,23 +35,34 @@ def size(
 ) -> None:
     """Find the fewest nodes per pool that keep every class's objectives at peak.
 
-    Starts from the scenario's own numbers, doubles the pools that fail, then bisects each pool. Every fleet sees the
-    same requests. Schedules are left out: the fleet is sized for the peak.
+    Starts from the scenario's own numbers, doubles pools that fail, then bisects each.
+    Every fleet sees the same requests; schedules are left out: it is sized for the peak.
+    The fleet that is one step too small is then tried with one limit lifted at a time,
+    which names the bottleneck.
 
-    Examples:
+    For example:
 
         planner size scenarios/quickstart.yaml
 
         planner size scenarios/quickstart.yaml --set pools.chat.weight_dtype=bf16
     """
-    from planner.cli.progress import announce_compilation
-    from planner.search.size import size as search
+    from planner.cli.progress import LateBar, announce_compilation
+    from planner.results.storage import check_output_folder
+    from planner.search import size as search
     from planner.simulation import load_scenario
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
+    if output is not None:
+        check_output_folder(output, force=force)
     announce_compilation()
     typer.echo(f"sizing {loaded.scenario.name}", err=True)
-    sizing = search(loaded, maximum_nodes=max_nodes, on_trial=_print_trial)
+    with LateBar("simulating") as bar:
+
+        def show(trial: Trial) -> None:
+            bar.restart()
+            _print_trial(trial)
+
+        sizing = search(loaded, maximum_nodes=max_nodes, on_trial=show, progress=bar)
     if json_output:
         typer.echo(_json(sizing))
     else:
@@ -62,6 +76,7 @@ def size(
 
 def _print_trial(trial: Trial) -> None:
     nodes = ", ".join(f"{name} {count}" for name, count in trial.nodes.items())
+    nodes += f" ({trial.lifted})" if trial.lifted else ""
     verdict = "keeps every promise" if trial.passed else trial.failures[0]
     more = f" (and {len(trial.failures) - 1} more)" if len(trial.failures) > 1 else ""
     typer.echo(f"{trial.number:>4}  {nodes}: {verdict}{more}", err=True)
@@ -71,17 +86,26 @@ def _print_sizing(sizing: Sizing) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="smallest fleet", title_justify="left", box=None, pad_edge=False)
-    table.add_column("pool")
+    from planner.results.pool_table import BOTTLENECK_TITLES
+
+    table = Table(title="Smallest fleet", title_justify="left", title_style="bold", box=None)
+    table.add_column("pool", overflow="fold")
     table.add_column("nodes", justify="right")
     table.add_column("accelerators", justify="right")
-    table.add_column("limited by", overflow="fold")
+    table.add_column("bottleneck")
+    table.add_column("one step fewer", overflow="fold")
     for name, nodes in sizing.nodes.items():
-        table.add_row(name, str(nodes), str(sizing.accelerators[name]), sizing.limits[name])
+        bottleneck = BOTTLENECK_TITLES[sizing.bottlenecks[name]]
+        accelerators = f"{sizing.accelerators[name]:,}"
+        table.add_row(name, f"{nodes:,}", accelerators, bottleneck, sizing.limits[name])
     console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width of its own
+        console = Console(highlight=False, width=WIDTH)
     console.print(table)
     headline = sizing.result.headline
-    parts = [f"{headline['accelerators_at_peak']} accelerators in {headline['nodes_at_peak']} nodes"]
+    parts = [
+        f"{headline['accelerators_at_peak']} accelerators in {headline['nodes_at_peak']} nodes"
+    ]
     if headline["cost_per_hour_usd"] is not None:
         parts.append(f"{headline['cost_per_hour_usd']:,.2f} USD/h")
     if headline["cost_per_million_output_tokens_usd"] is not None:
@@ -98,14 +122,15 @@ def _json(sizing: Sizing) -> str:
     content = {
         "nodes": sizing.nodes,
         "accelerators": sizing.accelerators,
+        "bottlenecks": sizing.bottlenecks,
         "limits": sizing.limits,
         "headline": sizing.result.headline,
         "trials": [
             {
                 "nodes": trial.nodes,
+                "lifted": trial.lifted,
                 "passed": trial.passed,
                 "failures": list(trial.failures),
-                "bottlenecks": trial.bottlenecks,
                 "cost_per_hour_usd": trial.cost_per_hour_usd,
             }
             for trial in sizing.trials

@@ -1,4 +1,4 @@
-"""The fleet as a control process sees it: pools whose nodes can be counted, added, drained and lost.
+"""The fleet as a control process sees it: pools whose nodes it can count, add, drain and lose.
 
 A process is an ordinary SimPy generator::
 
@@ -13,7 +13,8 @@ A process is an ordinary SimPy generator::
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from planner.engine import Engine
 
 Times = NDArray[np.float64]
+Spans = tuple[Times, Times, NDArray[np.int64]]
+"""Start and end [s] of what was held, and how many nodes that was."""
 
 
 @dataclass
 class Unit:
-    """What is added and removed as a whole: one node with its replicas, or one replica with its nodes."""
+    """What comes and goes as a whole: one node with its replicas, or one replica with its nodes."""
 
-    number: int
     nodes: int
     ordered_s: float
     replicas: list[int] = field(default_factory=list)
@@ -44,6 +46,11 @@ class Unit:
     draining: bool = False
     released_s: float = math.inf
     """When it stopped or was lost [s]; infinity before."""
+
+    @property
+    def staying(self) -> bool:
+        """Whether it is in service, or being started, and to stay."""
+        return not self.draining and math.isinf(self.released_s)
 
 
 class PoolView:
@@ -54,12 +61,12 @@ class PoolView:
         self._index = index
         self._plan = plan
         self._units: list[Unit] = []
+        self._spares: list[Unit] = []
         self.cold_start_s = cold_start_s
         """From ordering a node to its first request [s]."""
-        self.spare_nodes = plan.nodes % plan.nodes_per_replica
-        """Nodes too few to hold one more replica: paid for, idle."""
-        for _ in range(plan.nodes // plan.nodes_per_replica):
-            self._open(self._order())
+        units, spare = divmod(plan.nodes, plan.nodes_per_replica)
+        self._open(self._order(units))
+        self._keep_spare(spare)
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -71,7 +78,7 @@ class PoolView:
     @property
     def nodes(self) -> int:
         """Nodes in service or being started; draining ones are not counted."""
-        return sum(unit.nodes for unit in self._serving()) + self.spare_nodes
+        return sum(unit.nodes for unit in (*self._units, *self._spares) if unit.staying)
 
     @property
     def replicas_active(self) -> int:
@@ -92,12 +99,22 @@ class PoolView:
     @property
     def kv_usage_rate(self) -> float:
         """Share of the KV blocks of the active replicas in use, 0 to 1."""
-        active = self._replicas["status"] == int(ReplicaStatus.ACTIVE)
-        blocks = int(active.sum()) * int(self._row["kv_blocks"])
-        return float(self._replicas["kv_used_blocks"][active].sum() / blocks) if blocks else 0.0
+        world = self._engine.world
+        active = self._replicas[self._replicas["status"] == int(ReplicaStatus.ACTIVE)]
+        blocks = len(active) * int(self._row["kv_blocks"])
+        # A step under way has taken its new blocks at its start; the kernel books them at its end.
+        stepping = active[active["run_steps"] > 0]
+        residue = stepping["step"] % self._row["kv_block_tokens"]
+        new = world.kv_growth[stepping["growth_first"] + residue]
+        used = int(active["kv_used_blocks"].sum()) + int(new.sum())
+        return used / blocks if blocks else 0.0
 
     def busy_rate(self, since_s: float) -> float:
-        """Return the share of replica time spent in steps in the windows since `since_s`, 0 to 1."""
+        """Return the share of replica time spent in completed steps, 0 to 1.
+
+        Args:
+            since_s: start of the time looked at [s], moved back to that of its reporting window.
+        """
         engine = self._engine
         engine.account_active()
         windows = engine.world.pool_windows.reshape(-1, len(engine.plan.pools))[:, self._index]
@@ -112,75 +129,96 @@ class PoolView:
     @property
     def _replicas(self) -> NDArray[np.void]:
         replicas = self._engine.world.replicas
-        return replicas[replicas["pool"] == self._index]
+        mine: NDArray[np.void] = replicas[replicas["pool"] == self._index]
+        return mine
 
     # --- what can be done ------------------------------------------------------------------------
 
     def add_nodes(self, count: int) -> None:
         """Order nodes; they serve after `cold_start_s` and are paid for from now on."""
-        for _ in range(self._units_of(count)):
-            self._engine.env.process(self._start(self._order()))
+        self.set_nodes(self.nodes + self._checked(count))
 
     def drain_nodes(self, count: int) -> None:
-        """Give nodes back, those being started first, then the latest: they finish what they have."""
-        leaving = sorted(self._serving(), key=lambda unit: (unit.ready, -unit.number))
-        for unit in leaving[: self._units_of(count)]:
-            unit.draining = True
-            self._engine.drain(unit.replicas)
+        """Give nodes back, those being started first, then the latest; they finish their work."""
+        self.set_nodes(max(0, self.nodes - self._checked(count)))
 
     def set_nodes(self, count: int) -> None:
-        """Order or give back nodes until there are `count`."""
-        change = count - self.nodes
-        if change > 0:
-            self.add_nodes(change)
-        elif change < 0:
-            self.drain_nodes(-change)
+        """Order or give back nodes until there are `count`.
+
+        Nodes too few to hold one more replica are paid for and idle.
+        """
+        units, spare = divmod(self._checked(count), self._plan.nodes_per_replica)
+        staying = self._staying()
+        missing = units - len(staying)
+        if missing > 0:
+            self._engine.env.process(self._start(self._order(missing)))
+        leaving = sorted(staying, key=lambda unit: unit.ready)
+        for unit in leaving[: max(0, -missing)]:
+            unit.draining = True
+            self._engine.drain(unit.replicas)
+        self._keep_spare(spare)
 
     def lose_node(self) -> None:
-        """Lose the latest node in service: what it was doing fails."""
-        ready = [unit for unit in self._serving() if unit.ready]
+        """Lose the latest node in service, and all others of its replica: its requests fail."""
+        ready = [unit for unit in self._staying() if unit.ready]
         if not ready:
             raise SimulationError(f"pool {self.name} has no node in service to lose")
-        unit = ready[-1]
-        unit.released_s = self._engine.env.now
-        self._engine.lose(unit.replicas)
+        ready[0].released_s = self._engine.env.now
+        self._engine.lose(ready[0].replicas)
 
-    def held_nodes(self, end_s: float) -> tuple[Times, Times, NDArray[np.int64]]:
+    def held_nodes(self, end_s: float) -> Spans:
         """Return from when to when nodes were held (paid for), and how many: one entry per unit."""
-        spans = [(0.0, end_s, self.spare_nodes)] if self.spare_nodes else []
         self._note_released()
-        spans += [(u.ordered_s, min(u.released_s, end_s), u.nodes) for u in self._units]
-        starts, ends, nodes = (np.array(part) for part in zip(*spans, strict=True)) if spans else (
-            np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
-        )  # fmt: skip
-        return starts, ends, nodes
-
-    def _serving(self) -> list[Unit]:
-        return [u for u in self._units if not u.draining and math.isinf(u.released_s)]
-
-    def _units_of(self, nodes: int) -> int:
-        if nodes < 0:
-            raise SimulationError(f"pool {self.name}: {nodes} nodes; give a number of at least 0")
-        return -(-nodes // self._plan.nodes_per_replica)
-
-    def _order(self) -> Unit:
-        self._note_released()
-        number = len(self._units)
-        unit = Unit(number, self._plan.nodes_per_replica, self._engine.env.now)
-        unit.replicas = self._engine.add_replicas(
-            self._index, self._plan.replicas_per_node, node=number
+        units = (*self._units, *self._spares)
+        return (
+            np.array([unit.ordered_s for unit in units], np.float64),
+            np.array([min(unit.released_s, end_s) for unit in units], np.float64),
+            np.array([unit.nodes for unit in units], np.int64),
         )
-        self._units.append(unit)
-        return unit
 
-    def _open(self, unit: Unit) -> None:
-        unit.ready = True
-        self._engine.activate(unit.replicas)
+    def _staying(self) -> list[Unit]:
+        """Return the units in service or being started, the latest first."""
+        return [unit for unit in reversed(self._units) if unit.staying]
 
-    def _start(self, unit: Unit) -> Iterator[simpy.Event]:
+    def _checked(self, nodes: int) -> int:
+        if operator.index(nodes) < 0:
+            raise SimulationError(f"pool {self.name}: {nodes} nodes; give a number of at least 0")
+        return nodes
+
+    def _order(self, count: int) -> list[Unit]:
+        """Return new units, to be started."""
+        self._note_released()
+        each = self._plan.replicas_per_node
+        first = len(self._units)
+        nodes = [first + index // each for index in range(count * each)]
+        replicas = self._engine.add_replicas(self._index, len(nodes), nodes)
+        now_s = self._engine.env.now
+        units = [
+            Unit(self._plan.nodes_per_replica, now_s, replicas[start : start + each])
+            for start in range(0, len(replicas), each)
+        ]
+        self._units += units
+        return units
+
+    def _open(self, units: list[Unit]) -> None:
+        for unit in units:
+            unit.ready = True
+        self._engine.activate([number for unit in units for number in unit.replicas])
+
+    def _start(self, units: list[Unit]) -> Generator[simpy.Event]:
         yield self._engine.env.timeout(self.cold_start_s)
-        if not unit.draining:
-            self._open(unit)
+        self._open([unit for unit in units if unit.staying])
+
+    def _keep_spare(self, nodes: int) -> None:
+        """Hold so many nodes that are too few for a replica."""
+        now_s = self._engine.env.now
+        held = [unit for unit in self._spares if unit.staying]
+        if sum(unit.nodes for unit in held) == nodes:
+            return
+        for unit in held:
+            unit.released_s = now_s
+        if nodes:
+            self._spares.append(Unit(nodes, now_s))
 
     def _note_released(self) -> None:
         """Note when drained units stopped; their replicas may be used again afterwards."""
@@ -188,7 +226,7 @@ class PoolView:
             if unit.draining and math.isinf(unit.released_s):
                 stopped_s = self._engine.world.replicas["stopped_s"][unit.replicas]
                 if not np.isnan(stopped_s).any():
-                    unit.released_s = float(stopped_s.max(initial=unit.ordered_s))
+                    unit.released_s = float(stopped_s.max())
 
 
 class Fleet:
@@ -211,9 +249,23 @@ class Fleet:
         return iter(self.pools.values())
 
 
-def most_nodes_by_window(
-    spans: tuple[Times, Times, NDArray[np.int64]], window_s: float, windows: int
-) -> NDArray[np.int64]:
+def nodes_over_time(spans: Spans) -> tuple[Times, NDArray[np.int64]]:
+    """Return when the number of nodes held changes, from 0 on [s], and what it is from then on."""
+    starts_s, ends_s, nodes = spans
+    times_s = np.unique(np.concatenate([np.zeros(1), starts_s, ends_s]))
+    change = np.zeros(len(times_s), np.int64)
+    np.add.at(change, np.searchsorted(times_s, starts_s), nodes)
+    np.subtract.at(change, np.searchsorted(times_s, ends_s), nodes)
+    return times_s, np.cumsum(change)
+
+
+def most_nodes(spans: Spans, until_s: float) -> int:
+    """Return the most nodes held at once before `until_s`."""
+    times_s, held = nodes_over_time(spans)
+    return int(held[times_s < until_s].max(initial=0))
+
+
+def most_nodes_by_window(spans: Spans, window_s: float, windows: int) -> NDArray[np.int64]:
     """Return the most nodes held at once in each window, shape `(windows,)`.
 
     Args:
@@ -221,17 +273,15 @@ def most_nodes_by_window(
         window_s: width of a window.
         windows: how many; the last takes everything after it.
     """
-    starts, ends, nodes = spans
-    times = np.unique(np.concatenate([starts, ends, np.arange(windows) * window_s]))
-    held = np.array([nodes[(starts <= t) & (t < ends)].sum() for t in times], np.int64)
-    window = np.minimum((times / window_s).astype(np.int64), windows - 1)
-    most = np.zeros(windows, np.int64)
-    np.maximum.at(most, window, held)
+    times_s, held = nodes_over_time(spans)
+    edges_s = np.arange(windows) * window_s
+    most: NDArray[np.int64] = held[np.searchsorted(times_s, edges_s, side="right") - 1]
+    np.maximum.at(most, np.searchsorted(edges_s, times_s, side="right") - 1, held)
     return most
 
 
-def node_hours(spans: tuple[Times, Times, NDArray[np.int64]], until_s: float) -> float:
+def node_hours(spans: Spans, until_s: float) -> float:
     """Return the node-hours held from 0 to `until_s`."""
-    starts, ends, nodes = spans
-    held_s = np.clip(np.minimum(ends, until_s) - np.maximum(starts, 0.0), 0.0, None)
+    starts_s, ends_s, nodes = spans
+    held_s = np.clip(np.minimum(ends_s, until_s) - np.maximum(starts_s, 0.0), 0.0, None)
     return float((held_s * nodes).sum() / 3600.0)

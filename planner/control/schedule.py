@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from planner.control.fleet import PoolView
@@ -15,7 +15,7 @@ DAY_S = 86400.0
 
 def follow_schedule(
     env: simpy.Environment, pool: PoolView, timetable: Sequence[tuple[float, int]], start_s: float
-) -> Iterator[simpy.Event]:
+) -> Generator[simpy.Event]:
     """Set the number of nodes of a pool at times of day, every day.
 
     Args:

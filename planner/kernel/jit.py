@@ -52,7 +52,7 @@ _CACHE: Final = _usable(CACHE_FOLDER)
 
 def is_jit() -> bool:
     """Tell whether kernels are compiled at all; `NUMBA_DISABLE_JIT=1` keeps them plain Python."""
-    return not numba.config.DISABLE_JIT
+    return not NUMBA.config.DISABLE_JIT
 
 
 def is_compiled() -> bool:

@@ -27,7 +27,7 @@ def elapsed_s(step_s: float, growth_s: float, steps: int) -> float:
 
 @kernel
 def steps_reaching(step_s: float, growth_s: float, span_s: float, limit: int) -> int:
-    """Return the least k with `elapsed_s(k) ≥ span_s`, at least 1 and at most `limit`.
+    """Return the least k with `elapsed_s(k) ≥ span_s` (≥ 0), at least 1 and at most `limit`.
 
     The root of the quadratic, in the form that does not cancel when growth is small, gives a first
     guess; the loops make it exact in the arithmetic of `elapsed_s`.

@@ -1,4 +1,4 @@
-"""The whole of lowering: a checked scenario becomes a plan for the engine and facts for the report."""
+"""The whole of lowering: a scenario becomes a plan for the engine and facts for the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from planner.catalog import Catalog
 from planner.kernel.plan import ClassPlan, Plan
 from planner.lowering.pools import LoweredPool, context_of, lower_pool, with_nodes
-from planner.lowering.workload import Traffic
+from planner.lowering.traffic import Traffic
 from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
 from planner.scenario.schema import Objective, RequestClass, Scenario
@@ -33,7 +33,7 @@ def lower(
     Args:
         loaded: a scenario without faults.
         catalog: models, chips and nodes.
-        pools: of an earlier lowering, to save their step times when only the numbers of nodes differ.
+        pools: of an earlier lowering, to save computing step times when only nodes differ.
 
     Raises:
         CatalogError: a step time needs a figure that the catalogue does not have.
@@ -69,9 +69,7 @@ def _context(klass: RequestClass, scenario: Scenario, catalog: Catalog) -> int:
     """Return the longest prompt and output that any pool of a class serves."""
     names = {klass.pool, *klass.overflow}
     return max(
-        context_of(pool, catalog.model(pool.model))
-        for pool in scenario.pools
-        if pool.name in names
+        context_of(pool, catalog.model(pool.model)) for pool in scenario.pools if pool.name in names
     )
 
 

@@ -30,8 +30,9 @@ class LoweredPool:
 def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
     """Return the plan of a pool.
 
-    The engine's limits (token budget, sequences) are those of one engine; with data-parallel attention each group has
-    them, as in vLLM and SGLang, so the replica has them times `data_parallel`.
+    The engine's limits (token budget, sequences) are those of one engine; with data-parallel
+    attention each group has them, as in vLLM and SGLang, so the replica has them times
+    `data_parallel`.
 
     Raises:
         CatalogError: the chip lacks a figure that the step time needs.

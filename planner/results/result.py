@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from planner.results import columns
 from planner.results.frames import Frames
+
+if TYPE_CHECKING:
+    from planner.economics import Statement
 
 SCHEMA = "planner-result/v1"
 PERCENTILES_OVER = (
@@ -47,27 +50,7 @@ class Assumption:
 
 @dataclass(frozen=True)
 class Finance:
-    """The money side of a result.
-
-    From a `planner.economics.statement.Statement`::
-
-    Finance(
-        hours=statement.period_hours,
-        cost_usd=statement.cost_usd,
-        revenue_usd=statement.revenue_usd,
-        partner_share_usd=statement.margin.partner_share_usd,
-        cost_per_hour_usd=statement.cost_per_hour_usd,
-        revenue_per_hour_usd=statement.revenue_per_hour_usd,
-        cost_per_million_output_tokens_usd=statement.cost_per_million_output_tokens_usd,
-        energy_kwh=statement.energy_kwh,
-        margin_definition=statement.margin.definition,
-        gross_margin_rate=statement.margin.margin_rate,
-        ledger=statement.ledger.to_frame(),
-        margins=statement.margin.to_frame(),
-        class_costs=statement.class_frame(),
-        pool_costs=statement.pool_frame(),
-    )
-    """
+    """The money side of a result."""
 
     hours: float
     """Length of the time that all amounts are for."""
@@ -94,6 +77,27 @@ class Finance:
     pool_costs: pd.DataFrame
     """One row per pool and price."""
 
+    @classmethod
+    def of(cls, statement: Statement) -> Finance:
+        """Return what a result keeps of a statement."""
+        margin = statement.margin
+        return cls(
+            hours=statement.period_hours,
+            cost_usd=statement.cost_usd,
+            revenue_usd=statement.revenue_usd,
+            partner_share_usd=margin.partner_share_usd,
+            cost_per_hour_usd=statement.cost_per_hour_usd,
+            revenue_per_hour_usd=statement.revenue_per_hour_usd,
+            cost_per_million_output_tokens_usd=statement.cost_per_million_output_tokens_usd,
+            energy_kwh=statement.energy_kwh,
+            margin_definition=margin.definition,
+            gross_margin_rate=margin.margin_rate,
+            ledger=statement.ledger.to_frame(),
+            margins=margin.to_frame(),
+            class_costs=statement.class_frame(),
+            pool_costs=statement.pool_frame(),
+        )
+
 
 @dataclass(frozen=True)
 class Result:
@@ -110,7 +114,7 @@ class Result:
             window_s=..., duration_s=..., warmup_s=..., end_s=...,
             start="19:00", weekday="mon",
             frames=build_frames(...),
-            finance=Finance(...),      # or None: a run without prices
+            finance=Finance.of(...),   # a statement; or None: a run without prices
             assumptions=(Assumption(...), ...),
             notes=("...",),            # sentences for the reader: approximations, tiers
             counters={"events": ..., "abandoned_turns": ..., "unsent": ...},

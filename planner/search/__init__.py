@@ -1,5 +1,6 @@
 """Searches: many simulations to answer one question."""
 
-from planner.search.size import Search, Sizing, SizingError, Trial, size
+from planner.search.fleets import SizingError, Trial
+from planner.search.size import Sizing, size
 
-__all__ = ["Search", "Sizing", "SizingError", "Trial", "size"]
+__all__ = ["Sizing", "SizingError", "Trial", "size"]

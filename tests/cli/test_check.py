@@ -4,7 +4,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from typer.testing import CliRunner
 
 from planner.cli import app
 from tests.scenario.samples import VALID, changed
-from tests.scenario.test_hostile import large
 
 WriteFile = Callable[[str, str], Path]
-RunPlanner = Callable[..., "subprocess.CompletedProcess[str]"]
 runner = CliRunner()
 VARIANTS = """
 overrides:
@@ -67,6 +64,13 @@ def test_sources_and_promises_in_the_summary(write_file: WriteFile) -> None:
     assert "trace q.yaml" in out
     assert "p99 ttft ≤ 250 ms" in out
     assert "1,600 tokens, as stated" in out
+
+
+def test_one_of_a_thing_is_singular(write_file: WriteFile) -> None:
+    nodes = ["--set", "pools.big.nodes=1", "--set", "pools.small.nodes=0"]
+    write_file("q.yaml", VALID)
+    out = runner.invoke(app, ["check", "q.yaml", *nodes]).stdout
+    assert "8 devices in 1 node at the start" in out
 
 
 def test_notes_are_printed(write_file: WriteFile) -> None:
@@ -141,18 +145,6 @@ def test_it_imports_no_heavy_library(write_file: WriteFile, tmp_path: Path) -> N
         cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_1200_lines_take_less_than_a_second_in_all(
-    write_file: WriteFile, run_planner: RunPlanner
-) -> None:
-    write_file("q.yaml", large(120))
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        assert run_planner("check", "q.yaml").returncode == 0
-        times.append(time.perf_counter() - started)
-    assert min(times) < 1.0, times
 
 
 def test_bad_input_shows_no_traceback(write_file: WriteFile, tmp_path: Path) -> None:

@@ -57,9 +57,11 @@ LAYERS = {
         "scenario curves catalog trace kernel.dtypes kernel.plan results.meta errors units", "numpy"
     ),
     "economics": Layer("errors units", "numpy pandas"),
-    "results": Layer("kernel.dtypes errors units", "numpy pandas pyarrow"),
+    "results": Layer("kernel.dtypes errors units", "numpy pandas pyarrow", typing="economics"),
     "invariants": Layer("results economics kernel.dtypes errors", "numpy pandas"),
-    "billing": Layer("control engine economics lowering scenario catalog errors units", "numpy"),
+    "billing": Layer(
+        "control engine economics kernel.dtypes lowering scenario catalog errors units", "numpy"
+    ),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),

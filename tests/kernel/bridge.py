@@ -133,7 +133,7 @@ def simulate(scenario: Scenario) -> tuple[Engine, list[Record]]:
     return engine, [_record(row) for row in rows]
 
 
-def _action(engine: Engine, time_s: float, act: Callable[[list[int]], None], replica: int):  # noqa: ANN202
+def _action(engine: Engine, time_s: float, act: Callable[[list[int]], None], replica: int):
     yield engine.env.timeout(time_s)
     act([replica])
 

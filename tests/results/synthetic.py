@@ -234,26 +234,6 @@ def make_statement(run: Run) -> Statement:
     return settle(pools, classes, Policy(partner_revenue_share_rate=0.08))
 
 
-def make_finance(statement: Statement) -> Finance:
-    """Return the money as the result keeps it."""
-    return Finance(
-        hours=statement.period_hours,
-        cost_usd=statement.cost_usd,
-        revenue_usd=statement.revenue_usd,
-        partner_share_usd=statement.margin.partner_share_usd,
-        cost_per_hour_usd=statement.cost_per_hour_usd,
-        revenue_per_hour_usd=statement.revenue_per_hour_usd,
-        cost_per_million_output_tokens_usd=statement.cost_per_million_output_tokens_usd,
-        energy_kwh=statement.energy_kwh,
-        margin_definition=statement.margin.definition,
-        gross_margin_rate=statement.margin.margin_rate,
-        ledger=statement.ledger.to_frame(),
-        margins=statement.margin.to_frame(),
-        class_costs=statement.class_frame(),
-        pool_costs=statement.pool_frame(),
-    )
-
-
 ASSUMPTIONS = (
     Assumption("h100 memory bandwidth", 3.35, "TB/s", "vendor data sheet", "2023-03", "official"),
     Assumption("h200 memory bandwidth", 4.8, "TB/s", "vendor data sheet", "2023-11", "official"),
@@ -284,7 +264,7 @@ def make_result(*, overload: float = 0.0, money: bool = True, **changes: Any) ->
         start="19:00",
         weekday="tue",
         frames=run.frames(),
-        finance=make_finance(make_statement(run)) if money else None,
+        finance=Finance.of(make_statement(run)) if money else None,
         assumptions=ASSUMPTIONS,
         notes=("Step times are estimated; run planner validate to see their error.",),
         counters={"abandoned_turns": 12, "events": 1_204_331, "unsent": 0},

@@ -49,3 +49,11 @@ def changed(old: str, new: str) -> str:
     """Return the valid text with its only `old` replaced."""
     assert VALID.count(old) == 1, old
     return VALID.replace(old, new)
+
+
+def large(classes: int) -> str:
+    """Return a valid scenario of about nine lines per class."""
+    start, end = VALID.index("    - name: chat"), VALID.index("    - name: reasoning")
+    block = VALID[start:end]
+    blocks = "".join(block.replace("name: chat", f"name: chat-{i}") for i in range(classes))
+    return VALID[:start] + blocks + VALID[end:]

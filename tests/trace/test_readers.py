@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError, TraceError
@@ -298,6 +298,26 @@ def test_chains_and_order_hold_across_chunks(
     assert rows["turn"].tolist() == [*range(40), 0]
 
 
+def test_prefix_ids_are_whole_numbers(tmp_path: Path) -> None:
+    header = "arrival_s,input_tokens,output_tokens,hash_ids\n"
+    assert "trace.csv:3: hash_ids: must be whole numbers" in fault(
+        tmp_path, header + "0,1,1,1 2\n1,1,1,3 x\n"
+    )
+    block = read(open_trace(write(tmp_path, header + "0,1,1, 1  2 \n1,1,1,\n2,1,1,7\n")))
+    assert block.hash_ids is not None
+    assert block.hash_ids.values.tolist() == [1, 2, 7]
+    assert block.hash_ids.offsets.tolist() == [0, 2, 2, 3]
+
+
+def test_minus_one_is_no_id_and_other_negative_numbers_are_faults(tmp_path: Path) -> None:
+    header = "arrival_s,input_tokens,output_tokens,session_id,visitor_id\n"
+    rows = rows_of(tmp_path, header + "0,1,1,-1,-1\n1,1,1,-1,5\n")
+    assert rows["session_id"].tolist() == [-1, -1]
+    assert rows["visitor_id"].tolist() == [-1, 5]
+    row = '{"arrival_s": 0, "input_tokens": 1, "output_tokens": 1, "session_id": -4}\n'
+    assert "1: session_id: -4 is a negative id" in fault(tmp_path, row, "t.jsonl")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -461,6 +481,11 @@ def test_parquet_faults(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400))
+@example(b"0\r0")
+@example(b'"')
+@example(b"PAR1")
+@example(b"\x1f\x8b")
+@example(b'{"timestamp"')
 def test_garbage_is_refused_politely(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("garbage") / "t.csv"
     path.write_bytes(data)

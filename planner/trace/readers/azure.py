@@ -7,15 +7,16 @@ sessions or classes. Published by Microsoft under CC-BY-4.0 (github.com/Azure/Az
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from planner.errors import TraceError
 from planner.trace.readers.delimited import csv_columns
+from planner.trace.readers.lines import LineChunk
 from planner.trace.readers.reading import Reading
 from planner.trace.readers.rows import Faults
 from planner.trace.table import RequestBlock
@@ -27,6 +28,7 @@ TITLES: Final = {
 }
 _TYPES: Final = (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC"))
 _NANOSECOND_S: Final = 1e-9
+_TRIED_ROWS: Final = 100
 
 
 def read(reading: Reading) -> Iterator[RequestBlock]:
@@ -36,9 +38,17 @@ def read(reading: Reading) -> Iterator[RequestBlock]:
         TraceError: faults, each with its line.
     """
     builder = reading.builder(TITLES)
+    kind: pa.DataType = None
     origin_ns: int | None = None
     for columns, chunk in csv_columns(reading.path, tuple(TITLES.values())):
-        instants_ns, missing = _instants_ns(reading, columns["TIMESTAMP"], chunk.line_of)
+        texts = columns["TIMESTAMP"]
+        kind = kind or _kind_of(texts)
+        try:
+            instants = pc.cast(texts, kind)
+        except pa.ArrowInvalid:
+            raise _faults(reading, texts, kind, chunk) from None
+        missing = np.asarray(pc.is_null(texts))
+        instants_ns = np.asarray(pc.fill_null(pc.cast(instants, pa.int64()), 0))
         if origin_ns is None:
             origin_ns = int(instants_ns[np.argmin(missing)])
         arrival_s = (instants_ns - origin_ns) * _NANOSECOND_S
@@ -54,32 +64,23 @@ def read(reading: Reading) -> Iterator[RequestBlock]:
         )
 
 
-def _instants_ns(
-    reading: Reading, texts: pa.Array, locate: Callable[[int], int]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return nanoseconds since 1970 and a mask of the missing ones."""
-    for kind in _TYPES:
-        try:
-            instants = pc.cast(texts, kind)
-        except pa.ArrowInvalid:
-            continue
-        numbers = pc.fill_null(pc.cast(instants, pa.int64()), 0)
-        missing = pc.is_null(texts).to_numpy(zero_copy_only=False)
-        return np.array(numbers.to_numpy(zero_copy_only=False)), np.array(missing)
+def _kind_of(texts: pa.Array) -> pa.DataType:
+    """Return the type that most of the first times have, with a zone or without."""
+    first = texts[:_TRIED_ROWS].to_pylist()
+    return max(_TYPES, key=lambda kind: sum(_is_instant(text, kind) for text in first))
+
+
+def _faults(reading: Reading, texts: pa.Array, kind: pa.DataType, chunk: LineChunk) -> TraceError:
+    """Return an error that names the times that are not like the others."""
     faults = Faults(reading.path)
-    zoned = sum(_is_instant(text, _TYPES[1]) for text in texts[:100].to_pylist())
-    kind = _TYPES[1] if zoned > 50 or zoned * 2 > len(texts) else _TYPES[0]
-    last = 0
+    example = f"2024-05-12 00:00:00.001163{'+00:00' if kind.tz else ''}"
     for row, text in enumerate(texts.to_pylist()):
         if text is not None and not _is_instant(text, kind):
-            last = locate(row)
             faults.add(
-                last,
-                f"TIMESTAMP: {text[:40]!r} is not a time as in the rest of the file; write "
-                f"2024-05-12 00:00:00.001163{'+00:00' if kind.tz else ''}",
+                chunk.line_of(row),
+                f"TIMESTAMP: {text[:40]!r} is not a time like the others; write {example}",
             )
-    faults.raise_if_any(last)
-    raise AssertionError("a column of times failed as a whole but not one by one")
+    return faults.error(chunk.last_line)
 
 
 def _is_instant(text: str | None, kind: pa.DataType) -> bool:
@@ -87,4 +88,4 @@ def _is_instant(text: str | None, kind: pa.DataType) -> bool:
         pc.cast(pa.array([text], pa.string()), kind)
     except pa.ArrowInvalid:
         return False
-    return True
+    return text is not None

@@ -14,9 +14,17 @@ from planner.trace.readers.lines import LineChunk, line_chunks
 from planner.trace.readers.rows import Faults
 
 
+def split_fields(line: str) -> list[str]:
+    """Return the fields of a line; one that breaks the rules of quoting is cut at every comma."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return line.split(",")
+
+
 def parse_header(line: str) -> list[str]:
     """Return the column names of a CSV header, without the spaces around them."""
-    return [name.strip() for name in next(csv.reader([line]))]
+    return [name.strip() for name in split_fields(line)]
 
 
 def csv_columns(
@@ -84,7 +92,7 @@ def _parse(chunk: LineChunk, header: list[str], wanted: list[str]) -> pa.Table:
     except pa.ArrowInvalid as error:
         faults = Faults(chunk.path)
         for number, line in chunk.lines():
-            fields = len(next(csv.reader([line])))
+            fields = len(split_fields(line))
             if fields != len(header):
                 faults.add(
                     number, f"{fields} fields where the header has {len(header)}: {line[:80]!r}"

@@ -108,7 +108,7 @@ def read_parquet(reading: Reading) -> Iterator[RequestBlock]:
             columns = {n: _plain(path, n, batch.column(n)) for n in wanted}
             yield builder.build(columns, _offset(first), first + len(batch) - 1)
             first += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}: cannot be read as Parquet: {error}; write it again") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,9 @@ LATEST_ARRIVAL_S: Final = 1e9
 """31 years: an arrival beyond is a date or a count of milliseconds."""
 MAXIMUM_TURNS: Final = 10_000
 MAXIMUM_CLASSES: Final = 10_000
+NO_ID: Final = -1
+_SMALL_NUMBER: Final = re.compile(r"-1|[0-9]{1,18}")
+"""Text that is an id as it stands; -1 is no id."""
 
 Columns = Mapping[str, pa.Array]
 """Arrow arrays of one length by the names of the trace table; a missing value is null."""
@@ -49,15 +53,18 @@ class Faults:
         Args:
             last_read: line (or row) up to which the file has been read.
         """
-        if not self._found:
-            return
+        if self._found:
+            raise self.error(last_read)
+
+    def error(self, last_read: int) -> TraceError:
+        """Return the error that names the faults noted so far."""
         places = sorted(self._found, key=lambda fault: fault[0])
         mark = "" if self.unit == "line" else f"{self.unit} "
         shown = [f"{self.path}:{mark}{number}: {text}" for number, text in places[:SHOWN_FAULTS]]
         more = len(places) + self._unshown - len(shown)
         if more:
             shown.append(f"… and {more:,} more faults up to {self.unit} {last_read:,}")
-        raise TraceError("\n".join(shown))
+        return TraceError("\n".join(shown))
 
 
 class ClassNames:
@@ -152,6 +159,7 @@ class RowBuilder:
         for name in ("session_id", "visitor_id"):
             if name in columns:
                 rows[name] = integer_ids(columns[name])
+                note.mask(rows[name] < NO_ID, name, rows[name], "is a negative id")
         if "class" in columns:
             rows["class"] = self._classes.indices(columns["class"])
         later = np.zeros(len(rows), dtype=bool)
@@ -163,7 +171,7 @@ class RowBuilder:
             rows["think_s"] = think_s
         self._arrivals(note, rows, later, columns)
         self._chains(note, rows, later, count_turns="turn" not in columns)
-        hash_ids = ragged_ids(columns["hash_ids"]) if "hash_ids" in columns else None
+        hash_ids = ragged_ids(note, columns["hash_ids"]) if "hash_ids" in columns else None
         self._faults.raise_if_any(last_read)
         return RequestBlock(rows, hash_ids)
 
@@ -298,16 +306,23 @@ def _name_ids(names: list[str]) -> list[int]:
 
     hashed = hash_array(np.array(names, dtype=object), categorize=False).tolist()
     return [
-        int(name) if name.isascii() and name.isdigit() and len(name) <= 18 else code >> 1
+        int(name) if _SMALL_NUMBER.fullmatch(name) else code >> 1
         for name, code in zip(names, hashed, strict=True)
     ]
 
 
-def ragged_ids(column: pa.Array) -> HashIds:
+def ragged_ids(note: _Note, column: pa.Array) -> HashIds:
     """Return lists (or text of numbers between spaces) as ragged ids; missing lists are empty."""
-    if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
-        column = pc.split_pattern(pc.utf8_trim_whitespace(pc.cast(column, pa.string())), " ")
+    try:
+        if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
+            column = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+            column = pc.utf8_split_whitespace(column)
+        values = pc.fill_null(pc.cast(pc.list_flatten(column), pa.int64()), NO_ID)
+    except pa.ArrowInvalid:
+        for row, cell in enumerate(column.to_pylist()):
+            if not all(_SMALL_NUMBER.fullmatch(str(part)) for part in cell or ()):
+                note.row(row, "hash_ids", "must be whole numbers, between spaces or as a list")
+        return HashIds(np.zeros(len(column) + 1, np.int64), np.zeros(0, np.int64))
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    values = pc.cast(pc.list_flatten(column), pa.int64())
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     return HashIds(offsets, np.array(values.to_numpy(zero_copy_only=False), dtype=np.int64))

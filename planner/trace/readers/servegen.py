@@ -12,8 +12,6 @@ under Apache-2.0 (github.com/alibaba/ServeGen).
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import TraceError
+from planner.trace.readers.delimited import split_fields
 from planner.trace.readers.lines import line_chunks
 from planner.trace.readers.reading import Reading
 from planner.trace.readers.rows import Faults
@@ -190,7 +189,7 @@ def _read_client(path: Path) -> Client:
     for chunk in line_chunks(path):
         for line, text in chunk.lines():
             last = line
-            fields = next(csv.reader(io.StringIO(text)))
+            fields = split_fields(text)
             try:
                 start_s, rate_rps, cv = (float(field) for field in fields[:3])
                 pattern = fields[3]

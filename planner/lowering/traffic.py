@@ -1,0 +1,212 @@
+"""Where the requests of a scenario come from: synthetic streams and traces, as kernel rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.errors import ScenarioError
+from planner.kernel import dtypes
+from planner.kernel.dtypes import NONE
+from planner.kernel.plan import ClosedStream
+from planner.lowering.merging import merged, until
+from planner.lowering.sharing import hashed, is_synthetic, owners_of, shared_classes
+from planner.lowering.workload import class_workload, class_workloads, distribution
+from planner.scenario import LoadedScenario
+from planner.scenario.schema import RequestClass, TraceInput
+from planner.trace import closed_rows, open_trace, synthesize
+from planner.trace.table import Rows, chain_starts
+
+Records = NDArray[np.void]
+"""Array of the kernel's `ARRIVAL`."""
+Sampler = Callable[[int], NDArray[np.int64]]
+"""Draws so many lengths."""
+Samplers = dict[tuple[int, str], Sampler]
+"""By class and length."""
+
+BLOCK_ROWS: Final = 1 << 17
+TRACE_VISITORS: Final = 1 << 20
+"""Token buckets of a class whose trace names its visitors: the names are spread over so many."""
+
+
+def arrival_rows(rows: Rows, first_row: int, offsets: NDArray[np.int64]) -> Records:
+    """Turn rows of the trace table into rows of the kernel.
+
+    Args:
+        rows: `TRACE_ROW`, their classes known.
+        first_row: number of the first.
+        offsets: where the visitors of each class begin in the kernel's `visitors`; NONE: no limit.
+    """
+    block = np.zeros(len(rows), dtypes.ARRIVAL)
+    for name in ("arrival_s", "input_tokens", "output_tokens", "reasoning_tokens", "class", "turn"):
+        block[name] = rows[name]
+    # Later turns are the rows without an arrival time; elsewhere the pause has no meaning.
+    block["think_s"] = np.nan_to_num(rows["think_s"])
+    block["session"] = rows["session_id"]
+    block["row"] = np.arange(first_row, first_row + len(rows))
+    limited = (rows["visitor_id"] >= 0) & (offsets[rows["class"]] != NONE)
+    block["visitor"] = np.where(limited, offsets[rows["class"]] + rows["visitor_id"], NONE)
+    return block
+
+
+class Traffic:
+    """The streams of one scenario.
+
+    Args:
+        loaded: the scenario, with the places of its trace files.
+        contexts: per class, the longest prompt and output that its pools serve.
+    """
+
+    def __init__(self, loaded: LoadedScenario, contexts: Sequence[int | None]) -> None:
+        self._loaded = loaded
+        self._workload = loaded.scenario.workload
+        self._contexts = contexts
+        seed = np.random.SeedSequence(loaded.scenario.seed)
+        # Named streams, spawned in a fixed order: what changes one leaves the others alone.
+        self.kernel_seed, self._open_seed, self._closed_seed, self._trace_seed = seed.spawn(4)
+        self._offsets, self.visitors = self._lay_out_visitors()
+
+    def _lay_out_visitors(self) -> tuple[NDArray[np.int64], int]:
+        offsets = np.full(len(self._workload.classes), NONE, np.int64)
+        count = 0
+        for index, klass in enumerate(self._workload.classes):
+            if klass.rate_limit is not None:
+                offsets[index] = count
+                count += _buckets(klass)
+        return offsets, count
+
+    def open_blocks(self) -> Iterator[Records]:
+        """Yield the kernel's open-loop rows, merged over all sources, up to the end."""
+        sources = list(self._trace_sources())
+        synthetic = class_workloads(self._workload, self._contexts)
+        if synthetic:
+            sources.append(
+                synthesize(synthetic, self._workload.duration, self._open_seed, BLOCK_ROWS)
+            )
+        first_row = 0
+        for rows in merged(sources):
+            kept = until(rows, self._workload.duration)
+            if len(kept):
+                yield arrival_rows(kept, first_row, self._offsets)
+            first_row += len(kept)
+            if len(kept) < len(rows):
+                return
+
+    def closed_streams(self) -> tuple[ClosedStream, ...]:
+        """Return the closed-loop streams."""
+        return tuple(
+            ClosedStream(klass.closed.clients, self._closed_blocks(index, klass))
+            for index, klass in enumerate(self._workload.classes)
+            if klass.closed is not None
+        )
+
+    def _closed_blocks(self, index: int, klass: RequestClass) -> Iterator[Records]:
+        assert klass.closed is not None
+        source = class_workload(index, klass, self._workload, self._contexts[index])
+        first_row = 0
+        for rows in closed_rows(source, klass.closed.requests, self._closed_seed):
+            yield arrival_rows(rows, first_row, self._offsets)
+            first_row += len(rows)
+
+    def _trace_sources(self) -> Iterator[Iterator[Rows]]:
+        if self._workload.trace is not None:
+            path = self._loaded.file_path(("workload", "trace", "file"))
+            yield self._shared_rows(path, self._workload.trace)
+        for index, klass in enumerate(self._workload.classes):
+            if klass.trace is not None:
+                path = self._loaded.file_path(("workload", "classes", index, "trace", "file"))
+                yield self._own_rows(path, klass.trace, index)
+
+    def _shared_rows(self, path: Path, trace: TraceInput) -> Iterator[Rows]:
+        classes = self._workload.classes
+        share_seed, seed = self._trace_seeds(0)
+        samplers = self._length_samplers(seed)
+        for rows, owners in _read(path, trace, seed, [klass.name for klass in classes]):
+            rows["class"] = shared_classes(rows, owners, classes, share_seed)
+            taken = rows["class"] != NONE
+            yield self._completed(rows[taken], owners[taken], samplers, seed)
+
+    def _own_rows(self, path: Path, trace: TraceInput, index: int) -> Iterator[Rows]:
+        _, seed = self._trace_seeds(index + 1)
+        samplers = self._length_samplers(seed)
+        for rows, owners in _read(path, trace, seed, ()):
+            rows["class"] = index
+            yield self._completed(rows, owners, samplers, seed)
+
+    def _trace_seeds(self, number: int) -> tuple[int, int]:
+        """Return seeds for shares and for draws; they depend on the place of the trace alone."""
+        share_seed, seed = self._trace_seed.generate_state(2 * number + 2)[-2:]
+        return int(share_seed), int(seed)
+
+    def _length_samplers(self, seed: int) -> Samplers:
+        """Return what draws the lengths that classes state themselves, each by its own stream."""
+        return {
+            (index, name): partial(
+                distribution(lengths).sample, np.random.default_rng([seed, index, stream])
+            )
+            for index, klass in enumerate(self._workload.classes)
+            for stream, name in enumerate(("input", "output", "reasoning"))
+            if (lengths := getattr(klass, name)) is not None
+        }
+
+    def _completed(
+        self, rows: Rows, owners: NDArray[np.uint64], samplers: Samplers, seed: int
+    ) -> Rows:
+        """Overwrite what classes state themselves: lengths, and who their visitors are."""
+        for (index, name), sample in samplers.items():
+            mine = np.flatnonzero(rows["class"] == index)
+            lengths = sample(len(mine))
+            rows[f"{name}_tokens"][mine] = lengths
+            if name == "reasoning":
+                rows["output_tokens"][mine] += lengths
+        rows["reasoning_tokens"] = np.minimum(rows["reasoning_tokens"], rows["output_tokens"])
+        for index, klass in enumerate(self._workload.classes):
+            if klass.rate_limit is not None:
+                mine = np.flatnonzero(rows["class"] == index)
+                visitors = self._visitors_of(rows[mine], owners[mine], index, seed)
+                rows["visitor_id"][mine] = visitors
+        return rows
+
+    def _visitors_of(
+        self, rows: Rows, owners: NDArray[np.uint64], index: int, seed: int
+    ) -> NDArray[np.int64]:
+        """Return the visitors of requests: those that the trace names, else one by session."""
+        klass = self._workload.classes[index]
+        named = rows["visitor_id"] >= 0
+        if klass.visitors is None and not named.all():
+            place = ("workload", "classes", index, "rate_limit")
+            message = "limits each visitor, but the trace has requests that name none; add visitors"
+            raise ScenarioError([self._loaded.fault(place, f"{message} to the class")])
+        drawn = hashed(owners, seed) % np.uint64(klass.visitors or 1)
+        return np.where(named, rows["visitor_id"] % _buckets(klass), drawn.astype(np.int64))
+
+
+def _buckets(klass: RequestClass) -> int:
+    """Return the number of token buckets of a class with a rate limit."""
+    counted = klass.visitors or 0
+    return counted if is_synthetic(klass) else max(counted, TRACE_VISITORS)
+
+
+def _read(
+    path: Path, trace: TraceInput, seed: int, names: Sequence[str]
+) -> Iterator[tuple[Rows, NDArray[np.uint64]]]:
+    """Yield the rows of a trace, with what each belongs to."""
+    source = open_trace(
+        os.fspath(path),
+        trace.format,
+        time_jitter_s=trace.time_jitter,
+        rate_scale=trace.rate_scale,
+        seed=seed,
+        block_rows=BLOCK_ROWS,
+        class_names=names,
+    )
+    chains = 0
+    for block in source:
+        yield block.rows.copy(), owners_of(block.rows, chains)
+        chains += len(chain_starts(block.rows))

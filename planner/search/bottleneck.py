@@ -1,0 +1,114 @@
+"""What a pool runs out of: one limit at a time is lifted, and the same requests are served again.
+
+Utilisation alone misleads. A pool whose memory is busiest on average may break its promise in the
+few steps that carry a prompt, and a cache that is half empty on average may be full in every burst.
+So the question is put to the simulation: which resource, had there been more of it, would have kept
+the promise?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from planner.catalog import Catalog, Figure
+from planner.kernel.plan import UNLIMITED
+from planner.lowering.pools import LoweredPool, lower_pool
+from planner.results.result import Result
+from planner.scenario.schema import Pool
+
+SPEED_UP: Final = 2.0
+"""How much faster a chip's arithmetic or memory is made. Both by the same, to be compared."""
+AMPLE: Final = 1 << 40
+"""KV blocks that no workload fills."""
+AMPLE_SEQUENCES: Final = 1024
+"""Sequences of a replica that few workloads reach; each takes memory of the simulator."""
+
+Lift = Callable[[Pool, LoweredPool, Catalog], LoweredPool]
+
+
+def _without_kv_limit(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
+    return replace(
+        lowered,
+        plan=replace(lowered.plan, kv_blocks=AMPLE),
+        meta=replace(lowered.meta, kv_blocks=AMPLE),
+    )
+
+
+def _without_queue_limits(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
+    plan = lowered.plan
+    slots = min(plan.token_budget, max(AMPLE_SEQUENCES, 4 * plan.maximum_sequences))
+    return replace(
+        lowered,
+        plan=replace(lowered.plan, maximum_sequences=slots, queue_limit=UNLIMITED),
+        meta=replace(lowered.meta, maximum_sequences=slots),
+    )
+
+
+def _with_faster_arithmetic(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
+    peak = {dtype: _scaled(figure) for dtype, figure in lowered.chip.peak_flops.items()}
+    chip = replace(lowered.chip, peak_flops=peak)
+    return lower_pool(pool, replace(catalog, chips={**catalog.chips, chip.name: chip}))
+
+
+def _with_faster_memory(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
+    chip = replace(lowered.chip, memory_bandwidth=_scaled(lowered.chip.memory_bandwidth))
+    return lower_pool(pool, replace(catalog, chips={**catalog.chips, chip.name: chip}))
+
+
+def _scaled(figure: Figure) -> Figure:
+    return replace(figure, value=SPEED_UP * figure.value)
+
+
+LIFTS: Final[dict[str, tuple[str, Lift]]] = {
+    "kv_capacity": ("without KV limit", _without_kv_limit),
+    "queueing": ("without limits on sequences and queues", _without_queue_limits),
+    "compute": (f"with {SPEED_UP:g}x the arithmetic", _with_faster_arithmetic),
+    "memory_bandwidth": (f"with {SPEED_UP:g}x the memory bandwidth", _with_faster_memory),
+}
+"""Resource → (what is lifted, in words; how)."""
+CAPACITIES: Final = ("kv_capacity", "queueing")
+"""Limits that can be taken away altogether, unlike a speed."""
+
+
+def strain(result: Result) -> float:
+    """Return how far the worst promise is from being kept: value / limit, infinite if nothing came.
+
+    Args:
+        result: of any run; its values and limits are those of the objectives and allowed losses.
+    """
+    worst = 0.0
+    for row in result.frames.objectives.to_dict("records"):
+        value, limit = float(row["value"]), float(row["limit"])
+        if math.isnan(value):
+            ratio = 0.0 if row["met"] else math.inf
+        elif limit > 0:
+            ratio = value / limit
+        else:
+            ratio = math.inf if value > 0 else 0.0
+        worst = max(worst, ratio)
+    return worst
+
+
+def binding(passed: dict[str, bool], strains: dict[str, float], otherwise: str) -> str:
+    """Return the resource that a pool runs out of.
+
+    A limit that keeps the promises by going away is the answer: the hardware could have served.
+    Else it is what brings the promises nearest to being kept.
+
+    Args:
+        passed: by resource, whether all promises are kept once it is lifted.
+        strains: by resource, how far they are from it.
+        otherwise: the answer where nothing makes a difference.
+
+    >>> binding({"queueing": False, "compute": True}, {"queueing": 3.0, "compute": 0.8}, "none")
+    'compute'
+    """
+    for resource in CAPACITIES:
+        if passed.get(resource):
+            return resource
+    if math.isclose(min(strains.values()), max(strains.values()), rel_tol=1e-3):
+        return otherwise
+    return min(strains, key=lambda resource: strains[resource])
