@@ -58,6 +58,7 @@ class Engine:
         self._on_finished = on_finished
         self._rng = np.random.Generator(np.random.PCG64(plan.seed))
         self._feeds: list[Iterator[Records]] = [plan.blocks, *(s.blocks for s in plan.closed)]
+        self._fed = [(math.nan, 0)] * len(self._feeds)
         self._active_since_s = 0.0
         self.world: World = build.build_world(plan, self._windows())
         self._open_streams()
@@ -196,14 +197,36 @@ class Engine:
 
     def _feed_closed(self, stream: int, at_least: int) -> None:
         """Load blocks of a closed loop until `at_least` unused rows are there, or it has ended."""
+        self._check_time_passes(stream)
         row = self.world.streams[stream]
-        while row["last_row"] - row["cursor"] < at_least:
+        missing = at_least - int(row["last_row"] - row["cursor"])
+        blocks: list[Records] = []
+        while missing > 0 and not row["ended"]:
             block = next(self._feeds[stream], None)
             if block is None:
                 row["ended"] = 1
-                return
-            self._reserve(stream, len(block))
-            load_rows(self.world, block, stream)
+            else:
+                blocks.append(block)
+                missing -= len(block)
+        if blocks:
+            rows = np.concatenate(blocks)
+            self._reserve(stream, len(rows))
+            load_rows(self.world, rows, stream)
+
+    def _check_time_passes(self, stream: int) -> None:
+        """Raise if a closed loop uses up row after row at one instant: it would never end."""
+        clients = self.plan.closed[stream - 1].clients
+        since_s, times = self._fed[stream]
+        times = times + 1 if since_s == self.now_s else 1
+        self._fed[stream] = (self.now_s, times)
+        # At one instant a client sends at most two requests that any replica takes.
+        if times * CLOSED_ROWS > 2 * clients + 3 * CLOSED_ROWS:
+            last = self.world.arrivals[self.world.streams["last_row"][stream] - 1]
+            raise SimulationError(
+                f"class {self.plan.classes[last['class']].name}: at {self.now_s:g} s all its "
+                "requests are turned away and its clients send the next ones at once, without end; "
+                "give its pool nodes or a longer queue, or the class a think time"
+            )
 
     def _reserve(self, stream: int, rows: int) -> None:
         """Make room for `rows` more rows behind those of a stream that are not yet used up.

@@ -234,7 +234,7 @@ def batches_counted(world: World) -> Iterator[str]:
     run on a replica; per class and per pool the counts agree, and an empty queue has no first and
     no last request. Catches a request that is in a queue and a batch at once.
     """
-    replicas, queues = world.replicas, world.queues.reshape(len(world.replicas), -1)
+    replicas, queues = world.replicas, world.queues.reshape(-1, len(world.classes))
     held = int((replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]).sum())
     unfinished = int(_by_class(world, "ended")[:, Fate.UNFINISHED].sum())
     expected = int(world.state["in_flight"][0]) + unfinished
@@ -318,8 +318,9 @@ def times_are_consistent(world: World) -> Iterator[str]:
 
     Sums over time are not negative; whenever a replica is busy at least one and at most
     `maximum_sequences` sequences run, in at most its memory; arithmetic and traffic at peak rate
-    take no longer than the steps that they are part of; busy time, shared out by class, is the busy
-    time of the windows. Catches a run that is booked twice, or in the wrong window.
+    take no longer than the steps that they are part of; a pool is busy only while in service; busy
+    time, shared out by class, is the busy time of the windows. Catches a run that is booked twice,
+    or in the wrong window.
     """
     windows, pools = _pool_windows(world), world.pools
     busy_s = windows["busy_s"]
@@ -340,6 +341,12 @@ def times_are_consistent(world: World) -> Iterator[str]:
                 f"pool {index}, window {window}: {name} = {value_s[window, index]} in "
                 f"{busy_s[window, index]} busy seconds"
             )
+    active_s = windows["active_s"].sum(axis=0)
+    for index in np.flatnonzero(busy_s.sum(axis=0) > active_s * (1.0 + ROUNDING) + 1e-9):
+        yield (
+            f"pool {index}: {busy_s[:, index].sum()} busy seconds in {active_s[index]} seconds in "
+            "service"
+        )
     pool_of_queue = np.repeat(world.replicas["pool"], len(world.classes))
     shared_s = np.bincount(pool_of_queue, weights=world.queues["busy_s"], minlength=len(pools))
     total_s = busy_s.sum(axis=0)

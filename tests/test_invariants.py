@@ -110,6 +110,7 @@ def test_they_hold_between_two_advances() -> None:
     for _ in range(20):
         engine.env.timeout(0.25)
         engine.run_to(engine.env.now + 0.25)
+        engine.account_active()
         assert check_invariants(engine.world) == []
         seen.append(engine.in_flight)
     assert max(seen) > 10
@@ -267,6 +268,8 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (12, set_field("pool_windows", "compute_s", 0, 1e6)),
         (12, set_field("pool_windows", "memory_s", 0, 1e6)),
         (12, set_field("queues", "busy_s", 0, 1.0)),
+        (12, set_field("pool_windows", "active_s", 0, -1e3)),
+        (12, set_field("pool_windows", "busy_s", 0, 1e3)),
     ],
 )
 def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Books], None]) -> None:

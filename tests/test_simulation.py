@@ -20,6 +20,8 @@ from planner.results.result import Result
 from tests.conftest import ROOT
 from tests.small import ONE_CLIENT, SMALL, load
 
+pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
+
 QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"
 
 

@@ -141,7 +141,7 @@ def look(times_s: list[float], see: Callable[[PoolView], object], into: list[obj
     return process
 
 
-def endless(input_tokens: int, output_tokens: int) -> Iterator[NDArray[np.void]]:
-    """Yield closed-loop rows without end, two at a time."""
+def endless(output_tokens: int, think_s: float = 0.0) -> Iterator[NDArray[np.void]]:
+    """Yield closed-loop rows without end."""
     while True:
-        yield arrivals(*[(math.nan, input_tokens, output_tokens)] * 2)
+        yield arrivals(*[(math.nan, 1, output_tokens)] * 1000, think_s=think_s)

@@ -315,7 +315,7 @@ def test_clients_whose_requests_fail_go_on() -> None:
     outcome = simulate(
         plan(
             pool=replace(POOL, nodes=2, maximum_sequences=1),
-            closed=(ClosedStream(2, endless(1, 4)),),
+            closed=(ClosedStream(2, endless(4)),),
             duration_s=21.0,
         ),
         at(6.0, PoolView.lose_node),
@@ -333,7 +333,7 @@ def test_memory_does_not_grow_with_the_number_of_losses() -> None:
             fleet["pool"].add_nodes(1)
             fleet["pool"].lose_node()
 
-    closed = (ClosedStream(5, endless(1, 3)),)
+    closed = (ClosedStream(5, endless(3, think_s=0.5)),)
     outcome = simulate(plan(closed=closed, duration_s=90.0), fail_every_second)
     assert len(outcome.engine.world.returns) == 1024
     assert outcome.fates().count(Fate.FAILED) > 0

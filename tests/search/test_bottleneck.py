@@ -1,0 +1,111 @@
+"""The named bottleneck: four pools built to run out of one thing each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planner.catalog import load_catalog
+from planner.lowering.pools import lower_pool
+from planner.search import size
+from planner.search.bottleneck import LIFTS, SPEED_UP, binding
+from tests.small import load
+
+pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
+
+ONE_POOL = """\
+schema: planner/v1
+name: one-pool
+workload:
+  duration: 90 s
+  window: 10 s
+  classes:
+    - name: requests
+      pool: pool
+      open: {rate: 10 /s}
+      input: {fixed: 100}
+      output: {fixed: 100}
+      objectives:
+        - {metric: ttft, percentile: 95, limit: 500 ms}
+pools:
+  - name: pool
+    model: llama-3.1-70b
+    node: hgx-h100
+    nodes: 1
+    tensor_parallel: 8
+    weight_dtype: fp8
+"""
+
+LONG_PROMPTS = (
+    "workload.classes.requests.input={fixed: 6000}",
+    "workload.classes.requests.output={fixed: 2}",
+    "workload.classes.requests.open.rate=8 /s",
+    "workload.classes.requests.objectives=[{metric: ttft, percentile: 95, limit: 1 s}]",
+)
+LONG_ANSWERS = (
+    "workload.classes.requests.input={fixed: 16}",
+    "workload.classes.requests.output={fixed: 800}",
+    "workload.classes.requests.open.rate=16 /s",
+    "workload.classes.requests.objectives=[{metric: tpot, percentile: 95, limit: 8.7 ms}]",
+)
+LITTLE_MEMORY = ("pools.pool.engine.kv_blocks=60", "workload.classes.requests.open.rate=20 /s")
+FEW_SEQUENCES = (
+    "pools.pool.engine.maximum_sequences=1",
+    "workload.classes.requests.open.rate=4 /s",
+)
+
+
+@pytest.mark.parametrize(
+    ("sets", "bottleneck"),
+    [
+        (LONG_PROMPTS, "compute"),
+        (LONG_ANSWERS, "memory_bandwidth"),
+        (LITTLE_MEMORY, "kv_capacity"),
+        (FEW_SEQUENCES, "queueing"),
+    ],
+    ids=["long-prompts", "long-answers", "little-memory", "few-sequences"],
+)
+def test_pool_runs_out_of_what_it_was_built_to(
+    tmp_path: Path, sets: tuple[str, ...], bottleneck: str
+) -> None:
+    found = size(load(tmp_path, *sets, text=ONE_POOL))
+    assert found.nodes["pool"] > 1
+    assert found.bottlenecks == {"pool": bottleneck}
+    lifted = [trial for trial in found.trials if trial.lifted]
+    assert lifted[0].lifted == "pool without KV limit"
+    assert {trial.nodes["pool"] for trial in lifted} == {found.nodes["pool"] - 1}
+
+
+@pytest.mark.parametrize("resource", LIFTS)
+def test_lifting_changes_one_thing(tmp_path: Path, resource: str) -> None:
+    catalog = load_catalog()
+    pool = load(tmp_path, text=ONE_POOL).scenario.pools[0]
+    before = lower_pool(pool, catalog)
+    after = LIFTS[resource][1](pool, before, catalog)
+    assert (after.plan.kv_blocks > 1000 * before.plan.kv_blocks) is (resource == "kv_capacity")
+    more_slots = after.plan.maximum_sequences > before.plan.maximum_sequences
+    assert more_slots is (resource == "queueing")
+    assert before.plan.compute_s is not None
+    assert after.plan.compute_s is not None
+    arithmetic = SPEED_UP if resource == "compute" else 1.0
+    assert before.plan.compute_s[4096] == pytest.approx(arithmetic * after.plan.compute_s[4096])
+    traffic = SPEED_UP if resource == "memory_bandwidth" else 1.0
+    decode = before.plan.decode_memory_s
+    assert decode == pytest.approx(traffic * after.plan.decode_memory_s)
+
+
+def test_binding_prefers_a_limit_that_alone_explains_it() -> None:
+    strains = {"kv_capacity": 0.9, "queueing": 2.0, "compute": 0.5, "memory_bandwidth": 0.4}
+    passed = {name: strain <= 1 for name, strain in strains.items()}
+    assert binding(passed, strains, "none") == "kv_capacity"
+
+
+def test_binding_takes_what_helps_most() -> None:
+    strains = {"kv_capacity": 3.0, "queueing": 3.0, "compute": 1.5, "memory_bandwidth": 2.0}
+    assert binding(dict.fromkeys(strains, False), strains, "none") == "compute"
+
+
+def test_binding_falls_back_where_nothing_helps() -> None:
+    strains = {"kv_capacity": 3.0, "queueing": 3.001, "compute": 3.0, "memory_bandwidth": 3.0}
+    assert binding(dict.fromkeys(strains, False), strains, "memory_bandwidth") == "memory_bandwidth"

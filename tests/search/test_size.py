@@ -1,0 +1,216 @@
+"""The smallest fleet: compared with trying every fleet, and asked for the impossible."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+import planner
+from planner.results.result import Result
+from planner.scenario import LoadedScenario
+from planner.search import Sizing, SizingError, Trial, size
+from tests.small import SMALL, load
+
+pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
+
+MOST = 6
+BUSY = (
+    "workload.duration=90 s",
+    "workload.classes.chat.open.rate=70 /s",
+    "workload.classes.reasoning.open.rate=20 /s",
+    "workload.classes.reasoning.objectives=[{metric: tpot, percentile: 95, limit: 9 ms}]",
+)
+
+Grid = dict[tuple[int, int], Result]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("size")
+
+
+@pytest.fixture(scope="module")
+def busy(folder: Path) -> LoadedScenario:
+    return load(folder, *BUSY)
+
+
+@pytest.fixture(scope="module")
+def grid(folder: Path) -> Grid:
+    """Return the result of every fleet of one to six nodes per pool."""
+    return all_fleets(folder, *BUSY)
+
+
+@pytest.fixture(scope="module")
+def sizing(busy: LoadedScenario) -> Sizing:
+    return size(busy)
+
+
+def all_fleets(folder: Path, *sets: str) -> Grid:
+    counts = itertools.product(range(1, MOST + 1), repeat=2)
+    return {
+        (chat, reasoning): planner.run(
+            load(folder, *sets, f"pools.chat.nodes={chat}", f"pools.reasoning.nodes={reasoning}")
+        )
+        for chat, reasoning in counts
+    }
+
+
+def keeps_promises(result: Result) -> bool:
+    return bool(result.headline["objectives_met"] and result.headline["stable"])
+
+
+def passing(grid: Grid) -> set[tuple[int, int]]:
+    return {nodes for nodes, result in grid.items() if keeps_promises(result)}
+
+
+# --- Against every fleet -------------------------------------------------------------------------
+
+
+def test_the_example_is_worth_it(grid: Grid) -> None:
+    fewest = min(passing(grid))
+    assert fewest[0] > 2
+    assert fewest[1] > 1
+    assert len(passing(grid)) < len(grid)
+
+
+def test_more_nodes_never_break_a_promise(grid: Grid) -> None:
+    kept = passing(grid)
+    for chat, reasoning in kept:
+        larger = {(c, r) for c, r in grid if c >= chat and r >= reasoning}
+        assert larger <= kept
+
+
+def test_answer_is_that_of_exhaustive_search(grid: Grid, sizing: Sizing) -> None:
+    kept = passing(grid)
+    answer = (sizing.nodes["chat"], sizing.nodes["reasoning"])
+    assert answer in kept
+    # The pools share no class, so one fleet is smallest in both numbers at once.
+    assert answer == (min(chat for chat, _ in kept), min(reasoning for _, reasoning in kept))
+    assert sizing.accelerators == {"chat": 8 * answer[0], "reasoning": 8 * answer[1]}
+
+
+def test_result_is_the_run_of_that_fleet(grid: Grid, sizing: Sizing) -> None:
+    direct = grid[sizing.nodes["chat"], sizing.nodes["reasoning"]]
+    assert sizing.result.to_json() == direct.to_json()
+
+
+@pytest.mark.parametrize("start", [(1, 1), (6, 6), (6, 1), (0, 5)])
+def test_answer_does_not_depend_on_the_start(
+    folder: Path, sizing: Sizing, start: tuple[int, int]
+) -> None:
+    sets = [f"pools.chat.nodes={start[0]}", f"pools.reasoning.nodes={start[1]}"]
+    assert size(load(folder, *BUSY, *sets)).nodes == sizing.nodes
+
+
+def test_trials_agree_with_every_fleet(grid: Grid, sizing: Sizing) -> None:
+    real = [trial for trial in sizing.trials if not trial.lifted]
+    fleets = [(trial.nodes["chat"], trial.nodes["reasoning"]) for trial in real]
+    assert len(set(fleets)) == len(fleets)  # none is simulated twice
+    assert len(fleets) < len(grid) / 3
+    for trial, nodes in zip(real, fleets, strict=True):
+        if nodes in grid:
+            assert trial.passed is keeps_promises(grid[nodes])
+            assert bool(trial.failures) is not trial.passed
+
+
+def test_limits_name_the_promise_that_breaks(sizing: Sizing) -> None:
+    fewer = sizing.nodes["chat"] - 1
+    assert sizing.limits["chat"].startswith(f"with {fewer} nodes: chat has p")
+    assert "(promised " in sizing.limits["chat"]
+    assert sizing.limits["reasoning"].endswith("(promised 9 ms)")
+    table = sizing.to_pandas()
+    assert list(table["pool"]) == ["chat", "reasoning"]
+    assert list(table["bottleneck"]) == [sizing.bottlenecks[name] for name in table["pool"]]
+
+
+def test_trials_are_reported_as_they_end(busy: LoadedScenario, sizing: Sizing) -> None:
+    seen: list[Trial] = []
+    times: list[tuple[float, float]] = []
+    size(busy, on_trial=seen.append, progress=lambda now_s, end_s: times.append((now_s, end_s)))
+    assert tuple(seen) == sizing.trials
+    assert [trial.number for trial in seen] == list(range(1, len(seen) + 1))
+    assert {end_s for _, end_s in times} == {90.0}
+
+
+def test_schedule_is_left_out(folder: Path, sizing: Sizing) -> None:
+    schedule = "pools.chat.schedule=[{at: '19:01', nodes: 1}]"
+    assert size(load(folder, *BUSY, schedule)).nodes == sizing.nodes
+
+
+# --- Pools that stand in for each other ----------------------------------------------------------
+
+
+OVERFLOW = (*BUSY, "workload.classes.chat.overflow=[reasoning]", "pools.chat.overflow_waiting=1")
+
+
+def test_overflow_gives_a_fleet_that_nothing_can_be_taken_from(folder: Path) -> None:
+    grid = all_fleets(folder, *OVERFLOW)
+    kept = passing(grid)
+    found = size(load(folder, *OVERFLOW))
+    chat, reasoning = found.nodes["chat"], found.nodes["reasoning"]
+    assert (chat, reasoning) in kept
+    assert (chat - 1, reasoning) not in kept
+    assert (chat, reasoning - 1) not in kept
+    costs = [t.cost_per_hour_usd for t in found.trials if t.passed and not t.lifted]
+    assert found.result.headline["cost_per_hour_usd"] == min(cost for cost in costs if cost)
+
+
+def test_pool_for_overflow_only_may_not_be_needed(folder: Path) -> None:
+    spare = SMALL.replace("pool: reasoning", "pool: chat\n      overflow: [reasoning]")
+    found = size(load(folder, "workload.duration=60 s", text=spare))
+    assert found.nodes == {"chat": 1, "reasoning": 0}
+    assert found.bottlenecks["reasoning"] == "none"
+    assert found.limits["reasoning"] == "the smallest possible pool"
+
+
+# --- Replicas that span nodes --------------------------------------------------------------------
+
+
+def test_pool_grows_by_the_nodes_of_a_replica(folder: Path) -> None:
+    sets = [
+        "pools.reasoning.model=deepseek-r1",
+        "pools.reasoning.tensor_parallel=16",
+        "pools.reasoning.nodes=2",
+        "workload.duration=60 s",
+        "workload.classes.reasoning.open.rate=60 /s",
+        "workload.classes.reasoning.objectives=[{metric: ttft, percentile: 95, limit: 300 ms}]",
+    ]
+    found = size(load(folder, *sets))
+    tried = {trial.nodes["reasoning"] for trial in found.trials}
+    assert {count % 2 for count in tried} == {0}
+    assert found.nodes["reasoning"] > 2
+    assert found.accelerators["reasoning"] == 8 * found.nodes["reasoning"]
+    assert f"with {found.nodes['reasoning'] - 2} nodes" in found.limits["reasoning"]
+
+
+# --- What cannot be ------------------------------------------------------------------------------
+
+
+def test_impossible_promise_ends_soon_and_says_why(folder: Path) -> None:
+    promise = "workload.classes.chat.objectives=[{metric: ttft, percentile: 99, limit: 1 ms}]"
+    trials: list[Trial] = []
+    with pytest.raises(SizingError) as caught:
+        size(load(folder, "workload.duration=60 s", promise), on_trial=trials.append)
+    message = str(caught.value)
+    assert "nodes of pool chat keep the promises, and half of them did as well" in message
+    assert "chat has p99 TTFT" in message
+    assert "(promised 1 ms)" in message
+    assert "Loosen the objective" in message
+    assert "reasoning" not in message
+    assert len(trials) <= 8
+
+
+def test_limit_of_nodes_is_tried_before_giving_up(folder: Path, sizing: Sizing) -> None:
+    wanted = max(sizing.nodes.values())
+    start = load(folder, *BUSY, f"pools.reasoning.nodes={wanted - 1}")
+    assert size(start, maximum_nodes=wanted).nodes == sizing.nodes
+    with pytest.raises(SizingError, match=r"--max-nodes allows no more: .*or raise --max-nodes"):
+        size(start, maximum_nodes=wanted - 1)
+
+
+def test_request_that_no_fleet_can_serve(folder: Path) -> None:
+    sets = ["workload.duration=30 s", "pools.chat.engine.kv_blocks=50"]
+    with pytest.raises(SizingError, match="chat loses "):
+        size(load(folder, *sets))
