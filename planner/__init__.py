@@ -1,4 +1,4 @@
-"""Capacity and cost planning for LLM inference: traffic goes in; accelerators, latency and margin come out.
+"""Capacity and cost planning for LLM inference: from traffic to accelerators, tail and margin.
 
 >>> import planner
 >>> scenario = planner.load_scenario("scenarios/quickstart.yaml")      # doctest: +SKIP
@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from planner.version import VERSION as __version__
+from planner.version import VERSION
 
 if TYPE_CHECKING:
-    from planner.simulation import load_scenario as load_scenario
     from planner.catalog import load_catalog as load_catalog
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
-    from planner.simulation import run as run
     from planner.search.size import size as size
+    from planner.simulation import load_scenario as load_scenario
+    from planner.simulation import run as run
     from planner.trace import open_trace as open_trace
+
+__version__ = VERSION
 
 _HOMES = {
     "PlannerError": "planner.errors",

@@ -86,7 +86,7 @@ def _print_sizing(sizing: Sizing) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from planner.results.pool_table import BOTTLENECK_TITLES
+    from planner.results.pool_table import RESOURCE_TITLES
 
     table = Table(title="Smallest fleet", title_justify="left", title_style="bold", box=None)
     table.add_column("pool", overflow="fold")
@@ -95,7 +95,7 @@ def _print_sizing(sizing: Sizing) -> None:
     table.add_column("bottleneck")
     table.add_column("one step fewer", overflow="fold")
     for name, nodes in sizing.nodes.items():
-        bottleneck = BOTTLENECK_TITLES[sizing.bottlenecks[name]]
+        bottleneck = RESOURCE_TITLES[sizing.bottlenecks[name]]
         accelerators = f"{sizing.accelerators[name]:,}"
         table.add_row(name, f"{nodes:,}", accelerators, bottleneck, sizing.limits[name])
     console = Console(highlight=False)

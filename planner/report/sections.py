@@ -41,7 +41,7 @@ from planner.results.formatting import (
     quantity,
     share,
 )
-from planner.results.pool_table import BOTTLENECK_TITLES
+from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
 _TONES: Final = {
@@ -63,9 +63,9 @@ _WORDS: Final = (
     ("goodput", "such requests per second"),
     ("percentiles", "run over served requests that arrived after the warm-up; the table of fates "
      "counts all others"),
-    ("bottleneck", "what binds in a pool's busiest tenth of the time: KV capacity if 90% of its "
-     "blocks are in use or requests are preempted; queueing if requests wait for a sequence slot; "
-     "else the hardware term that takes more of a step"),
+    ("busiest resource", "what is nearest to its limit in a pool's busiest tenth of the time: KV "
+     "capacity if 90% of its blocks are in use or requests are preempted; queueing if requests "
+     "wait for a sequence slot; else the hardware term that takes more of a step"),
 )  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def pools(result: Result) -> str:
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
-        "#bandwidth", "#KV memory", "#running", "#waiting", "bottleneck",
+        "#bandwidth", "#KV memory", "#running", "#waiting", "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
@@ -257,7 +257,7 @@ def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
         Cell(
-            BOTTLENECK_TITLES[row["bottleneck"]],
+            RESOURCE_TITLES[row["busiest_resource"]],
             tag="plain" if row["stable"] else "bad",
             small="" if row["stable"] else growing,
         ),

@@ -23,7 +23,7 @@ from planner.report.wording import (
 )
 from planner.results import columns
 from planner.results.formatting import count, duration, money, percent, percentile, share
-from planner.results.pool_table import BOTTLENECK_TITLES
+from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
 WIDTH: Final = 100
@@ -181,11 +181,11 @@ def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:
 
 def _pools(result: Result) -> RenderableType:
     pools = result.frames.pools
-    table = _table("Pools", "means over the measured time; bottleneck in the busiest windows")
+    table = _table("Pools", "means over the measured time; busiest resource in the peak windows")
     served = [f"{row['model']} on {row['chip']}" for row in pools.to_dict("records")]
     _name_column(table, "pool", served)
     _numbers(table, "nodes", "accel.", "busy", "compute", "bandwidth", "KV", "queue")
-    table.add_column("bottleneck", min_width=16)
+    table.add_column("busiest resource", min_width=16)
     for row, what in zip(pools.to_dict("records"), served, strict=True):
         names = ("busy", "compute", "memory", "kv_usage")
         grows = "" if row["stable"] else "\n✗ queue grows"
@@ -200,7 +200,7 @@ def _pools(result: Result) -> RenderableType:
             count(row["accelerators_at_peak"]),
             *(share(row[f"{name}_rate"]) for name in names),
             count(row["waiting"]),
-            Text(BOTTLENECK_TITLES[row["bottleneck"]] + grows, style="red" if grows else ""),
+            Text(RESOURCE_TITLES[row["busiest_resource"]] + grows, style="red" if grows else ""),
         )
     return _spaced(table)
 

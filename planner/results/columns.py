@@ -162,7 +162,7 @@ POOLS: Final = (
     Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
     *_FLOW,
     Column("step_s", "s", "mean time of a step", "recompute"),
-    Column("bottleneck", "", "what binds in the peak windows; see metrics.bottleneck", "same"),
+    Column("busiest_resource", "", "in the peak windows; see metrics.busiest_resource", "same"),
     Column("queue_growth_rps", "1/s", "slope of the queue through the arrival period", "sum"),
     Column("stable", "", "the queue does not grow through the arrival period", "recompute"),
 )

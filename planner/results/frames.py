@@ -40,7 +40,7 @@ class Frames:
     objectives: pd.DataFrame
     """One row per promise: the value found, the limit, the verdict."""
     pools: pd.DataFrame
-    """One row per pool: size, utilisation, bottleneck, stability."""
+    """One row per pool: size, utilisation, busiest resource, stability."""
     quantiles: pd.DataFrame
     """Class × metric × percentile: the latency distributions."""
     class_windows: pd.DataFrame

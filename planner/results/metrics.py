@@ -19,7 +19,7 @@ from planner.kernel.dtypes import HISTOGRAM_BINS, histogram_upper_edges
 HIGHEST_KV_USAGE_RATE = 0.90
 """Mean KV use above which memory, not time, decides how many sequences run."""
 HIGHEST_PREEMPTION_RATE = 0.01
-"""Preemptions per routed request above which KV memory is called the bottleneck."""
+"""Preemptions per routed request above which KV memory counts as the busiest resource."""
 HIGHEST_SLOT_USAGE_RATE = 0.90
 """Mean share of sequence slots in use above which `maximum_sequences` holds requests back."""
 WAITING_PER_REPLICA = 0.5
@@ -87,7 +87,7 @@ def slo_attainment(good: int, measured: int, rate_limited: int) -> float:
     return divide(good, measured - rate_limited)
 
 
-def bottleneck(
+def busiest_resource(
     *,
     busy_s: float,
     compute_s: float,
@@ -101,7 +101,9 @@ def bottleneck(
     kv_blocks: int,
     maximum_sequences: int,
 ) -> str:
-    """Return what stops a pool from serving more, over its peak windows.
+    """Return what a pool comes nearest to running out of, over its peak windows.
+
+    `planner size` asks the simulation itself what binds; this is a look at utilisation only.
 
     The first that holds:
 

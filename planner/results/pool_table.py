@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from planner.results import columns
 from planner.results.meta import PoolMeta
-from planner.results.metrics import WAITING_PER_REPLICA, bottleneck, divide, peak_windows
+from planner.results.metrics import WAITING_PER_REPLICA, busiest_resource, divide, peak_windows
 from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
 from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
 _FLOWS = ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens")
 
-BOTTLENECK_TITLES: Final = {
+RESOURCE_TITLES: Final = {
     "kv_capacity": "KV capacity",
     "queueing": "queueing",
     "compute": "compute",
@@ -93,15 +93,15 @@ def _pool_row(
         "waiting_max": float(waiting.max()),
         **{name: int(windows[name].sum()) for name in _FLOWS},
         "step_s": divide(sums["busy_s"], float(measured["steps"].sum())),
-        "bottleneck": _bottleneck(measured, pool),
+        "busiest_resource": _busiest_resource(measured, pool),
         "queue_growth_rps": growth.per_s,
         "stable": not growth.grows,
     }
 
 
-def _bottleneck(measured: NDArray[np.void], pool: PoolMeta) -> str:
+def _busiest_resource(measured: NDArray[np.void], pool: PoolMeta) -> str:
     peak = measured[peak_windows(measured["running_s"] + measured["waiting_s"])]
-    return bottleneck(
+    return busiest_resource(
         **{name: float(peak[name].sum()) for name in _TIMES},
         routed=int(peak["routed"].sum()),
         preemptions=int(peak["preemptions"].sum()),
@@ -128,12 +128,12 @@ def _warning(
     last = windows[timeline.measured][-1]
     waiting = float(last["waiting_s"]) / float(timeline.width_s[timeline.measured][-1])
     if growth.grows:
-        binding = BOTTLENECK_TITLES[row["bottleneck"]]
+        binding = RESOURCE_TITLES[row["busiest_resource"]]
         return (
             f"pool {row['pool']}: the queue grows by {growth.per_s:.2g} requests per second "
             f"through the arrivals and ends with {waiting:,.0f} waiting: the pool cannot keep up "
-            f"(bottleneck: {binding}). Percentiles get worse the longer this goes on; add nodes or "
-            "shed load."
+            f"(busiest resource: {binding}). Percentiles get worse the longer this goes on; add "
+            "nodes or shed load."
         )
     replicas = max(float(last["active_s"]) / timeline.window_s, 1.0)
     if math.isnan(growth.per_s) and waiting >= WAITING_PER_REPLICA * replicas:

@@ -243,7 +243,7 @@ class Search:
             if lifted.passed and resource in CAPACITIES:
                 break
         pools = self.results[smaller].frames.pools
-        return binding(passed, strains, str(pools["bottleneck"].iloc[index])), broken
+        return binding(passed, strains, str(pools["busiest_resource"].iloc[index])), broken
 
 
 def _with(nodes: Nodes, index: int, count: int) -> Nodes:

@@ -89,7 +89,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
         r"ITL( +[\d.]+ m?s){4}",
         r"E2E( +[\d.]+ (m?s|min)){4}",
         r"logged-in-reasoning +TTFT",
-        r"pool +nodes +accel\. +busy +compute +bandwidth +KV +queue +bottleneck",
+        r"pool +nodes +accel\. +busy +compute +bandwidth +KV +queue +busiest resource",
         r"chat +10 +80 +\d+% +\d+% +\d+% +<?\d+% +[\d.]+ +\w+",
         r"reasoning +4 +32 +\d+%",
         r"class +plan +cost +revenue +per Mtok out +per request +margin",
@@ -135,8 +135,8 @@ ITL # # # #
 E# # # # #
 lost ok #% <= #%
 
-Pools means over the measured time; bottleneck in the busiest windows
-pool nodes accel. busy compute bandwidth KV queue bottleneck
+Pools means over the measured time; busiest resource in the peak windows
+pool nodes accel. busy compute bandwidth KV queue busiest resource
 -
 server # # #% #% #% #% # memory bandwidth
 llama-#-# on h#-sxm

@@ -87,7 +87,7 @@ def test_pools_are_averaged_over_the_measured_windows() -> None:
     assert (row["running"], row["waiting"], row["waiting_max"]) == (7.0, 2.0, 9.0)
     assert row["routed"] == 50
     assert row["step_s"] == 24 / 960
-    assert row["bottleneck"] == "memory_bandwidth"
+    assert row["busiest_resource"] == "memory_bandwidth"
     assert row["stable"]
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_ends_at_once_has_one_window() -> None:
     run.times["end_s"] = 0.0
     frames = run.frames()
     assert frames.class_windows["window_end_s"].tolist() == [10.0]
-    assert frames.pools["bottleneck"].tolist() == ["none"]
+    assert frames.pools["busiest_resource"].tolist() == ["none"]
 
 
 def test_fates_sum_to_arrivals_and_a_lost_request_is_an_error() -> None:
@@ -180,7 +180,7 @@ def test_warnings_name_the_pool_and_the_class() -> None:
     assert make_run().frames().stability == ()
     growing, losing = make_run(overload=2.0).frames().stability
     assert growing.startswith("pool chat: the queue grows by 2 requests per second")
-    assert "(bottleneck: compute)" in growing
+    assert "(busiest resource: compute)" in growing
     assert losing.startswith("class anonymous-chat: 9.02% of its requests are lost")
     assert "timed out" in losing
 

@@ -1,4 +1,4 @@
-"""Quantiles, attainment and bottlenecks against exact answers."""
+"""Quantiles, attainment and busiest resources against exact answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planner.kernel.dtypes import HISTOGRAM_BINS, histogram_upper_edges
 from planner.results.metrics import (
-    bottleneck,
+    busiest_resource,
     divide,
     histogram_mean,
     histogram_quantiles,
@@ -103,8 +103,8 @@ BUSY: dict[str, Any] = {
         ({"busy_s": 0.0}, "none"),
     ],
 )
-def test_bottleneck(changes: dict[str, Any], expected: str) -> None:
-    assert bottleneck(**BUSY | changes) == expected
+def test_busiest_resource(changes: dict[str, Any], expected: str) -> None:
+    assert busiest_resource(**BUSY | changes) == expected
 
 
 def test_peak_windows_are_the_busiest_tenth_in_order() -> None:
