@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.catalog import Catalog, MachinePrice
 from planner.control.fleet import Fleet, most_nodes, node_hours
@@ -37,9 +36,9 @@ def bill(
 ) -> Statement:
     """Return the statement of a finished simulation.
 
-    Machine time is billed over the arrival period; revenue is that of all requests which arrived in
-    it, those served while the fleet drains included. A class bears the cost of a pool in proportion
-    to its share of the pool's step time.
+    Cost, tokens and revenue are those of the arrival period, so that a fleet which cannot keep up
+    gains nothing by what it serves afterwards. A class bears the cost of a pool in proportion to
+    its share of the pool's step time.
     """
     return settle(
         [
@@ -63,10 +62,8 @@ def _pool_usage(
     duration_s = scenario.workload.duration
     spans = fleet[pool.name].held_nodes(engine.now_s)
     hours = node_hours(spans, duration_s)
-    windows = engine.world.pool_windows.reshape(-1, len(scenario.pools))[:, index]
-    inside = math.ceil(duration_s / scenario.workload.window - 1e-9)
-    busy_hours = float(windows["busy_s"][:inside].sum()) / 3600.0
-    busy_hours *= lowered.meta.devices_per_replica
+    windows = _period_of(engine.world.pool_windows, engine)
+    busy_hours = float(windows["busy_s"][:, index].sum()) / 3600.0
     return PoolUsage(
         pool=pool.name,
         node=lowered.node.name,
@@ -75,7 +72,7 @@ def _pool_usage(
         period_hours=duration_s / 3600.0,
         peak_nodes=most_nodes(spans, duration_s),
         node_hours=hours,
-        busy_device_hours=min(busy_hours, hours * lowered.node.devices),
+        busy_device_hours=busy_hours * lowered.meta.devices_per_replica,
         node_power_w=float(lowered.node.power_w),
         rate=rate_of(pool, lowered.chip.name, scenario.prices, catalog),
     )
@@ -102,7 +99,7 @@ def rate_of(pool: Pool, chip: str, prices: Prices, catalog: Catalog) -> MachineR
 def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[ClassUsage]:
     classes = scenario.workload.classes
     plans = {plan.name: price_plan(plan, catalog) for plan in scenario.prices.plans}
-    totals = engine.world.class_windows.reshape(-1, len(classes))
+    totals = _period_of(engine.world.class_windows, engine)
     busy_s = busy_by_class(engine)
     usages = []
     for index, klass in enumerate(classes):
@@ -125,7 +122,13 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
     return usages
 
 
-def busy_by_class(engine: Engine) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _period_of(windows: NDArray[np.void], engine: Engine) -> NDArray[np.void]:
+    """Return the windows of the arrival period, which ends with one of them."""
+    by_window = windows.reshape(int(engine.world.state["windows"][0]), -1)
+    return by_window[: round(engine.plan.duration_s / engine.plan.window_s)]
+
+
+def busy_by_class(engine: Engine) -> NDArray[np.float64]:
     """Return each class's share of the step time of each pool [s], shape `(pools, classes)`."""
     world = engine.world
     shares = world.queues["busy_s"].reshape(-1, len(world.classes))

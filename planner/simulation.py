@@ -153,9 +153,9 @@ def _result(
     scenario = loaded.scenario
     workload = scenario.workload
     world = engine.world
-    windows = int(world.state["windows"][0])
+    windows, window_s = int(world.state["windows"][0]), lowered.plan.window_s
     held = [
-        most_nodes_by_window(fleet[pool.name].held_nodes(engine.now_s), workload.window, windows)
+        most_nodes_by_window(fleet[pool.name].held_nodes(engine.now_s), window_s, windows)
         for pool in scenario.pools
     ]
     statement = bill(scenario, catalog, engine, fleet, lowered.pools)
@@ -168,7 +168,7 @@ def _result(
         scenario_sha256=hashlib.sha256(canonical.encode()).hexdigest(),
         seed=scenario.seed,
         version=VERSION,
-        window_s=workload.window,
+        window_s=window_s,
         duration_s=workload.duration,
         warmup_s=workload.warmup,
         end_s=engine.now_s,
@@ -181,14 +181,14 @@ def _result(
             classes=lowered.classes,
             pools=[pool.meta for pool in lowered.pools],
             nodes=np.stack(held, axis=1),
-            window_s=workload.window,
+            window_s=window_s,
             duration_s=workload.duration,
             warmup_s=workload.warmup,
             end_s=engine.now_s,
         ),
         finance=Finance.of(statement),
         assumptions=tuple(_assumptions(lowered.pools, statement)),
-        notes=tuple(_notes(lowered.pools, counters)),
+        notes=tuple(_notes(scenario, lowered.pools, counters)),
         counters=counters,
     )
 
@@ -224,7 +224,9 @@ def _assumptions(pools: tuple[LoweredPool, ...], statement: Statement) -> Iterat
                 yield found
 
 
-def _notes(pools: tuple[LoweredPool, ...], counters: Mapping[str, int]) -> Iterator[str]:
+def _notes(
+    scenario: Scenario, pools: tuple[LoweredPool, ...], counters: Mapping[str, int]
+) -> Iterator[str]:
     """Yield what a reader has to know to read the numbers right."""
     estimated = [pool.plan.name for pool in pools if pool.curve.tier == "estimated"]
     if estimated:
@@ -233,9 +235,26 @@ def _notes(pools: tuple[LoweredPool, ...], counters: Mapping[str, int]) -> Itera
             "efficiencies (tier estimated), not measured."
         )
     yield (
-        "Cost covers the arrival period; revenue and tokens are those of all requests that arrived "
-        "in it, those served while the fleet drained included."
+        "Cost, revenue and tokens are those of the arrival period; latencies and fates are those of "
+        "all requests that arrived in it, also if they ended while the fleet drained."
     )
+    other = sorted({pool.engine.name for pool in scenario.pools} - {"vllm", "generic"})
+    if other:
+        yield (
+            f"Batches are formed by the rules of vLLM; {', '.join(other)} differs from it by its "
+            "overhead per step only."
+        )
+    grouped = [pool.name for pool in scenario.pools if pool.data_parallel > 1]
+    if grouped:
+        yield (
+            f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for a "
+            "full batch, too fast for a lone prompt."
+        )
+    if any(klass.sessions is not None for klass in scenario.workload.classes):
+        yield (
+            "Prefix caching is not simulated yet: every turn of a session prefills the whole "
+            "conversation."
+        )
     if counters["unsent"]:
         yield (
             "Follow-up requests (later turns, next requests of closed-loop clients) that were due "

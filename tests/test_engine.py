@@ -18,8 +18,8 @@ from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel import build, dtypes
 from planner.kernel.dtypes import Fate
-from planner.kernel.plan import ClassPlan, ClosedStream
-from tests.control.clusters import POOL, Arrival, arrivals, at, endless, plan, simulate
+from planner.kernel.plan import ClassPlan, ClosedStream, PoolPlan
+from tests.control.clusters import POOL, Arrival, arrivals, at, endless, look, plan, simulate
 from tests.kernel.bridge import plan_of
 from tests.kernel.strategies import Scenario, dyadic_scenarios
 
@@ -95,17 +95,17 @@ def test_many_sessions_at_one_instant_make_the_turns_grow() -> None:
 
 
 def test_memory_does_not_grow_with_the_trace() -> None:
-    """Twenty thousand requests, one after the other, in blocks of a hundred."""
+    """Five thousand requests, one after the other, in blocks of a hundred."""
 
     def blocks() -> Iterator[NDArray[np.void]]:
-        for start in range(0, 20_000, 100):
+        for start in range(0, 5000, 100):
             yield arrivals(*[(4.0 * (start + n), 1, 2) for n in range(100)])
 
-    long = plan(blocks=blocks(), duration_s=80_000.0, window_s=1000.0)
+    long = plan(blocks=blocks(), duration_s=20_000.0, window_s=1000.0)
     outcome = simulate(long)
     world = outcome.engine.world
     assert (len(world.requests), len(world.arrivals)) == (build.FIRST_REQUESTS, 100)
-    assert len(outcome.finished) == 20_000
+    assert len(outcome.finished) == 5000
 
 
 def test_rows_are_handed_out_in_order_however_small_the_buffer(
@@ -136,8 +136,10 @@ def test_rows_that_nobody_takes_are_dropped() -> None:
 
 def closed_rows(count: int, output_tokens: int, klass: int = 0) -> Iterator[NDArray[np.void]]:
     """Yield `count` rows in blocks of one."""
-    for _ in range(count):
-        yield arrivals((math.nan, 1, output_tokens), klass=klass)
+    for number in range(count):
+        row = arrivals((math.nan, 1, output_tokens), klass=klass)
+        row["row"] = number
+        yield row
 
 
 def test_closed_loops_keep_their_clients_busy_until_their_rows_end() -> None:
@@ -167,30 +169,47 @@ def test_closed_loops_send_nothing_after_the_end() -> None:
     assert outcome.engine.world.state["unsent"][0] == 2
 
 
-def test_more_clients_on_a_replica_than_rows_are_kept_loaded() -> None:
+def test_more_clients_on_a_replica_than_rows_are_kept_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """All of them end at one boundary, so the rows of all have to be there at once."""
-    clients = engine_module.CLOSED_ROWS + 30_000
-    stream = ClosedStream(clients, endless(1))
+    monkeypatch.setattr(engine_module, "CLOSED_ROWS", 7)
+    stream = ClosedStream(40, closed_rows(1000, 1))
     outcome = simulate(plan(closed=(stream,), duration_s=1.5, pool=MANY, drain_s=0.0))
-    assert outcome.fates().count(Fate.SERVED) == clients
-    assert outcome.fates().count(Fate.UNFINISHED) == clients
+    assert outcome.fates() == [Fate.SERVED] * 40 + [Fate.UNFINISHED] * 40
 
 
 def test_clients_of_a_lost_node_find_their_next_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More requests fail at once than rows are loaded: every client must go on all the same."""
+    """More requests fail at once than rows are loaded: every client must go on all the same.
+
+    At 5 s half of the requests on each node end, and use up 20 of the 40 rows that were loaded for
+    those in flight. At 7 s both nodes are lost, with 40 requests.
+    """
     monkeypatch.setattr(engine_module, "CLOSED_ROWS", 1)
-    streams = (ClosedStream(40, closed_rows(400, 10)),)
+    lengths = ([(math.nan, 1, 5)] * 2 + [(math.nan, 1, 10)] * 2) * 50
+    rows = [arrivals(row, think_s=1.0) for row in lengths]
+    seen: list[object] = []
+
+    def lose_both(pool: PoolView) -> None:
+        pool.lose_node()
+        pool.lose_node()
+        pool.add_nodes(1)
+
     outcome = simulate(
-        plan(closed=streams, pool=replace(MANY, nodes=2, maximum_sequences=50), duration_s=25.0),
-        at(5.0, PoolView.lose_node),
+        plan(closed=(ClosedStream(40, iter(rows)),), pool=replace(MANY, nodes=2)),
+        at(7.0, lose_both),
+        look([6.5, 8.5], lambda pool: pool.running + pool.waiting, seen),
     )
-    fates = outcome.fates()
-    assert fates.count(Fate.FAILED) == 20
-    assert fates.count(Fate.SERVED) == 20 * 3 + 20 * 2  # sent at 0, 10, 21 s and at 5, 16 s
+    assert seen == [40, 40]
+    assert outcome.fates().count(Fate.FAILED) == 40
+    assert len(outcome.finished) == 200
 
 
 @pytest.mark.parametrize("pool", [replace(POOL, nodes=0), replace(POOL, queue_limit=1)])
-def test_clients_that_are_turned_away_for_ever_are_an_error(pool: object) -> None:
+def test_clients_that_are_turned_away_for_ever_are_an_error(
+    pool: PoolPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CLOSED_ROWS", 1000)
     stream = ClosedStream(10, endless(3))
     with pytest.raises(SimulationError, match=r"class: at 0 s all its .* give its pool nodes"):
         simulate(plan(closed=(stream,), pool=pool))

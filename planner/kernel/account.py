@@ -9,7 +9,7 @@ import numpy as np
 from planner.kernel.dtypes import Fate, Metric, World
 from planner.kernel.histogram import add_progression, add_value
 from planner.kernel.jit import kernel
-from planner.kernel.steptime import elapsed_s, steps_reaching
+from planner.kernel.steptime import boundary_s, first_boundary
 
 SERVED = int(Fate.SERVED)
 TTFT = int(Metric.TTFT)
@@ -76,20 +76,25 @@ def add_share(
 
 
 @kernel
-def add_run(world: World, replica: np.void, count: int, grown_blocks: int) -> None:
-    """Account for the first `count` steps of the run, spread over the windows that they touch."""
+def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks: int) -> None:
+    """Account for the steps `first` to `last` − 1 of the run, spread over the windows they touch.
+
+    Time is split at the edge of a window; a step is counted where it begins.
+    """
     state = world.state[0]
-    pool_windows = world.pool_windows
     pools = len(world.pools)
     pool_index = replica["pool"]
     pool = world.pools[pool_index]
     cost = world.steps[pool["step_table"] + replica["run_tokens"]]
     decoding = replica["decoding"]
-    # Context tokens read over the run: an arithmetic progression like the step times.
+    count = last - first
+    # Context tokens read: an arithmetic progression like the step times.
     context_reads = count * (replica["context_tokens"] + decoding) + decoding * (
-        0.5 * (count * (count - 1))
+        0.5 * (count * (count - 1.0))
     )
-    busy_s = elapsed_s(replica["step_s"], replica["step_growth_s"], count)
+    at_s = boundary_s(replica, first)
+    end_s = boundary_s(replica, last)
+    busy_s = end_s - at_s
     costs_s = (
         busy_s,
         count * cost["compute_s"] + pool["prefill_compute_s"] * (0.5 * replica["prefill_work"]),
@@ -97,57 +102,56 @@ def add_run(world: World, replica: np.void, count: int, grown_blocks: int) -> No
     )
     # A step's new blocks are taken at its start; over a run they come in about evenly.
     blocks = replica["kv_used_blocks"] + grown_blocks * (count + 1) / (2.0 * count)
-    at_s = replica["run_start_s"]
-    end_s = at_s + busy_s
     window = window_of(state, at_s)
-    row = pool_windows[window * pools + pool_index]
-    row["steps"] += count
+    row = world.pool_windows[window * pools + pool_index]
     row["prefill_tokens"] += replica["prefill_tokens"]
-    row["decode_tokens"] += count * decoding
-    if end_s <= window_end_s(state, window):
-        add_share(row, replica, 1.0, costs_s, blocks)
-        return
-    while at_s < end_s:
-        until_s = min(end_s, window_end_s(state, window))
-        row = pool_windows[window * pools + pool_index]
-        add_share(row, replica, (until_s - at_s) / busy_s, costs_s, blocks)
-        at_s = until_s
+    edge_s = window_end_s(state, window)
+    while end_s > edge_s:
+        begun = min(max(first_boundary(replica, edge_s, False), first), last)
+        add_share(row, replica, (edge_s - at_s) / busy_s, costs_s, blocks)
+        row["steps"] += begun - first
+        row["decode_tokens"] += (begun - first) * decoding
+        at_s = edge_s
+        first = begun
         window += 1
+        row = world.pool_windows[window * pools + pool_index]
+        edge_s = window_end_s(state, window)
+    add_share(row, replica, (end_s - at_s) / busy_s if busy_s > 0.0 else 1.0, costs_s, blocks)
+    row["steps"] += last - first
+    row["decode_tokens"] += (last - first) * decoding
 
 
 @kernel
-def measured_steps(state: np.void, replica: np.void, count: int) -> int:
-    """Return how many of the first `count` steps of the run under way began after the warm-up."""
-    unmeasured_s = state["warmup_s"] - replica["run_start_s"]
-    if unmeasured_s <= 0.0:
-        return count
-    step_s = replica["step_s"]
-    return count - steps_reaching(step_s, replica["step_growth_s"], unmeasured_s, count)
-
-
-@kernel
-def add_decoding(world: World, replica_index: int, count: int) -> None:
-    """Count the token gaps and the time share of the decoding sequences in the first `count` steps.
+def add_decoding(world: World, replica_index: int, first: int, last: int) -> None:
+    """Count the token gaps and the time share of the decoding sequences in steps of the run.
 
     A step's time is shared by its tokens alike, so that the shares of all classes add up to the
-    busy time.
+    busy time. Gaps of steps that begin before the end of the warm-up are not measured.
+
+    Args:
+        world: the arrays.
+        replica_index: the replica.
+        first: first step of the run under way to count.
+        last: one past the last.
     """
+    warmup_s = world.state[0]["warmup_s"]
     histograms = world.histograms
     queues = world.queues
     replica = world.replicas[replica_index]
-    step_s = replica["step_s"]
+    token_s = (boundary_s(replica, last) - boundary_s(replica, first)) / replica["run_tokens"]
+    measured = first
+    if boundary_s(replica, first) < warmup_s:
+        measured = max(min(first_boundary(replica, warmup_s, False), last), first)
+    gap_s = replica["step_s"] + replica["step_growth_s"] * measured
     growth_s = replica["step_growth_s"]
-    token_s = elapsed_s(step_s, growth_s, count) / replica["run_tokens"]
-    measured = measured_steps(world.state[0], replica, count)
-    first_s = step_s + growth_s * (count - measured)
     classes = len(world.classes)
     for klass in range(classes):
         queue = queues[replica_index * classes + klass]
         decoding = queue["decoding"]
         if decoding > 0:
             queue["busy_s"] += token_s * decoding
-            if measured > 0:
-                add_progression(histograms[klass, ITL], first_s, growth_s, measured, decoding)
+            if measured < last:
+                add_progression(histograms[klass, ITL], gap_s, growth_s, last - measured, decoding)
 
 
 @kernel

@@ -69,7 +69,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
     if dropped > 0:
         add_waiting(world, replica["pool"], now_s, -dropped)
         if replica["waiting"] > 0:  # another request is first now, and might be admitted
-            cut_run(replica, now_s)
+            cut_run(replica, now_s, True)
 
 
 @kernel
@@ -160,6 +160,10 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
         if lack != REACHED:
             return lack
         state["now_s"] = event_s
+        if event_s > state["event_s"]:
+            state["event_s"] = event_s
+            state["event_replica"] = replica_index
+        state["event_replica"] = max(state["event_replica"], replica_index)
         replica_event(world, replica_index, event_s)
     if until_s < math.inf:
         state["now_s"] = until_s

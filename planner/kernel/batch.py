@@ -19,7 +19,7 @@ from planner.kernel.queues import (
     return_to_queue,
     take_from_queue,
 )
-from planner.kernel.steptime import elapsed_s, start_run
+from planner.kernel.steptime import first_boundary, start_run
 
 SERVED = int(Fate.SERVED)
 BY_PRIORITY = int(Scheduler.PRIORITY)
@@ -28,15 +28,18 @@ STOPPED = int(ReplicaStatus.STOPPED)
 
 
 @kernel
-def take_steps(world: World, replica_index: int, count: int) -> None:
-    """Let the first `count` steps of the run have happened: books, contexts, blocks, clock."""
+def take_steps(world: World, replica_index: int, last: int) -> None:
+    """Let the run's steps before `last` have happened: books, contexts, blocks, step counter."""
     replica = world.replicas[replica_index]
     block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
+    first = replica["settled_steps"]
+    count = last - first
     blocks = 0
     if replica["decoding"] > 0:
         blocks = blocks_for_steps(replica, world.kv_growth, block_tokens, count)
-        add_decoding(world, replica_index, count)
-    add_run(world, replica, count, blocks)
+        add_decoding(world, replica_index, first, last)
+    add_run(world, replica, first, last, blocks)
+    replica["settled_steps"] = last
     replica["step"] += count
     replica["context_tokens"] += count * replica["decoding"]
     replica["kv_used_blocks"] += blocks
@@ -312,23 +315,12 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
 def settle(world: World, replica_index: int, now_s: float) -> None:
     """Let the steps that have ended by `now_s` have happened, without deciding anything.
 
-    The run goes on with the steps that are left, so a control process sees the replica as it is at
-    its own instant and the reporting windows are complete.
+    So a control process sees the replica as it is at its own instant. The run itself stays as it
+    was planned: looking changes nothing.
     """
     replica = world.replicas[replica_index]
     if replica["run_steps"] <= 1 or replica["run_end_s"] <= now_s:
         return
-    step_s = replica["step_s"]
-    growth_s = replica["step_growth_s"]
-    count = 0
-    while (
-        count + 1 < replica["run_steps"]
-        and replica["run_start_s"] + elapsed_s(step_s, growth_s, count + 1) <= now_s
-    ):
-        count += 1
-    if count == 0:
-        return
-    take_steps(world, replica_index, count)
-    replica["run_start_s"] += elapsed_s(step_s, growth_s, count)
-    replica["step_s"] = step_s + growth_s * count
-    replica["run_steps"] -= count
+    ended = first_boundary(replica, now_s, True) - 1
+    if ended > replica["settled_steps"]:
+        take_steps(world, replica_index, ended)

@@ -30,6 +30,7 @@ def build_world(plan: Plan, windows: int) -> World:
     classes = len(plan.classes)
     pools = len(plan.pools)
     state = np.zeros(1, dtypes.STATE)
+    state["event_s"] = -math.inf
     state["end_s"] = plan.duration_s
     state["warmup_s"] = plan.warmup_s
     state["window_s"] = plan.window_s

@@ -104,6 +104,8 @@ def histogram_upper_edges() -> NDArray[np.float64]:
 STATE = np.dtype(
     [
         ("now_s", "f8"),
+        ("event_s", "f8"),  # instant of the latest replica event …
+        ("event_replica", "i8"),  # … and the greatest replica that had one at that instant
         ("end_s", "f8"),  # nothing arrives after this; generated arrivals beyond are not sent
         ("warmup_s", "f8"),  # requests that arrive earlier are simulated but not measured
         ("window_s", "f8"),  # width of a reporting window
@@ -203,6 +205,7 @@ REPLICA = np.dtype(
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
         ("run_steps", "i8"),  # planned steps of the run under way
+        ("settled_steps", "i8"),  # of these, already in the books
         ("run_tokens", "i8"),  # tokens per step: decoding sequences and prefill chunks
         ("step", "i8"),  # steps completed since the start
         ("decoding", "i8"),  # sequences that decode

@@ -64,6 +64,7 @@ def lose_replica(world: World, replica_index: int, now_s: float) -> None:
     replica["prefill_work"] = 0
     replica["kv_used_blocks"] = 0
     replica["run_steps"] = 0
+    replica["settled_steps"] = 0
     replica["run_end_s"] = math.inf
     replica["timeout_s"] = math.inf
     schedule(world.calendar, replica_index, math.inf)

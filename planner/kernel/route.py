@@ -149,7 +149,9 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     if replica["run_steps"] == 0:
         replica["run_end_s"] = now_s
     elif may_join(world, replica_index, index):
-        cut_run(replica, now_s)
+        state = world.state[0]
+        passed = state["event_s"] == now_s and replica_index <= state["event_replica"]
+        cut_run(replica, now_s, passed)
     changed_s = min(replica["run_end_s"], replica["timeout_s"])
     if changed_s != event_s:
         schedule(world.calendar, replica_index, changed_s)

@@ -22,25 +22,50 @@ Records = NDArray[np.void]
 @kernel
 def elapsed_s(step_s: float, growth_s: float, steps: int) -> float:
     """Return the duration of the first `steps` steps of a run [s]."""
-    return steps * step_s + growth_s * (0.5 * (steps * (steps - 1)))
+    return steps * step_s + growth_s * (0.5 * (steps * (steps - 1.0)))
 
 
 @kernel
-def steps_reaching(step_s: float, growth_s: float, span_s: float, limit: int) -> int:
-    """Return the least k with `elapsed_s(k) ≥ span_s` (≥ 0), at least 1 and at most `limit`.
+def boundary_s(replica: np.void, steps: int) -> float:
+    """Return the instant at which the first `steps` steps of the run under way have ended [s]."""
+    elapsed = elapsed_s(replica["step_s"], replica["step_growth_s"], steps)
+    return float(replica["run_start_s"] + elapsed)
+
+
+@kernel
+def first_boundary(replica: np.void, time_s: float, after: bool) -> int:
+    """Return the first boundary of the run under way at `time_s` or later, or only later.
 
     The root of the quadratic, in the form that does not cancel when growth is small, gives a first
-    guess; the loops make it exact in the arithmetic of `elapsed_s`.
+    guess; the loops make it exact in the arithmetic that sets the end of a run.
+
+    Args:
+        replica: with a run under way.
+        time_s: an instant after its start.
+        after: a boundary at `time_s` itself does not count.
+
+    Returns:
+        the number of steps that end there, at least 1 and at most those of the run.
     """
+    step_s = replica["step_s"]
+    growth_s = replica["step_growth_s"]
+    limit = int(replica["run_steps"])
+    span_s = max(time_s - replica["run_start_s"], 0.0)
     half_s = step_s - 0.5 * growth_s
     divisor_s = half_s + math.sqrt(half_s * half_s + 2.0 * growth_s * span_s)
     root = 2.0 * span_s / divisor_s if divisor_s > 0.0 else 1.0
-    k = limit if root >= limit else max(1, math.ceil(root))
-    while k < limit and elapsed_s(step_s, growth_s, k) < span_s:
-        k += 1
-    while k > 1 and elapsed_s(step_s, growth_s, k - 1) >= span_s:
-        k -= 1
-    return k
+    steps = limit if root >= limit else max(1, math.ceil(root))
+    while steps < limit and is_before(boundary_s(replica, steps), time_s, after):
+        steps += 1
+    while steps > 1 and not is_before(boundary_s(replica, steps - 1), time_s, after):
+        steps -= 1
+    return steps
+
+
+@kernel
+def is_before(boundary: float, time_s: float, after: bool) -> bool:
+    """Tell whether a boundary comes too early: before `time_s`, or with `after` not after it."""
+    return boundary <= time_s if after else boundary < time_s
 
 
 @kernel
@@ -63,30 +88,31 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
     replica["run_tokens"] = tokens
     replica["run_steps"] = count
     replica["run_start_s"] = now_s
-    replica["run_end_s"] = now_s + elapsed_s(replica["step_s"], replica["step_growth_s"], count)
+    replica["settled_steps"] = 0
+    replica["run_end_s"] = boundary_s(replica, count)
     replica["cut"] = 1 if count == 1 else 0
 
 
 @kernel
-def cut_run(replica: np.void, now_s: float) -> bool:
-    """End the run at its next boundary at or after `now_s`; tell whether that is earlier.
+def cut_run(replica: np.void, now_s: float, passed: bool) -> bool:
+    """End the run at its next boundary; tell whether that is earlier than planned.
 
     A run is cut where an arrival or a time-out could change the next batch. Idle replicas have
     none.
+
+    Args:
+        replica: whose run is under way.
+        now_s: the instant of what could change the batch.
+        passed: the replica's events of that very instant have happened: only a later boundary
+            counts.
     """
     if replica["cut"] == 1 or replica["run_steps"] == 0:
         return False
     replica["cut"] = 1
-    count = steps_reaching(
-        replica["step_s"],
-        replica["step_growth_s"],
-        now_s - replica["run_start_s"],
-        replica["run_steps"],
-    )
+    # Steps that a control process has already seen to end cannot be the next to end.
+    count = max(first_boundary(replica, now_s, passed), replica["settled_steps"] + 1)
     if count == replica["run_steps"]:
         return False
     replica["run_steps"] = count
-    replica["run_end_s"] = replica["run_start_s"] + elapsed_s(
-        replica["step_s"], replica["step_growth_s"], count
-    )
+    replica["run_end_s"] = boundary_s(replica, count)
     return True

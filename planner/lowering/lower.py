@@ -10,6 +10,7 @@ from planner.catalog import Catalog
 from planner.kernel.plan import ClassPlan, Plan
 from planner.lowering.pools import LoweredPool, context_of, lower_pool, with_nodes
 from planner.lowering.traffic import Traffic
+from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
 from planner.scenario.schema import Objective, RequestClass, Scenario
@@ -58,7 +59,7 @@ def lower(
         duration_s=workload.duration,
         warmup_s=workload.warmup,
         drain_s=workload.drain,
-        window_s=workload.window,
+        window_s=window_s_of(workload),
         seed=traffic.kernel_seed,
         keep_finished=scenario.output.requests,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from planner.scenario.schema import Lengths, RequestClass, Workload
 from planner.trace import Arrivals, ClassWorkload, LengthDistribution
 from planner.trace.library import load_shape
 
+FEWEST_WINDOWS: Final = 10
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -25,6 +27,15 @@ def seconds_of_day(time_of_day: str) -> float:
 def start_s_of_week(workload: Workload) -> float:
     """Return the time of the week at which the workload starts, in seconds from Monday 00:00."""
     return WEEKDAYS.index(workload.weekday) * 86400.0 + seconds_of_day(workload.start)
+
+
+def window_s_of(workload: Workload) -> float:
+    """Return the width of the reporting windows [s]: at most as stated, an even part of `duration`.
+
+    So the arrival period begins and ends at window edges, and holds enough windows to see a queue
+    grow, whatever width is asked for.
+    """
+    return workload.duration / max(FEWEST_WINDOWS, math.ceil(workload.duration / workload.window))
 
 
 def distribution(lengths: Lengths) -> LengthDistribution:

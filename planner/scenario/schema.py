@@ -334,7 +334,7 @@ class Workload(Part):
     drain: Duration = 600.0
     """After `duration` the simulation goes on until all is served, at most this long."""
     window: PositiveDuration = 60.0
-    """Width of a reporting window."""
+    """Widest reporting window; it is made narrower so that at least ten fill `duration` evenly."""
     trace: TraceInput | None = None
     """A trace shared by the classes that have a `share` of it, or that its class column names."""
     classes: Annotated[list[RequestClass], Field(min_length=1)]

@@ -148,6 +148,23 @@ def dyadic_scenarios(draw: st.DrawFn, /, **options: bool) -> Scenario:
     return _scenario(draw, DyadicSeconds(draw), ties=True, **options)
 
 
+class DecimalSeconds:
+    """Multiples of a decimal tick, as traces stamp them: no sum of them is exact."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.tick_s = draw(st.sampled_from([0.1, 1e-3]))
+
+    def __call__(self, scale: int, least: int = 0) -> float:
+        return self.draw(st.integers(least, scale)) * self.tick_s
+
+
+@st.composite
+def decimal_scenarios(draw: st.DrawFn, /, **options: bool) -> Scenario:
+    """Scenarios on a decimal grid, where rounding decides ties; see `_scenario` for the options."""
+    return _scenario(draw, DecimalSeconds(draw), ties=True, **options)
+
+
 @st.composite
 def general_scenarios(draw: st.DrawFn, /, **options: bool) -> Scenario:
     """Scenarios in arbitrary floats, without ties; see `_scenario` for the options."""

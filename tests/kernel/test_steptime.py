@@ -11,7 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.kernel.dtypes import POOL, REPLICA, STEP_COST
-from planner.kernel.steptime import cut_run, elapsed_s, start_run, steps_reaching
+from planner.kernel.steptime import (
+    boundary_s,
+    cut_run,
+    elapsed_s,
+    first_boundary,
+    is_before,
+    start_run,
+)
 
 STEPS_S = st.floats(1e-6, 10.0)
 SHARES = st.floats(0.0, 1.0)
@@ -24,33 +31,62 @@ def test_elapsed_is_the_sum_of_the_steps(step_s: float, share: float, steps: int
     assert elapsed_s(step_s, growth_s, steps) == pytest.approx(float(exact), rel=1e-15)
 
 
-@given(step_s=STEPS_S, share=SHARES, span_s=st.floats(0.0, 1e5), limit=st.integers(1, 10**5))
-@example(step_s=0.1, share=0.0, span_s=0.3, limit=10)  # 0.3 / 0.1 < 3, but 3 · 0.1 > 0.3
-@example(step_s=0.1, share=0.0, span_s=0.7, limit=10)
-@example(step_s=0.01, share=1e-30, span_s=50.0, limit=10**5)  # cancels in the schoolbook formula
-def test_steps_reaching_is_the_least(
-    step_s: float, share: float, span_s: float, limit: int
-) -> None:
-    growth_s = share * step_s
-    steps = steps_reaching(step_s, growth_s, span_s, limit)
-    assert 1 <= steps <= limit
-    assert steps == limit or elapsed_s(step_s, growth_s, steps) >= span_s
-    assert steps == 1 or elapsed_s(step_s, growth_s, steps - 1) < span_s
+def run_of(step_s: float, growth_s: float, steps: int, start_s: float) -> np.void:
+    """Return a replica in the middle of a run."""
+    replica = np.zeros(1, REPLICA)[0]
+    replica["step_s"], replica["step_growth_s"] = step_s, growth_s
+    replica["run_steps"], replica["run_start_s"] = steps, start_s
+    return replica
 
 
-@given(step_s=STEPS_S, share=SHARES, steps=st.integers(1, 10**5), nudge=st.sampled_from([-1, 0, 1]))
-def test_steps_reaching_at_the_very_boundary(
-    step_s: float, share: float, steps: int, nudge: int
+@given(
+    step_s=STEPS_S,
+    share=SHARES,
+    start_s=st.sampled_from([0.0, 0.1, 12345.6, 86400.1]),
+    span_s=st.floats(0.0, 1e5),
+    steps=st.integers(1, 10**5),
+    after=st.booleans(),
+)
+@example(step_s=0.1, share=0.0, start_s=0.0, span_s=0.3, steps=10, after=False)  # 3 · 0.1 > 0.3
+@example(step_s=0.1, share=0.0, start_s=0.0, span_s=0.7, steps=10, after=True)
+@example(step_s=0.01, share=1e-30, start_s=0.0, span_s=50.0, steps=10**5, after=False)  # cancels
+def test_first_boundary_is_the_least(
+    step_s: float, share: float, start_s: float, span_s: float, steps: int, after: bool
 ) -> None:
-    growth_s = share * step_s
-    boundary_s = elapsed_s(step_s, growth_s, steps)
-    span_s = math.nextafter(boundary_s, math.inf * nudge) if nudge else boundary_s
-    assert steps_reaching(step_s, growth_s, span_s, 10**6) == steps + (nudge > 0)
+    replica = run_of(step_s, share * step_s, steps, start_s)
+    time_s = start_s + span_s
+    found = first_boundary(replica, time_s, after)
+    assert 1 <= found <= steps
+    assert found == steps or not is_before(boundary_s(replica, found), time_s, after)
+    assert found == 1 or is_before(boundary_s(replica, found - 1), time_s, after)
+
+
+@given(step_s=STEPS_S, share=SHARES, steps=st.integers(1, 10**5), after=st.booleans())
+def test_first_boundary_at_the_very_boundary(
+    step_s: float, share: float, steps: int, after: bool
+) -> None:
+    replica = run_of(step_s, share * step_s, 10**6, 0.0)
+    assert first_boundary(replica, boundary_s(replica, steps), after) == steps + after
+
+
+@given(start=st.integers(0, 10**6), steps=st.integers(1, 1000), tick=st.sampled_from([0.1, 1e-3]))
+def test_a_cut_never_ends_before_its_cause(start: int, steps: int, tick: float) -> None:
+    replica = run_of(tick, 0.0, 2000, start * tick)
+    now_s = (start + steps) * tick  # rounds to either side of the boundary
+    cut_run(replica, now_s, False)
+    assert replica["run_end_s"] >= now_s
 
 
 def test_steps_without_length_reach_nothing() -> None:
-    assert steps_reaching(0.0, 0.0, 5.0, 7) == 7
-    assert steps_reaching(0.0, 0.0, 0.0, 7) == 1
+    assert first_boundary(run_of(0.0, 0.0, 7, 0.0), 5.0, False) == 7
+    assert first_boundary(run_of(0.0, 0.0, 7, 0.0), 0.0, False) == 1
+
+
+def test_a_settled_step_is_not_the_next_to_end() -> None:
+    replica = run_of(1.0, 0.0, 5, 0.0)
+    replica["settled_steps"] = 2
+    assert cut_run(replica, 2.0, False)
+    assert replica["run_steps"] == 3
 
 
 def started_run(count: int) -> np.ndarray:
@@ -83,18 +119,25 @@ def test_a_run_is_cut_once() -> None:
     runs = started_run(4)
     replica = runs[0]
     assert (replica["cut"], replica["run_end_s"]) == (0, 20.0 + 4 * 17.5 + 0.5 * 6)
-    assert cut_run(replica, 37.6)  # in its second step
+    assert cut_run(replica, 37.6, False)  # in its second step
     assert (replica["run_steps"], replica["run_end_s"]) == (2, 20.0 + 17.5 + 18.0)
-    assert not cut_run(replica, 21.0)
+    assert not cut_run(replica, 21.0, False)
+
+
+@pytest.mark.parametrize(("passed", "steps"), [(False, 2), (True, 3)])
+def test_a_boundary_that_has_passed_does_not_come_again(passed: bool, steps: int) -> None:
+    replica = started_run(4)[0]
+    assert cut_run(replica, 20.0 + 17.5 + 18.0, passed)  # at the end of the second step
+    assert replica["run_steps"] == steps
 
 
 def test_a_run_in_its_last_step_is_not_shortened() -> None:
     replica = started_run(2)[0]
-    assert not cut_run(replica, 40.0)
+    assert not cut_run(replica, 40.0, False)
     assert (replica["run_steps"], replica["cut"]) == (2, 1)
 
 
 def test_an_idle_replica_has_no_run_to_cut() -> None:
     idle = np.zeros(1, REPLICA)
-    assert not cut_run(idle[0], 1.0)
+    assert not cut_run(idle[0], 1.0, False)
     assert idle["cut"] == 0

@@ -6,16 +6,22 @@ The bridge also checks the invariants (`planner/invariants.py`) after every run.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from planner.kernel import build
-from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric
+from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric, Router
 from tests.kernel.bridge import Record, simulate
-from tests.kernel.strategies import Scenario, dyadic_scenarios, general_scenarios
-from tests.naive import Outcome
+from tests.kernel.strategies import (
+    Scenario,
+    decimal_scenarios,
+    dyadic_scenarios,
+    general_scenarios,
+)
+from tests.naive import Outcome, Pool, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
 IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate")
@@ -123,6 +129,14 @@ def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
         assert_same_histogram(engine.world.histograms[index, Metric.E2E], e2e)
 
 
+@given(scenario=decimal_scenarios())
+def test_nothing_happens_before_its_cause_however_times_round(scenario: Scenario) -> None:
+    for record in simulate(scenario)[1]:
+        times = [record.arrival_s, record.started_s, record.first_token_s, record.finish_s]
+        known = [time_s for time_s in times if not math.isnan(time_s)]
+        assert known == sorted(known), record
+
+
 def assert_same_histogram(counts: np.ndarray, values: list[float]) -> None:
     """Every value lies in the bin where it was counted, give or take the rounding of an edge."""
     assert counts.sum() == len(values)
@@ -149,3 +163,57 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
         mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))
         shared_s = engine.world.queues["busy_s"][mine].sum()
         assert shared_s == pytest.approx(row["busy_s"], rel=1e-9, abs=1e-12)
+
+
+# --- Events that coincide ---
+
+ONE_SECOND_STEPS = Pool(
+    fixed_s=1.0,
+    linear_s=[0.0] * 17,
+    decode_s=0.0,
+    decode_seq_s=0.0,
+    prefill_s=0.0,
+    token_budget=16,
+    maximum_sequences=8,
+    kv_blocks=100,
+    kv_block_tokens=1,
+    context_tokens=100,
+    router=Router.ROUND_ROBIN,
+)
+
+
+def starts(scenario: Scenario) -> list[float]:
+    """Return when the requests start, by number, once the twin and the kernel agree on it."""
+    for number, row in enumerate(scenario.all_rows):
+        row.number = number
+    _, records = simulate(scenario)
+    expected = by_number(twin_records(scenario.simulate_naively()))
+    assert repr(by_number(records)) == repr(expected)  # NaN has one spelling
+    return [record.started_s for record in expected]
+
+
+@pytest.mark.parametrize(("shorter", "start_s"), [(1, 4.0), (0, 3.0)])
+def test_a_turn_that_arrives_at_a_boundary(shorter: int, start_s: float) -> None:
+    """Two replicas end a step at 3; a turn ends on one of them, its next goes to the other.
+
+    Replica 0 comes first. If it is the other, its boundary at 3 has passed when the turn arrives;
+    if the other is replica 1, its boundary is still to come.
+    """
+    rows = [Row(0.0, 0, 1, 10), Row(0.0, 0, 1, 10)]
+    rows[shorter].output_tokens = 3
+    rows[shorter].later_turns = [Row(None, 0, 1, 1)]
+    pool = replace(ONE_SECOND_STEPS, replicas=2)
+    if shorter == 0:
+        rows.append(Row(0.0, 0, 1, 10))  # goes to replica 0, so that the turn goes to replica 1
+    scenario = Scenario([pool], [RequestClass(pools=[0])], rows)
+    assert starts(scenario)[-1] == start_s
+
+
+def test_a_time_out_at_a_boundary() -> None:
+    """The first in the queue leaves at 4, after the boundary; the next starts at the one after."""
+    pool = replace(ONE_SECOND_STEPS, kv_blocks=14)
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0], timeout_s=3.0)]
+    rows = [Row(0.0, 0, 4, 8), Row(1.0, 1, 10, 1), Row(1.0, 0, 2, 1)]
+    started_s = starts(Scenario([pool], classes, rows))
+    assert math.isnan(started_s[1])
+    assert started_s[::2] == [0.0, 5.0]
