@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from planner.errors import SimulationError
 from planner.kernel import build
 from planner.kernel.advance import advance, lack_for
-from planner.kernel.dtypes import ReplicaStatus, Stop, World
+from planner.kernel.dtypes import NONE, ReplicaStatus, Stop, World
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
 from planner.kernel.plan import Plan
@@ -27,9 +27,8 @@ Records = NDArray[np.void]
 
 CLOSED_ROWS: Final = 65536
 """Rows of a closed-loop stream kept loaded."""
-FEEDS_AT_ONCE: Final = 4
-"""Times that a closed-loop stream may be fed at one instant."""
 IN_SERVICE: Final = (int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING))
+OUT_OF_SERVICE: Final = (int(ReplicaStatus.STOPPED), int(ReplicaStatus.LOST))
 
 
 class ClusterEnvironment(simpy.Environment):
@@ -60,7 +59,6 @@ class Engine:
         self._on_finished = on_finished
         self._rng = np.random.Generator(np.random.PCG64(plan.seed))
         self._feeds: list[Iterator[Records]] = [plan.blocks, *(s.blocks for s in plan.closed)]
-        self._fed = [(math.nan, 0)] * len(self._feeds)  # when last, and how often at that instant
         self._active_since_s = 0.0
         self.world: World = build.build_world(plan, self._windows())
         self._open_streams()
@@ -199,7 +197,6 @@ class Engine:
 
     def _feed_closed(self, stream: int, at_least: int) -> None:
         """Load blocks of a closed loop until `at_least` unused rows are there, or it has ended."""
-        self._check_time_passes(stream)
         row = self.world.streams[stream]
         missing = at_least - int(row["last_row"] - row["cursor"])
         blocks: list[Records] = []
@@ -214,20 +211,6 @@ class Engine:
             rows = np.concatenate(blocks)
             self._reserve(stream, len(rows))
             load_rows(self.world, rows, stream)
-
-    def _check_time_passes(self, stream: int) -> None:
-        """Raise if a closed loop uses up row after row at one instant: it would never end."""
-        since_s, times = self._fed[stream]
-        times = times + 1 if since_s == self.now_s else 1
-        self._fed[stream] = (self.now_s, times)
-        # Rows for the end of everything in flight come at a time, so that few times are enough.
-        if times > FEEDS_AT_ONCE:
-            last = self.world.arrivals[self.world.streams["last_row"][stream] - 1]
-            raise SimulationError(
-                f"class {self.plan.classes[last['class']].name}: at {self.now_s:g} s all its "
-                "requests are turned away and its clients send the next ones at once, without end; "
-                "give its pool nodes or a longer queue, or the class a think time"
-            )
 
     def _reserve(self, stream: int, rows: int) -> None:
         """Make room for `rows` more rows behind those of a stream that are not yet used up.
@@ -254,7 +237,7 @@ class Engine:
     def add_replicas(self, pool: int, count: int, node: int | Sequence[int]) -> list[int]:
         """Give a pool `count` replicas, not yet active, and return their numbers.
 
-        Replicas of the pool's nodes that have stopped as a whole are used again.
+        Replicas of the pool's nodes that have stopped as a whole, or were lost, are used again.
 
         Args:
             pool: index of the pool.
@@ -264,7 +247,7 @@ class Engine:
         self.account_active()
         replicas = self.world.replicas
         mine = replicas["pool"] == pool
-        stopped = mine & (replicas["status"] == int(ReplicaStatus.STOPPED))
+        stopped = mine & np.isin(replicas["status"], OUT_OF_SERVICE)
         in_use = replicas["node"][mine & ~stopped]
         reusable = np.flatnonzero(stopped & ~np.isin(replicas["node"], in_use))[:count]
         missing = count - len(reusable)
@@ -298,7 +281,11 @@ class Engine:
         self.account_active()
         for number in numbers:
             self._make_room(int(self.world.state["in_flight"][0]))
-            lose_replica(self.world, number, self.env.now)
+            requests = self.world.requests
+            here = (requests["fate"] == NONE) & (requests["replica"] == number)
+            victims = np.flatnonzero(here)
+            victims = victims[np.argsort(requests["key"][victims])]
+            lose_replica(self.world, number, victims, self.env.now)
         self.world = build.list_active(self.world)
 
     def account_active(self) -> None:

@@ -160,6 +160,7 @@ def _result(
     ]
     statement = bill(scenario, catalog, engine, fleet, lowered.pools)
     counters = {name: int(world.state[name][0]) for name in COUNTERS}
+    counters["unused_rows"] = lowered.traffic.unused_rows
     content = scenario.model_dump(mode="json", by_alias=True)
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return Result(
@@ -254,6 +255,11 @@ def _notes(
         yield (
             "Prefix caching is not simulated yet: every turn of a session prefills the whole "
             "conversation."
+        )
+    if counters["unused_rows"]:
+        yield (
+            "Requests of the shared trace that no class of the scenario takes, by its name or its "
+            f"share, are left out: {counters['unused_rows']:,}."
         )
     if counters["unsent"]:
         yield (

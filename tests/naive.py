@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf, isnan, nan
 from typing import Any, Protocol
 
-from planner.kernel.dtypes import Fate, Router, Scheduler
+from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
 
 NOWHERE = -1
 
@@ -483,7 +483,10 @@ class Simulation:
         else:
             self.abandoned_turns += len(request.later_turns)
         if request.stream != NOWHERE and fate != Fate.UNFINISHED:
-            self.send_next_of_stream(request.stream, self.now_s + request.row.think_s)
+            pause_s = request.row.think_s
+            if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG):
+                pause_s = max(pause_s, RETRY_PAUSE_S)
+            self.send_next_of_stream(request.stream, self.now_s + pause_s)
 
     def _keeps_limits(self, request: Request) -> bool:
         limits = self.classes[request.class_index]

@@ -17,8 +17,8 @@ from planner.control import Fleet, PoolView
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel import build, dtypes
-from planner.kernel.dtypes import Fate
-from planner.kernel.plan import ClassPlan, ClosedStream, PoolPlan
+from planner.kernel.dtypes import RETRY_PAUSE_S, Fate
+from planner.kernel.plan import ClassPlan, ClosedStream
 from tests.control.clusters import POOL, Arrival, arrivals, at, endless, look, plan, simulate
 from tests.kernel.bridge import plan_of
 from tests.kernel.strategies import Scenario, dyadic_scenarios
@@ -205,14 +205,18 @@ def test_clients_of_a_lost_node_find_their_next_rows(monkeypatch: pytest.MonkeyP
     assert len(outcome.finished) == 200
 
 
-@pytest.mark.parametrize("pool", [replace(POOL, nodes=0), replace(POOL, queue_limit=1)])
-def test_clients_that_are_turned_away_for_ever_are_an_error(
-    pool: PoolPlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "CLOSED_ROWS", 1000)
+def test_clients_that_are_turned_away_at_once_try_again_after_a_pause() -> None:
     stream = ClosedStream(10, endless(3))
-    with pytest.raises(SimulationError, match=r"class: at 0 s all its .* give its pool nodes"):
-        simulate(plan(closed=(stream,), pool=pool))
+    outcome = simulate(plan(closed=(stream,), pool=replace(POOL, nodes=0), duration_s=5.0))
+    assert outcome.fates() == [Fate.REFUSED] * 60
+    assert set(outcome.finishes_s()) == {number * RETRY_PAUSE_S for number in range(6)}
+
+
+def test_a_full_queue_does_not_stop_the_clock() -> None:
+    stream = ClosedStream(10, endless(3))
+    outcome = simulate(plan(closed=(stream,), pool=replace(POOL, queue_limit=1), duration_s=5.0))
+    assert 0 < outcome.fates().count(Fate.REFUSED) <= 60
+    assert Fate.SERVED in outcome.fates()
 
 
 def test_clients_that_pause_may_be_turned_away() -> None:

@@ -89,6 +89,9 @@ class Stop(IntEnum):
     """The buffer of per-request output is full: write it out."""
 
 
+RETRY_PAUSE_S: Final = 1.0
+"""A closed-loop client whose request is turned away at once sends the next no sooner than this."""
+
 HISTOGRAM_GROWTH: Final = 1.005 / 0.995
 """Ratio of neighbouring bin edges: a quantile given as a bin's harmonic middle is off by ≤ 0.5%."""
 HISTOGRAM_MIN_S: Final = 1e-6

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from planner.kernel.account import add_end, keep_finished
-from planner.kernel.dtypes import NONE, Fate, World
+from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, Fate, World
 from planner.kernel.heap import push_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import free_request
 
 SERVED = int(Fate.SERVED)
+RATE_LIMITED = int(Fate.RATE_LIMITED)
+REFUSED = int(Fate.REFUSED)
+TOO_LONG = int(Fate.TOO_LONG)
 
 
 @kernel
@@ -66,7 +69,11 @@ def send_next_row(world: World, request: np.void, now_s: float) -> None:
         return
     row = world.arrivals[stream["cursor"]]
     stream["cursor"] += 1
-    arrival_s = now_s + request["think_s"]
+    fate = request["fate"]
+    pause_s = request["think_s"]
+    if fate in (RATE_LIMITED, REFUSED, TOO_LONG):
+        pause_s = max(pause_s, RETRY_PAUSE_S)
+    arrival_s = now_s + pause_s
     if arrival_s > world.state[0]["end_s"]:
         world.state[0]["unsent"] += 1
     else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from planner.kernel.account import add_waiting
 from planner.kernel.batch import settle, stop_decode
 from planner.kernel.calendar import schedule
@@ -27,21 +30,17 @@ def settle_all(world: World, now_s: float) -> None:
 
 
 @kernel
-def oldest_on(world: World, replica_index: int) -> int:
-    """Return the oldest request on a replica, waiting or running, or NONE."""
-    requests = world.requests
-    oldest = NONE
-    for index in range(len(requests)):
-        request = requests[index]
-        here = request["fate"] == NONE and request["replica"] == replica_index
-        if here and (oldest == NONE or request["key"] < requests[oldest]["key"]):
-            oldest = index
-    return oldest
+def lose_replica(
+    world: World, replica_index: int, victims: NDArray[np.int64], now_s: float
+) -> None:
+    """Lose a replica with all its requests; the step under way comes to nothing.
 
-
-@kernel
-def lose_replica(world: World, replica_index: int, now_s: float) -> None:
-    """Lose a replica with all its requests; the step under way comes to nothing."""
+    Args:
+        world: the arrays.
+        replica_index: the replica.
+        victims: its requests, waiting and running, in order of arrival.
+        now_s: the instant.
+    """
     settle(world, replica_index, now_s)
     replica = world.replicas[replica_index]
     add_waiting(world, replica["pool"], now_s, -int(replica["waiting"]))
@@ -52,10 +51,8 @@ def lose_replica(world: World, replica_index: int, now_s: float) -> None:
         queue = world.queues[replica_index * classes + klass]
         while queue["head"] != NONE:
             take_from_queue(world, replica_index, NONE, queue["head"])
-    index = oldest_on(world, replica_index)
-    while index != NONE:
+    for index in victims:
         end_request(world, index, FAILED, now_s)
-        index = oldest_on(world, replica_index)
     replica["status"] = LOST
     replica["prefill_head"] = NONE
     replica["prefill_tail"] = NONE

@@ -24,6 +24,8 @@ class Lowered:
     """For the engine. Its streams can be read once: lower again to run again."""
     pools: tuple[LoweredPool, ...]
     classes: tuple[ClassMeta, ...]
+    traffic: Traffic
+    """What the plan's streams are read from."""
 
 
 def lower(
@@ -63,7 +65,8 @@ def lower(
         seed=traffic.kernel_seed,
         keep_finished=scenario.output.requests,
     )
-    return Lowered(plan, lowered, tuple(_class_meta(klass) for klass in workload.classes))
+    metas = tuple(_class_meta(klass) for klass in workload.classes)
+    return Lowered(plan, lowered, metas, traffic)
 
 
 def _context(klass: RequestClass, scenario: Scenario, catalog: Catalog) -> int:

@@ -71,6 +71,8 @@ class Traffic:
         # Named streams, spawned in a fixed order: what changes one leaves the others alone.
         self.kernel_seed, self._open_seed, self._closed_seed, self._trace_seed = seed.spawn(4)
         self._offsets, self.visitors = self._lay_out_visitors()
+        self.unused_rows = 0
+        """Rows of the shared trace that no class took; counted as the trace is read."""
 
     def _lay_out_visitors(self) -> tuple[NDArray[np.int64], int]:
         offsets = np.full(len(self._workload.classes), NONE, np.int64)
@@ -130,6 +132,7 @@ class Traffic:
         for rows, owners in _read(path, trace, seed, [klass.name for klass in classes]):
             rows["class"] = shared_classes(rows, owners, classes, share_seed)
             taken = rows["class"] != NONE
+            self.unused_rows += int(np.count_nonzero(~taken))
             yield self._completed(rows[taken], owners[taken], samplers, seed)
 
     def _own_rows(self, path: Path, trace: TraceInput, index: int) -> Iterator[Rows]:

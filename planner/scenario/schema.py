@@ -200,7 +200,7 @@ class OpenLoop(Part):
 class ClosedLoop(Part):
     """A fixed number of clients, each sending its next request when the last one ends."""
 
-    clients: Count
+    clients: Annotated[int, Field(ge=1, le=1_000_000)]
     """Requests in flight, as the concurrency of a benchmark."""
     requests: Count | None = None
     """Total to send; absent: until the end of the workload."""
@@ -288,7 +288,7 @@ class RequestClass(Part):
     """Reasoning tokens, added to the drawn output; billed as output, not shown to the user."""
     sessions: Sessions | None = None
     """Absent: every request stands alone."""
-    visitors: Count | None = None
+    visitors: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     """Number of distinct visitors; needed with `rate_limit` unless the trace names them."""
     rate_limit: RateLimit | None = None
     """Limit per visitor; what is refused is counted as rate limited."""

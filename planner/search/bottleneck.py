@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Final
 
 from planner.catalog import Catalog, Figure
-from planner.kernel.plan import UNLIMITED
 from planner.lowering.pools import LoweredPool, lower_pool
 from planner.results.result import Result
 from planner.scenario.schema import Pool
@@ -37,14 +36,13 @@ def _without_kv_limit(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> L
     )
 
 
-def _without_queue_limits(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
-    plan = lowered.plan
-    slots = min(plan.token_budget, max(AMPLE_SEQUENCES, 4 * plan.maximum_sequences))
-    return replace(
-        lowered,
-        plan=replace(lowered.plan, maximum_sequences=slots, queue_limit=UNLIMITED),
-        meta=replace(lowered.meta, maximum_sequences=slots),
-    )
+def _without_queue_limits(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
+    engine = pool.engine
+    slots = min(engine.token_budget, max(AMPLE_SEQUENCES, 4 * engine.maximum_sequences))
+    # Lowered again, since a larger batch samples more; but its working space takes no KV memory.
+    roomy = {"maximum_sequences": slots, "queue_limit": None, "kv_blocks": lowered.plan.kv_blocks}
+    lifted = pool.model_copy(update={"engine": engine.model_copy(update=roomy)})
+    return lower_pool(lifted, catalog)
 
 
 def _with_faster_arithmetic(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:

@@ -81,10 +81,10 @@ def test_a_run_is_spread_over_its_windows() -> None:
     assert windows["compute_s"].tolist() == pytest.approx([1.75, 2.0, 1.75])
     assert windows["memory_s"].tolist() == pytest.approx([0.875, 1.0, 0.875])
     assert windows["waiting_s"].tolist() == [3.0, 4.0, 2.5]
-    # Counts go to the window in which the run starts.
-    assert windows["steps"].tolist() == [10, 0, 1]
+    # A step is counted in the window in which it begins.
+    assert windows["steps"].tolist() == [4, 4, 3]
     assert windows["prefill_tokens"].tolist() == [8, 0, 1]
-    assert windows["decode_tokens"].tolist() == [9, 0, 0]
+    assert windows["decode_tokens"].tolist() == [3, 4, 2]
 
 
 def test_the_last_window_takes_everything_after_it() -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from planner.kernel.dtypes import Fate, Router, Scheduler
 from tests.kernel.strategies import Scenario, dyadic_scenarios, general_scenarios
-from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate, splitmix64
+from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
 from tests.simpy_stepper import simulate_pool
 
 UNIT_STEPS = Pool(
@@ -217,16 +217,10 @@ def test_routers(router: Router, expected: list[int]) -> None:
 
 
 def test_session_affinity() -> None:
-    assert splitmix64(0) == 0xE220A8397B1DCDAF  # the published first output for seed 0
     pool = replace(UNIT_STEPS, router=Router.SESSION_AFFINITY, replicas=3)
     rows = [row(0.0, 1, 1, session=session) for session in (0, 7, 0, -1)]
     outcome = simulate([pool], [PLAIN], rows, rng=Script(0.4, 0.4))
-    assert replicas(outcome) == [
-        0xE220A8397B1DCDAF % 3,
-        splitmix64(7) % 3,
-        0xE220A8397B1DCDAF % 3,
-        1,
-    ]
+    assert replicas(outcome) == [0, 7 % 3, 0, 1]
 
 
 # --- What an end sets off ---
@@ -257,9 +251,9 @@ def test_closed_loop() -> None:
     ]
     outcome = simulate([ONE_AT_A_TIME], [PLAIN], [], [ClosedStream(0, 2, rows)])
     # Rows 0 and 1 at 0; 0 runs until 2, 1 until 3. Row 2 at 2 + 1, runs until 4.
-    # Row 3 at 3 + 0.5, too long. Row 4 at 3.5 + 0.25, runs from 4 to 5.
-    assert [request.arrival_s for request in outcome.requests] == [0.0, 0.0, 3.0, 3.5, 3.75]
-    assert [request.finish_s for request in outcome.requests] == [2.0, 3.0, 4.0, 3.5, 5.0]
+    # Row 3 at 3 + 0.5, too long, so turned away at once. Row 4 at 3.5 + 1, runs until 5.5.
+    assert [request.arrival_s for request in outcome.requests] == [0.0, 0.0, 3.0, 3.5, 4.5]
+    assert [request.finish_s for request in outcome.requests] == [2.0, 3.0, 4.0, 3.5, 5.5]
     assert outcome.requests[3].fate == Fate.TOO_LONG
 
 
@@ -368,7 +362,10 @@ def test_bookkeeping_in_floats(scenario: Scenario) -> None:
 @given(dyadic_scenarios(control=False))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_dyadic_scenarios_are_exact(scenario: Scenario) -> None:
-    """Scaling all times by a power of two scales all results; times stay multiples of 2⁻²¹."""
+    """Scaling all times by a power of two scales all results; times stay multiples of 2⁻²¹.
+
+    Not of closed loops: their clients pause for one second, however times are scaled.
+    """
     factor = 2.0**30
     outcome = scenario.simulate_naively()
     scaled = scaled_scenario(scenario, factor).simulate_naively()

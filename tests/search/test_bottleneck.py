@@ -88,8 +88,11 @@ def test_lifting_changes_one_thing(tmp_path: Path, resource: str) -> None:
     assert more_slots is (resource == "queueing")
     assert before.plan.compute_s is not None
     assert after.plan.compute_s is not None
-    arithmetic = SPEED_UP if resource == "compute" else 1.0
-    assert before.plan.compute_s[4096] == pytest.approx(arithmetic * after.plan.compute_s[4096])
+    if resource != "queueing":  # a larger batch also samples more
+        arithmetic = SPEED_UP if resource == "compute" else 1.0
+        assert before.plan.compute_s[4096] == pytest.approx(
+            arithmetic * after.plan.compute_s[4096]
+        )
     traffic = SPEED_UP if resource == "memory_bandwidth" else 1.0
     decode = before.plan.decode_memory_s
     assert decode == pytest.approx(traffic * after.plan.decode_memory_s)
