@@ -165,24 +165,25 @@ def price_plan(plan: PricePlan, catalog: Catalog) -> ApiPlan | SubscriptionPlan 
 
 
 def policy_of(prices: Prices) -> Policy:
-    """Return what applies to the scenario as a whole."""
-    stated = prices.power.model_fields_set
-    power = PowerTerms(
-        electricity_usd_per_kwh=prices.power.electricity,
-        pue=prices.power.pue,
-        colocation_usd_per_kw_month=prices.power.colocation,
-        idle_rate=prices.power.idle,
-        loaded_rate=prices.power.loaded,
-        **({"source": SCENARIO, "date": prices.date} if stated else {}),
-    )
+    """Return what applies to the scenario as a whole, each part with where it comes from."""
+
+    def origin(stated: object, prefix: str = "") -> dict[str, str]:
+        named = {f"{prefix}source": SCENARIO, f"{prefix}date": prices.date}
+        return named if stated else {}
+
+    stated = prices.model_fields_set
     return Policy(
         node_overhead_rate=prices.node_overhead,
-        power=power,
+        power=PowerTerms(
+            electricity_usd_per_kwh=prices.power.electricity,
+            pue=prices.power.pue,
+            colocation_usd_per_kw_month=prices.power.colocation,
+            idle_rate=prices.power.idle,
+            loaded_rate=prices.power.loaded,
+            **origin(prices.power.model_fields_set),
+        ),
         partner_revenue_share_rate=prices.partner_revenue_share,
         definition=prices.margin,
-        **(
-            {"source": SCENARIO, "date": prices.date}
-            if {"node_overhead", "partner_revenue_share"} & prices.model_fields_set
-            else {}
-        ),
+        **origin("node_overhead" in stated),
+        **origin("partner_revenue_share" in stated, "partner_"),
     )

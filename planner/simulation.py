@@ -9,25 +9,25 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.billing import bill
+from planner.billing import bill, policy_of
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.control.fleet import most_nodes_by_window
-from planner.economics import Statement
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
 from planner.lowering.workload import seconds_of_day
+from planner.provenance import assumptions
 from planner.results.frames import build_frames
 from planner.results.requests import RequestWriter
-from planner.results.result import Assumption, Finance, Result
+from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
 from planner.scenario.schema import Scenario
 from planner.version import VERSION
@@ -188,41 +188,12 @@ def _result(
             end_s=engine.now_s,
         ),
         finance=Finance.of(statement),
-        assumptions=tuple(_assumptions(lowered.pools, statement)),
+        assumptions=assumptions(
+            scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)
+        ),
         notes=tuple(_notes(scenario, lowered.pools, counters)),
         counters=counters,
     )
-
-
-def _assumptions(pools: tuple[LoweredPool, ...], statement: Statement) -> Iterator[Assumption]:
-    """Yield every figure that the result stands on, once."""
-    seen: set[Any] = set()
-    for pool in statement.pools:
-        rate = pool.usage.rate
-        found = Assumption(
-            name=f"price {rate.name} ({rate.terms})",
-            value=rate.per_device_hour_usd,
-            unit="USD/device-hour",
-            source=rate.source,
-            date=rate.date,
-            tier=rate.tier,
-        )
-        if found not in seen:
-            seen.add(found)
-            yield found
-    for lowered in pools:
-        for note in lowered.notes:
-            found = Assumption(
-                name=note.name,
-                value=note.value,
-                unit=note.unit,
-                source=note.source,
-                date=note.date,
-                tier=note.tier,
-            )
-            if found not in seen:
-                seen.add(found)
-                yield found
 
 
 def _notes(
@@ -236,8 +207,8 @@ def _notes(
             "efficiencies (tier estimated), not measured."
         )
     yield (
-        "Cost, revenue and tokens are those of the arrival period; latencies and fates are those of "
-        "all requests that arrived in it, also if they ended while the fleet drained."
+        "Cost, revenue and tokens are those of the arrival period; latencies and fates are those "
+        "of all requests that arrived in it, also if they ended while the fleet drained."
     )
     other = sorted({pool.engine.name for pool in scenario.pools} - {"vllm", "generic"})
     if other:
@@ -248,8 +219,8 @@ def _notes(
     grouped = [pool.name for pool in scenario.pools if pool.data_parallel > 1]
     if grouped:
         yield (
-            f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for a "
-            "full batch, too fast for a lone prompt."
+            f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for "
+            "a full batch, too fast for a lone prompt."
         )
     if any(klass.sessions is not None for klass in scenario.workload.classes):
         yield (

@@ -104,6 +104,8 @@ def parse_quantity(value: object, dimension: str) -> float:
         unit = unit.removeprefix("req")
     if not unit and dimension != "fraction":
         raise ValueError(f"{shown(value)} has no unit; {advice}")
+    if dimension == "rate" and unit.lower() in ("rps", "qps", "req/sec", "/sec"):
+        raise ValueError(f'{shown(value)} has unknown unit {shown(unit)}; write "{number} /s"')
     if unit and unit not in units:
         raise ValueError(f"{shown(value)} has unknown unit {shown(unit)}; {advice}")
     return _finite(float(number), units.get(unit, 1.0), value)

@@ -169,7 +169,7 @@ def test_azure_conversation_hour(real_trace: Callable[[str], Path], tmp_path: Pa
         assert row.arrived == per_minute[int(row.window_start_s // 60)]
     # Tokens, exactly.
     total = result.to_pandas().iloc[0]
-    assert total["served"] + sum(offset < 60 for offset in offsets) == 19_366
+    assert total["measured_served"] + sum(offset < 60 for offset in offsets) == 19_366
     assert total["input_tokens"] == sum(int(row["ContextTokens"]) for row in rows)
     assert total["output_tokens"] == sum(int(row["GeneratedTokens"]) for row in rows)
     assert_plausible(result)

@@ -78,7 +78,7 @@ def test_objectives_are_judged_over_the_requests(small: tuple[Result, pd.DataFra
     ttft = mine["first_token_s"] - mine["arrival_s"]
     tpot = (mine["finish_s"] - mine["first_token_s"]) / (mine["output_tokens"] - 1)
     good = int(((ttft <= 1.0) & (tpot <= 0.050)).sum())
-    assert result.to_pandas("classes").set_index("class").loc["chat", "good"] == good
+    assert result.to_pandas("classes").set_index("class").loc["chat", "measured_good"] == good
 
 
 def test_result_is_complete(small: tuple[Result, pd.DataFrame], tmp_path: Path) -> None:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import errno
+import signal
+import sys
 import traceback
 from importlib import import_module
 from typing import Annotated, Any
@@ -62,6 +64,13 @@ class LazyGroup(TyperGroup):
             message = f"error: {error.filename or 'input or output'}: {error.strerror}"
             if ctx.params.get("debug"):
                 traceback.print_exc()
+        except MemoryError:
+            message = "error: out of memory; lower the rates, the duration or the number of nodes"
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+        except KeyboardInterrupt:
+            typer.echo("interrupted; no half-written file is left", err=True)
+            raise typer.Exit(128 + signal.SIGINT) from None
         typer.echo(message, err=True)
         raise typer.Exit(2)
 
@@ -108,4 +117,6 @@ def root(
 
 def main() -> None:
     """Run the command line; the entry point of the `planner` script."""
+    # An exception, unlike the default action, lets temporary files be removed.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     app(prog_name="planner")

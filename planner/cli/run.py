@@ -45,7 +45,7 @@ def run(
     """Simulate a scenario: accelerators at peak, tail latency, cost and margin.
 
     Prints tables and writes a folder: result.json, tables as Parquet and CSV, report.html.
-    A previous result in the folder is replaced as a whole; anything else is left alone.
+    A previous result in the folder is replaced as a whole; a folder with anything else is refused.
 
     For example:
 

@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PARTS = ("input", "output", "reasoning")
+_MAXIMUM_ROWS = 1_000_000_000
 _COARSE_RATE = 0.5
 """Fewer distinct arrival times per arrival than this call for jitter."""
 
@@ -153,19 +154,38 @@ def _write_synthetic(
     root: np.random.SeedSequence,
     force: bool,
 ) -> int:
-    import numpy as np
-
+    from planner.cli.progress import LateBar
     from planner.trace import RequestBlock, synthesize
     from planner.trace.writers import write_trace
 
-    with _progress("drawing", total=duration_s) as progress:
+    expected = _expected_rows(workloads, duration_s)
+    with LateBar(f"drawing about {expected:,.0f} requests") as bar:
 
         def blocks() -> Iterator[RequestBlock]:
+            drawn = 0
             for rows in synthesize(workloads, duration_s, root):
-                progress.update(progress.task_ids[0], completed=np.nanmax(rows["arrival_s"]))
                 yield RequestBlock(rows)
+                drawn += len(rows)
+                bar(drawn, expected)
 
         return write_trace(out, blocks(), names, overwrite=force)
+
+
+def _expected_rows(workloads: list[ClassWorkload], duration_s: float) -> float:
+    """Return the mean number of rows to come, refusing more than a file should hold."""
+    from planner.errors import TraceError
+
+    expected = duration_s * sum(
+        workload.arrivals.rate_rps * (workload.turns.mean() if workload.turns else 1.0)
+        for workload in workloads
+        if workload.arrivals is not None
+    )
+    if expected > _MAXIMUM_ROWS:
+        raise TraceError(
+            f"about {expected:.3g} requests would be written; at most {_MAXIMUM_ROWS:,} are: lower "
+            f"the rate or the duration, or simulate the classes as they are with `planner run`"
+        )
+    return expected
 
 
 def _open(
@@ -233,23 +253,21 @@ def _from_flags(
     return names, [workload for _, workload in parsed]
 
 
-def _progress(title: str, total: float | None = None) -> Progress:
+def _progress(title: str) -> Progress:
     """Return a progress display on stderr, shown on terminals only."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    bars = [BarColumn()] if total is not None else []
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        *bars,
         TimeElapsedColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    progress.add_task(title, total=total)
+    progress.add_task(title, total=None)
     return progress
 
 

@@ -29,8 +29,11 @@ class Policy:
     definition: Definition = "all_users_in_cogs"
     """Gross margin of the headline."""
     source: str = "planner default"
-    """Where the node overhead and the partner's share come from."""
+    """Where the node overhead comes from."""
     date: str = "2026-11"
+    partner_source: str = "planner default"
+    """Where the partner's share comes from."""
+    partner_date: str = "2026-11"
 
     def __post_init__(self) -> None:
         # Some overheads exceed the machine price; 10 times it is a percentage written as a number.

@@ -58,7 +58,7 @@ def partner_share_line(
     line = LedgerLine(
         "partner's share of revenue", LineKind.PARTNER_SHARE, revenue_usd, "USD",
         policy.partner_revenue_share_rate, price="partner_revenue_share",
-        source=policy.source, date=policy.date, class_name=usage.name,
+        source=policy.partner_source, date=policy.partner_date, class_name=usage.name,
     )  # fmt: skip
     return drop_empty((line,))
 

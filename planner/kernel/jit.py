@@ -1,14 +1,16 @@
 """The one `kernel` decorator, and where compiled kernels are kept.
 
 Numba's own cache notices a change of the file that holds a function but not of the files it calls,
-and then serves stale machine code. Here the cache folder is named by a hash of every kernel source,
-the version of Numba and its bounds-check switch, so any change compiles anew.
+and then serves stale machine code. Here the cache folder is named by a hash of every kernel source
+and its path (by which Numba looks code up), of Python and Numba, and of the bounds-check switch,
+so any change compiles anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +29,12 @@ def cache_folder() -> Path:
 
     It lies in `$PLANNER_CACHE_DIR`, else in `$XDG_CACHE_HOME/planner`, else in `~/.cache/planner`.
     """
-    sources = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    folder = Path(__file__).resolve().parent
+    sources = hashlib.sha256(os.fsencode(folder))
+    for source in sorted(folder.glob("*.py")):
         sources.update(source.name.encode() + b"\0" + source.read_bytes())
-    sources.update(f"{numba.__version__} {NUMBA.config.BOUNDSCHECK}".encode())
+    python = sys.implementation.cache_tag
+    sources.update(f"{python} {numba.__version__} {NUMBA.config.BOUNDSCHECK}".encode())
     chosen = os.environ.get("PLANNER_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
     root = Path(chosen) if chosen else Path(home) / "planner"

@@ -60,9 +60,9 @@ def series_colour(number: int) -> str:
 
 
 def demand_figure(result: Result) -> Figure:
-    """Return requests per second by class, over accelerators in service and busy."""
+    """Return requests per second by class, over accelerators in service and what they attain."""
     classes = thin(result.frames.class_windows, "class")
-    pools = thin(result.frames.pool_windows, "pool")
+    pools = thin(_with_attained(result.frames.pool_windows), "pool")
     traces: list[Spec] = []
     legend = []
     for number, (name, rows) in enumerate(classes):
@@ -82,7 +82,7 @@ def demand_figure(result: Result) -> Figure:
     traces += _capacity_traces(result, pools)
     offset = len(classes)
     legend += [
-        (series_colour(offset + number), "area", f"{name} busy")
+        (series_colour(offset + number), "area", f"{name} attained")
         for number, (name, _) in enumerate(pools)
     ]
     legend.append(("var:ink", "dash", "accelerators in service"))
@@ -94,7 +94,10 @@ def demand_figure(result: Result) -> Figure:
     }
     note = (
         "Top: requests that arrive per second, by class, and those served within all promises. "
-        "Bottom: accelerators that work, by pool, under those in service."
+        "Bottom: accelerators in service and, by pool, how many of them running at their peak "
+        "would do the same work: the larger of the shares of peak arithmetic and peak memory "
+        "bandwidth, times the accelerators. Even an engine that is "
+        "always busy attains less than its peak."
     )
     return Figure(
         key="demand",
@@ -108,16 +111,22 @@ def demand_figure(result: Result) -> Figure:
     )
 
 
+def _with_attained(windows: pd.DataFrame) -> pd.DataFrame:
+    """Return the windows of pools with the accelerators that would do the same work at peak."""
+    rate = windows[["compute_rate", "memory_rate"]].max(axis=1).fillna(0.0)
+    return windows.assign(attained=rate * windows["accelerators"])
+
+
 def _capacity_traces(result: Result, pools: Sequence[tuple[str, pd.DataFrame]]) -> list[Spec]:
     traces = []
     offset = len(result.frames.classes)
     for number, (name, rows) in enumerate(pools):
         colour = series_colour(offset + number)
         traces.append(
-            _steps(result, rows, "accelerators_busy", f"{name} busy", "%{y:.0f}")
+            _steps(result, rows, "attained", f"{name} attained", "%{y:.1f}")
             | {
                 "yaxis": "y2",
-                "stackgroup": "busy",
+                "stackgroup": "attained",
                 "fillcolor": f"{colour}/0.75",
                 "line": _thin_line(colour),
             }

@@ -24,11 +24,14 @@ from planner.report.wording import (
     DEFINITION_TITLES,
     FATE_TITLES,
     METRIC_SHORT,
+    NO_DATA,
     headline_cards,
     promise_found,
     promise_limit,
     promise_title,
+    rate_limit_sentence,
     run_facts,
+    trouble_title,
 )
 from planner.results import columns
 from planner.results.formatting import (
@@ -86,6 +89,9 @@ def lead(result: Result) -> str:
 
 
 def _status(result: Result) -> str:
+    if not result.has_evidence:
+        text = "No request was measured: nothing is known about any promise."
+        return f'<div class="status bad" role="alert"><b>✗ No data</b><span>{text}</span></div>'
     objectives = result.frames.objectives
     broken = objectives[~objectives["met"].astype(bool)].to_dict("records")
     sentences = list(result.stability)
@@ -102,7 +108,7 @@ def _status(result: Result) -> str:
             else "The fleet keeps up: no queue grows."
         )
         return f'<div class="status good"><b>✓ Stable</b><span>{text}</span></div>'
-    title = "⚠ Cannot keep up" if result.stability else "✗ Promises broken"
+    title = f"⚠ {trouble_title(result).capitalize()}" if result.stability else "✗ Promises broken"
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return f'<div class="status bad" role="alert"><b>{title}</b><ul>{items}</ul></div>'
 
@@ -124,12 +130,14 @@ def promises(result: Result) -> str:
 
 def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]]) -> str:
     items = "".join(_promise(each) for each in objectives)
+    sentence = rate_limit_sentence(row)
+    limited = f'<p class="limited">{escape(sentence)}</p>' if sentence else ""
     return (
         f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
         f"<span>{count(row['arrival_rps'])} requests/s</span></header>"
         f'<div class="kept"><b>{percent(row["slo_attainment_rate"])}</b>'
         f"<span>of requests keep all promises · goodput {count(row['goodput_rps'])}/s</span></div>"
-        f"{items}</div>"
+        f"{limited}{items}</div>"
     )
 
 
@@ -137,6 +145,8 @@ def _promise(row: dict[Any, Any]) -> str:
     used = row["value"] / row["limit"] if row["limit"] else float(row["value"] > 0)
     width = 0.0 if pd.isna(used) else min(1.0, used)
     state, mark, word = ("", "✓", "kept") if row["met"] else (" broken", "✗", "broken")
+    if promise_found(row) == NO_DATA:
+        state, mark, word = "", MISSING, NO_DATA
     return (
         f'<div class="promise{state}"><div>'
         f'<span><span class="mark" role="img" aria-label="{word}">{mark}</span>'
@@ -231,12 +241,14 @@ def pools(result: Result) -> str:
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
-        "#bandwidth", "#KV memory", "#running", "#waiting", "busiest resource",
+        "#bandwidth", "#KV memory", "#running", "#waiting",
+        "#tokens/s per accelerator", "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
         "Pools",
-        "Sizes are those at peak; shares are means over the measured time.",
+        "Sizes are those at peak; shares are means over the measured time. Tokens per second and "
+        "accelerator are tokens decoded, over the accelerators in service.",
         panel(tools("Pools at a glance", "pools"), table("Pools", head, rows)),
         legend(figures.POOL_LEGEND),
         f'<div class="grid">{charts}</div>',
@@ -256,6 +268,7 @@ def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
         *(number(share(rate)) for rate in rates),
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
+        number(count(row["decode_tokens_per_s_per_accelerator"])),
         Cell(
             RESOURCE_TITLES[row["busiest_resource"]],
             tag="plain" if row["stable"] else "bad",
@@ -401,13 +414,17 @@ def assumptions(result: Result) -> str:
 
 def _tier_summary(result: Result) -> str:
     tiers = Counter(each.tier for each in result.assumptions)
-    firm = sum(tiers[tier] for tier in ("official", "measured", "fitted"))
-    weak = sum(tiers[tier] for tier in ("estimated", "claimed"))
-    text = (
-        f"What the numbers stand on. {firm} of {len(result.assumptions)} figures are official, "
-        f"measured or fitted; {weak} are estimated or claimed and marked."
+    kinds = (
+        (("official", "measured", "fitted"), "official, measured or fitted"),
+        (("analyst",), "from analysts"),
+        (("scenario",), "the scenario's own"),
+        (("estimated", "claimed"), "estimated or claimed, and marked"),
     )
-    return text if result.assumptions else "What the numbers stand on."
+    counted = [(sum(tiers[tier] for tier in names), title) for names, title in kinds]
+    parts = "; ".join(f"{number} {title}" for number, title in counted if number)
+    return "What the numbers stand on." + (
+        f" Of {len(result.assumptions)} figures: {parts}." if result.assumptions else ""
+    )
 
 
 def footer(result: Result) -> str:

@@ -15,11 +15,14 @@ from rich.text import Text
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
+    NO_DATA,
     headline_cards,
     margin_sentence,
     promise_found,
     promise_limit,
+    rate_limit_sentence,
     run_facts,
+    trouble_title,
 )
 from planner.results import columns
 from planner.results.formatting import count, duration, money, percent, percentile, share
@@ -61,7 +64,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
 def _parts(result: Result) -> list[RenderableType]:
     parts: list[RenderableType] = [_title(result), _headline(result)]
     if result.stability:
-        parts.append(_warnings(result.stability))
+        parts.append(_warnings(result.stability, trouble_title(result)))
     parts += [_traffic(result), _latency(result), _pools(result)]
     return [*parts, *_money(result), _footer(result)]
 
@@ -84,9 +87,9 @@ def _headline(result: Result) -> RenderableType:
     return _spaced(grid)
 
 
-def _warnings(sentences: Sequence[str]) -> RenderableType:
+def _warnings(sentences: Sequence[str], title: str) -> RenderableType:
     text = Text("\n").join(Text(f"⚠ {sentence}") for sentence in sentences)
-    return Padding(Panel(text, border_style="red", title="cannot keep up"), (0, 0, 1, 0))
+    return Padding(Panel(text, border_style="red", title=title), (0, 0, 1, 0))
 
 
 def _table(title: str, note: str = "") -> Table:
@@ -135,7 +138,13 @@ def _traffic(result: Result) -> RenderableType:
         total = {name: int(fates[name].sum()) for name in ("arrived", *columns.FATES)}
         row = result.frames.total.to_dict("records")[0]
         table.add_row(*_traffic_cells("all", total, row, shown))
-    return _spaced(table)
+    limited = [
+        f"{row['class']}: {sentence}."
+        for row in result.frames.classes.to_dict("records")
+        if (sentence := rate_limit_sentence(row))
+    ]
+    notes = [Padding(Text("\n".join(limited), style="dim"), (0, 0, 1, 0))] if limited else []
+    return Group(table, *notes) if notes else _spaced(table)
 
 
 def _traffic_cells(
@@ -172,10 +181,12 @@ def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:
     texts = []
     for promise in promises:
         if promise["metric"] == metric:
-            mark, style, sign = ("✓", "green", "≤") if promise["met"] else ("✗", "bold red", ">")
+            mark, style, sign = ("✓ ", "green", "≤") if promise["met"] else ("✗ ", "bold red", ">")
+            found = promise_found(promise)
+            if found == NO_DATA:
+                mark, style, sign = "", "dim", "for ≤"
             name = "" if metric == "loss" else f"{percentile(promise['percentile'])} "
-            text = f"{mark} {name}{promise_found(promise)} {sign} {promise_limit(promise)}"
-            texts.append(Text(text, style=style))
+            texts.append(Text(f"{mark}{name}{found} {sign} {promise_limit(promise)}", style=style))
     return Text("\n").join(texts)
 
 
@@ -189,12 +200,14 @@ def _pools(result: Result) -> RenderableType:
     for row, what in zip(pools.to_dict("records"), served, strict=True):
         names = ("busy", "compute", "memory", "kv_usage")
         grows = "" if row["stable"] else "\n✗ queue grows"
+        tokens = count(row["decode_tokens_per_s_per_accelerator"])
         shape = f"{row['parallelism']} {row['weight_dtype']}".strip()
         table.add_row(
             Text.assemble(
                 row["pool"],
                 (f"\n{what}\n{shape}".rstrip(), "dim"),
                 (f"\n{row['tier']} step times", "dim"),
+                (f"\n{tokens} tok/s per accel.", "dim"),
             ),
             count(row["nodes_at_peak"]),
             count(row["accelerators_at_peak"]),

@@ -18,6 +18,10 @@ DEFINITION_TITLES: Final = {
     "all_users_in_cogs": "all users in cost of revenue",
     "free_in_marketing": "free users in marketing",
 }
+NO_DATA: Final = "no data"
+"""Said of a promise where no request was measured."""
+NOTABLE_LIMITED_RATE: Final = 0.01
+"""Share of a class's requests refused by rate limits above which its SLO figure says so."""
 _WEEKDAYS: Final = {
     "mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday",
     "sat": "Saturday", "sun": "Sunday",
@@ -40,10 +44,12 @@ def headline_cards(result: Result) -> tuple[Card, Card, Card, Card]:
     headline, frames = result.headline, result.frames
     nodes = headline["nodes_at_peak"]
     pools = len(frames.pools)
-    kept = "all promises kept" if headline["objectives_met"] else _broken(result)
+    per_token = headline["cost_per_million_output_tokens_usd"]
     definition = headline["gross_margin_definition"]
     margin = headline["gross_margin_rate"]
+    no_margin = "no prices" if result.finance is None else "no revenue"
     per_hour = headline["cost_per_hour_usd"]
+    overload = _overload(result)
     return (
         Card(
             count(headline["accelerators_at_peak"]),
@@ -56,24 +62,37 @@ def headline_cards(result: Result) -> tuple[Card, Card, Card, Card]:
         Card(
             duration(_nan(headline["p99_ttft_s"])),
             "p99 time to first token",
-            kept,
-            alarm=not headline["objectives_met"],
+            _kept(result),
+            alarm=headline["objectives_met"] is False,
         ),
         Card(
-            money(headline["cost_per_million_output_tokens_usd"]),
+            money(per_token),
             "per 1M output tokens",
-            "no prices" if per_hour is None else f"{money(per_hour)} per hour",
+            "no prices" if per_hour is None else f"{money(per_hour)} per hour{overload}",
+            alarm=bool(overload) and per_token is not None,
         ),
         Card(
             percent(margin),
             "gross margin",
-            definition or "no prices",
-            alarm=margin is not None and margin < 0,
+            no_margin if margin is None else f"{definition}{overload}",
+            alarm=margin is not None and (margin < 0 or bool(overload)),
         ),
     )
 
 
-def _broken(result: Result) -> str:
+def _overload(result: Result) -> str:
+    """Return what puts the money in question: an overloaded fleet always looks cheap."""
+    if not result.overloaded:
+        return ""
+    broken = result.headline["objectives_met"] is False
+    return ", with promises broken" if broken else ", with a growing queue"
+
+
+def _kept(result: Result) -> str:
+    if not result.has_evidence:
+        return NO_DATA
+    if result.headline["objectives_met"]:
+        return "all promises kept"
     objectives = result.frames.objectives
     broken = int((~objectives["met"].astype(bool)).sum())
     return f"{broken} of {_plural(len(objectives), 'promise')} broken"
@@ -107,6 +126,8 @@ def promise_title(promise: Mapping[Any, Any]) -> str:
 
 def promise_found(promise: Mapping[Any, Any]) -> str:
     """Return the value that was found."""
+    if math.isnan(promise["value"]):
+        return NO_DATA
     if promise["metric"] == "loss":
         return percent(promise["value"], 2)
     return duration(promise["value"])
@@ -119,14 +140,42 @@ def promise_limit(promise: Mapping[Any, Any]) -> str:
     return span(promise["limit"])
 
 
+def rate_limit_sentence(row: Mapping[Any, Any]) -> str:
+    """Return what the SLO figure of a class leaves out, if it is notable.
+
+    Args:
+        row: of the table of classes.
+    """
+    measured, limited = row["measured"], row["measured_rate_limited"]
+    if limited <= NOTABLE_LIMITED_RATE * measured:
+        return ""
+    return f"{percent(limited / measured)} of arrivals refused by the rate limit, not counted"
+
+
+def trouble_title(result: Result) -> str:
+    """Return the title over the warnings of a result."""
+    return "cannot keep up" if result.overloaded else "not known to keep up"
+
+
 def margin_sentence(result: Result) -> str:
-    """Return the gross margin under every definition, the headline's first."""
+    """Return the gross margin under every definition, the headline's first.
+
+    Definitions that all agree are not repeated.
+    """
     finance = result.finance
     if finance is None:
         return ""
     rows = sorted(finance.margins.to_dict("records"), key=lambda row: not row["headline"])
-    parts = [f"{percent(row['margin_rate'])} ({row['definition']})" for row in rows]
-    sentence = f"Gross margin is {parts[0]}; under other definitions {', '.join(parts[1:])}."
+    if finance.gross_margin_rate is None:
+        return "There is no revenue, hence no gross margin."
+    shown = [percent(row["margin_rate"]) for row in rows]
+    sentence = f"Gross margin is {shown[0]} ({rows[0]['definition']})"
+    if len(set(shown)) == 1:
+        sentence += ", the same under every definition."
+    else:
+        others = zip(shown[1:], rows[1:], strict=True)
+        parts = [f"{rate} ({row['definition']})" for rate, row in others]
+        sentence += f"; under other definitions {', '.join(parts)}."
     if finance.partner_share_usd:
         share = money(finance.partner_share_usd / finance.hours)
         sentence += f" A partner gets {share} of the revenue per hour."

@@ -57,6 +57,10 @@ def build_class_tables(
         objectives += verdicts
     total = _row(histograms.sum(axis=0), table, duration_s, warmup_s)
     total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "plan": ""}
+    # NOTE: a class that nobody used breaks no promise, but a run that nobody used keeps none.
+    evidence = total["measured"] > total["measured_rate_limited"]
+    for row in (*rows, *objectives):
+        row["objectives_met" if "objectives_met" in row else "met"] &= evidence
     total["objectives_met"] = all(row["objectives_met"] for row in rows)
     names = columns.names("classes")
     return (
@@ -81,10 +85,10 @@ def _row(
     row: dict[str, Any] = {
         "arrived": int(windows["arrived"].sum()),
         "measured": measured,
-        "served": int(ended[Fate.SERVED]),
-        "rate_limited": rate_limited,
-        "lost": lost,
-        "good": good,
+        "measured_served": int(ended[Fate.SERVED]),
+        "measured_rate_limited": rate_limited,
+        "measured_lost": lost,
+        "measured_good": good,
         "loss_rate": divide(lost, measured - rate_limited),
         "slo_attainment_rate": slo_attainment(good, measured, rate_limited),
         "arrival_rps": divide(measured, measured_s),
@@ -104,12 +108,13 @@ def _row(
 def _verdicts(
     meta: ClassMeta, histograms: NDArray[np.int64], row: dict[str, Any]
 ) -> Iterable[dict[str, Any]]:
-    offered = row["measured"] - row["rate_limited"]
+    offered = row["measured"] - row["measured_rate_limited"]
     for objective in meta.objectives:
         counts = histograms[columns.METRICS.index(objective.metric)]
         value = float(histogram_quantiles(counts, [objective.percentile])[0])
         # Without samples a promise is kept only if all was served: one-token answers have no TPOT.
-        met = value <= objective.limit_s if not math.isnan(value) else row["served"] == offered
+        all_served = row["measured_served"] == offered
+        met = all_served if math.isnan(value) else value <= objective.limit_s
         yield {
             "class": meta.name,
             "metric": objective.metric,
@@ -130,7 +135,7 @@ def _verdicts(
         "unit": "1",
         "over": "arrived requests, rate-limited ones apart",
         "samples": offered,
-        "met": bool(row["lost"] <= meta.maximum_loss_rate * offered),
+        "met": bool(row["measured_lost"] <= meta.maximum_loss_rate * offered),
     }
 
 

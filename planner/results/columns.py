@@ -99,15 +99,18 @@ CLASSES: Final = (
     Column("plan", "", "price plan; empty earns nothing", "same"),
     Column("arrived", "requests", "requests that arrived, warm-up included", "sum"),
     Column("measured", "requests", "requests that arrived after the warm-up", "sum"),
-    Column("served", "requests", "measured requests that were served", "sum"),
-    Column("rate_limited", "requests", "measured requests refused by their visitor's limit", "sum"),
-    Column("lost", "requests", "measured requests with any other fate", "sum"),
-    Column("good", "requests", "measured requests within all objectives on TTFT, TPOT, E2E", "sum"),
-    Column("loss_rate", "1", "lost / (measured - rate limited)", "recompute"),
-    Column("slo_attainment_rate", "1", "good / (measured - rate limited)", "recompute"),
+    Column("measured_served", "requests", "of the measured: served", "sum"),
+    Column("measured_rate_limited", "requests", "of them: refused by their visitor's limit", "sum"),
+    Column("measured_lost", "requests", "of them: any other fate", "sum"),
+    Column("measured_good", "requests", "of them: within all limits on TTFT, TPOT, E2E", "sum"),
+    Column("loss_rate", "1", "measured: lost / (all - rate limited)", "recompute"),
+    Column("slo_attainment_rate", "1", "measured: good / (all - rate limited)", "recompute"),
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
     Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
-    Column("objectives_met", "", "every objective and the allowed loss are kept", "recompute"),
+    Column(
+        "objectives_met", "", "every objective and the allowed loss are kept; false where the run "
+        "measured no request", "recompute",
+    ),
     *_TOKENS,
     Column("output_tokens_per_s", "tokens/s", "output tokens per second of arrivals", "sum"),
     _PREEMPTIONS,
@@ -127,7 +130,12 @@ OBJECTIVES: Final = (
     Column("unit", "", "s, or 1 for loss", "same"),
     Column("over", "", "what the percentile runs over", "same"),
     Column("samples", "", "how many there were", "sum"),
-    Column("met", "", "value ≤ limit; false where nothing was served", "recompute"),
+    Column(
+        "met",
+        "",
+        "value ≤ limit; false if none was served or measured",
+        "recompute",
+    ),
 )
 _USE = (
     Column("busy_rate", "1", "share of in-service time spent in steps", "mean"),
@@ -159,6 +167,13 @@ POOLS: Final = (
     Column("devices_per_replica", "devices", "devices of one engine copy", "same"),
     Column("replicas", "", "mean replicas in service", "mean"),
     *_USE,
+    Column(
+        "decode_tokens_per_s_per_accelerator",
+        "1/s",
+        "tokens decoded (each output token but the "
+        "first) in the measured time, per second and device in service",
+        "recompute",
+    ),
     Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
     *_FLOW,
     Column("step_s", "s", "mean time of a step", "recompute"),

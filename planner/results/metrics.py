@@ -72,6 +72,15 @@ def divide(numerator: float, denominator: float) -> float:
     return float(numerator) / float(denominator) if denominator else math.nan
 
 
+def share_of(part: float, whole: float) -> float:
+    """Return the share of a part in its whole, at most 1: sums of floats may round beyond it.
+
+    >>> share_of(0.1 + 0.2, 0.3), share_of(1.0, 4.0), share_of(0.0, 0.0)
+    (1.0, 0.25, nan)
+    """
+    return min(divide(part, whole), 1.0) if whole else math.nan
+
+
 def slo_attainment(good: int, measured: int, rate_limited: int) -> float:
     """Return the share of requests that keep every per-request objective of their class.
 

@@ -50,12 +50,13 @@ def headline_cards(result: Result) -> list[tuple[str, str]]:
     headline = result.headline
     definition = headline["gross_margin_definition"]
     margin = f"gross margin ({definition})" if definition else "gross margin"
+    broken = ", with promises broken" if result.overloaded else ""
     return [
         (formatting.count(headline["accelerators_at_peak"]), "accelerators at peak"),
         (formatting.duration(headline["p99_ttft_s"]), "p99 time to first token"),
         (
             formatting.money(headline["cost_per_million_output_tokens_usd"]),
-            "per million output tokens",
+            f"per million output tokens{broken}",
         ),
-        (formatting.percent(headline["gross_margin_rate"]), margin),
+        (formatting.percent(headline["gross_margin_rate"]), margin + broken),
     ]

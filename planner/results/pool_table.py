@@ -11,8 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planner.results import columns
+from planner.results.formatting import count
 from planner.results.meta import PoolMeta
-from planner.results.metrics import WAITING_PER_REPLICA, busiest_resource, divide, peak_windows
+from planner.results.metrics import (
+    WAITING_PER_REPLICA,
+    busiest_resource,
+    divide,
+    peak_windows,
+    share_of,
+)
 from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
 from planner.results.windows import Timeline
 
@@ -84,14 +91,17 @@ def _pool_row(
         "accelerators_at_peak": nodes_at_peak * pool.devices_per_node,
         "devices_per_replica": pool.devices_per_replica,
         "replicas": divide(sums["active_s"], measured_s),
-        "busy_rate": divide(sums["busy_s"], sums["active_s"]),
-        "compute_rate": divide(sums["compute_s"], sums["active_s"]),
-        "memory_rate": divide(sums["memory_s"], sums["active_s"]),
-        "kv_usage_rate": divide(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
+        "busy_rate": share_of(sums["busy_s"], sums["active_s"]),
+        "compute_rate": share_of(sums["compute_s"], sums["active_s"]),
+        "memory_rate": share_of(sums["memory_s"], sums["active_s"]),
+        "kv_usage_rate": share_of(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
         "running": divide(sums["running_s"], measured_s),
         "waiting": divide(sums["waiting_s"], measured_s),
-        "waiting_max": float(waiting.max()),
         **{name: int(windows[name].sum()) for name in _FLOWS},
+        "waiting_max": float(waiting.max()),
+        "decode_tokens_per_s_per_accelerator": divide(
+            float(measured["decode_tokens"].sum()), sums["active_s"] * pool.devices_per_replica
+        ),
         "step_s": divide(sums["busy_s"], float(measured["steps"].sum())),
         "busiest_resource": _busiest_resource(measured, pool),
         "queue_growth_rps": growth.per_s,
@@ -122,6 +132,10 @@ def _growth(windows: NDArray[np.void], timeline: Timeline) -> Growth:
     )
 
 
+def _slope(growth: Growth) -> str:
+    return count(float(f"{growth.per_s:.2g}"))  # a trend is not worth a third digit
+
+
 def _warning(
     row: dict[str, Any], windows: NDArray[np.void], timeline: Timeline, growth: Growth
 ) -> str:
@@ -130,7 +144,7 @@ def _warning(
     if growth.grows:
         binding = RESOURCE_TITLES[row["busiest_resource"]]
         return (
-            f"pool {row['pool']}: the queue grows by {growth.per_s:.2g} requests per second "
+            f"pool {row['pool']}: the queue grows by {_slope(growth)} requests per second "
             f"through the arrivals and ends with {waiting:,.0f} waiting: the pool cannot keep up "
             f"(busiest resource: {binding}). Percentiles get worse the longer this goes on; add "
             "nodes or shed load."

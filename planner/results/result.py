@@ -141,6 +141,18 @@ class Result:
     weekday: str = "mon"
 
     @property
+    def has_evidence(self) -> bool:
+        """Whether any request was measured: without one, no promise is kept or broken."""
+        total = self.frames.total.iloc[0]
+        return bool(total["measured"] > total["measured_rate_limited"])
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the money is that of a fleet that breaks promises or cannot keep up."""
+        headline = self.headline
+        return headline["objectives_met"] is False or not headline["stable"]
+
+    @property
     def headline(self) -> dict[str, Any]:
         """The numbers of the first screen, ready for JSON: what cannot be known is None."""
         total, pools = self.frames.total.iloc[0], self.frames.pools
@@ -149,7 +161,7 @@ class Result:
             "nodes_at_peak": int(pools["nodes_at_peak"].sum()),
             "p99_ttft_s": total["ttft_p99_s"],
             "slo_attainment_rate": total["slo_attainment_rate"],
-            "objectives_met": bool(total["objectives_met"]),
+            "objectives_met": bool(total["objectives_met"]) if self.has_evidence else None,
             "goodput_rps": total["goodput_rps"],
             "stable": bool(pools["stable"].all()),
         }

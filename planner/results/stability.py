@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST_WINDOWS = 5
-"""Fewer windows than this are too few to tell growth from chance."""
+FEWEST_WINDOWS = 6
+"""Fewer windows are too few to tell growth from chance: a queue that rises in every one of n
+windows has the score (n(n - 1)/2 - 1) / √(n(n - 1)(2n + 5)/18), which is 2.20 for 5 and 2.63 for 6;
+only the latter exceeds `TREND_Z`."""
 MOST_POINTS = 512
 """Longer series are averaged down to this many points: the slope needs all pairs."""
 TREND_Z = 2.6

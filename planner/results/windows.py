@@ -93,6 +93,11 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> 
     return result
 
 
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of a part in its whole, at most 1: sums of floats may round beyond it."""
+    return np.minimum(_ratio(part, whole), 1.0)
+
+
 def _keys(timeline: Timeline, key: str, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
     return {
         "window_start_s": np.repeat(timeline.start_s, len(names)),
@@ -148,8 +153,8 @@ def pool_window_table(
     data["accelerators"] = _ratio(active_s * devices, width_s).ravel()
     data["accelerators_busy"] = _ratio(table["busy_s"] * devices, width_s).ravel()
     for name in ("busy", "compute", "memory"):
-        data[f"{name}_rate"] = _ratio(table[f"{name}_s"], active_s).ravel()
-    data["kv_usage_rate"] = _ratio(table["kv_block_s"], active_s * kv_blocks).ravel()
+        data[f"{name}_rate"] = _share(table[f"{name}_s"], active_s).ravel()
+    data["kv_usage_rate"] = _share(table["kv_block_s"], active_s * kv_blocks).ravel()
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
     for name in ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens"):

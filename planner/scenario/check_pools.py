@@ -15,13 +15,12 @@ Finding = tuple[Location, str]
 
 
 def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
-    """Yield (location inside the pool, message) for everything that makes it impossible."""
+    """Yield (location inside the pool, message) for all that makes it impossible.
+
+    An unknown model or node is no fault here: only what can be said without it is checked.
+    """
     model = catalog.models.get(pool.model)
     node = catalog.nodes.get(pool.node)
-    if model is None:
-        yield ("model",), _unknown_entry("model", pool.model, catalog.model)
-    if node is None:
-        yield ("node",), _unknown_node(pool.node, catalog)
     layout = list(_check_spread(pool, model)) if model else []
     yield from layout
     if node is not None:
@@ -34,7 +33,7 @@ def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
             yield from _check_memory(pool, model, chip, catalog)
 
 
-def _unknown_entry(kind: str, name: str, find: object) -> str:
+def unknown_entry(kind: str, name: str, find: object) -> str:
     """Return the catalogue's own words on an unknown name."""
     try:
         assert callable(find)
@@ -44,14 +43,14 @@ def _unknown_entry(kind: str, name: str, find: object) -> str:
     return f"unknown {kind} {shown(name)}"
 
 
-def _unknown_node(name: str, catalog: Catalog) -> str:
+def unknown_node(name: str, catalog: Catalog) -> str:
     """Return the catalogue's words; a chip in the place of a node is a common slip."""
     if name in catalog.chips:
         nodes = [node.name for node in catalog.nodes.values() if node.chip == name]
         return (
             f"{shown(name)} is a chip; name a node with it: {', '.join(nodes) or 'there is none'}"
         )
-    return _unknown_entry("node", name, catalog.node)
+    return unknown_entry("node", name, catalog.node)
 
 
 def _check_spread(pool: Pool, model: Model) -> Iterator[Finding]:

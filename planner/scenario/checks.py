@@ -13,7 +13,7 @@ from pathlib import Path
 
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
-from planner.scenario.check_pools import check_pool
+from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
@@ -23,6 +23,7 @@ from planner.scenario.schema import Lengths, RequestClass, Scenario
 from planner.scenario.source import parse_text
 
 Finding = tuple[Location, str]
+MAXIMUM_REQUESTS = 10_000_000_000
 
 
 def check_scenario(loaded: LoadedScenario, catalog: Catalog) -> list[Fault]:
@@ -64,6 +65,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
     checks: Iterable[Callable[[Parts, Catalog], Iterator[Finding]]] = (
         _check_references,
         _check_sources,
+        _check_arrivals,
         _check_trace_files,
         _check_lengths,
         _check_shipped_names,
@@ -79,22 +81,22 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
 
 
 def _check_references(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    """Yield unknown pools and plans, of classes that have other faults too."""
     pools = parts.names("pools")
     plans = parts.names("prices", "plans")
-    for where, request_class in parts.classes.items():
-        if request_class.pool not in pools:
-            yield (*where, "pool"), _unknown("pool", request_class.pool, pools)
-        tried = [request_class.pool]
-        for index, pool in enumerate(request_class.overflow):
-            if pool not in pools:
-                yield (*where, "overflow", index), _unknown("pool", pool, pools)
-            elif pool in tried:
-                message = f"{shown(pool)} is tried before already; name each pool once"
-                yield (*where, "overflow", index), message
-            tried.append(pool)
-        if request_class.plan is not None and request_class.plan not in plans:
-            advice = "add it to prices.plans, or leave `plan` out if the class pays nothing"
-            yield (*where, "plan"), _unknown("plan", request_class.plan, plans, advice)
+    for where in parts.items("workload", "classes"):
+        tried = list[str]()
+        for field in ("pool", "overflow"):
+            for place, pool in parts.texts(*where, field):
+                if pool not in pools:
+                    yield place, _unknown("pool", pool, pools)
+                elif pool in tried:
+                    yield place, f"{shown(pool)} is tried before already; name each pool once"
+                tried.append(pool)
+        for place, plan in parts.texts(*where, "plan"):
+            if plan not in plans:
+                advice = "add it to prices.plans, or leave `plan` out if the class pays nothing"
+                yield place, _unknown("plan", plan, plans, advice)
 
 
 def _unknown(kind: str, name: str, names: Sequence[str], otherwise: str = "") -> str:
@@ -128,6 +130,20 @@ def _check_sources(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
     if parts.has_trace and not used and all_classes_valid:
         message = "no class uses it; give a class a share, or leave its other sources out"
         yield ("workload", "trace"), message
+
+
+def _check_arrivals(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    """A slip in a unit must not ask for more requests than any machine can simulate."""
+    rates = {where: item.open.rate for where, item in parts.classes.items() if item.open}
+    requests = sum(rates.values()) * (parts.duration_s or 0.0)
+    if requests > MAXIMUM_REQUESTS:
+        largest = max(rates, key=lambda where: rates[where])
+        message = (
+            f"the open-loop classes make {requests:.3g} arrivals in {parts.duration_s:g} s; at "
+            f"most {MAXIMUM_REQUESTS:,} can be simulated: check the unit of the rate, or shorten "
+            f"workload.duration"
+        )
+        yield (*largest, "open", "rate"), message
 
 
 def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
@@ -227,6 +243,10 @@ def _check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
         if plan.api_price is not None and plan.api_price not in catalog.api_prices:
             message = _unknown("API price", plan.api_price, list(catalog.api_prices), _LIST_API)
             yield (*where, "api_price"), message
+        elif plan.api_price is not None:
+            yield from _not_yet(
+                (*where, "api_price"), catalog.api_price(plan.api_price).date, parts
+            )
     own = parts.names("prices", "nodes")
     for where, pool in parts.pools.items():
         node = catalog.nodes.get(pool.node)
@@ -242,10 +262,20 @@ def _check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
         elif (chip := catalog.machine_prices[pool.price].chip) != node.chip:
             message = f"{shown(pool.price)} is a price of {chip}; {pool.node} has {node.chip}"
             yield (*where, "price"), f"{message}: choose another, or state one in prices.nodes"
+        else:
+            price = catalog.machine_prices[pool.price]
+            yield from _not_yet((*where, "price"), price.date, parts)
 
 
 _LIST_API = "`planner catalog list api` shows them all"
 _LIST_PRICES = "`planner catalog list prices` shows them all; or state it in prices.nodes"
+
+
+def _not_yet(where: Location, since: str, parts: Parts) -> Iterator[Finding]:
+    """A price chosen by name must hold on `prices.date`, as one chosen by terms does."""
+    if parts.prices is not None and parts.prices.date < since:
+        message = f"this price holds from {since}, after prices.date, {parts.prices.date}"
+        yield where, f"{message}: choose an older price, or a later prices.date"
 
 
 def _default_price(where: Location, chip: str, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
@@ -260,6 +290,13 @@ def _default_price(where: Location, chip: str, parts: Parts, catalog: Catalog) -
 
 
 def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+    for where in parts.items("pools"):
+        for place, model in parts.texts(*where, "model"):
+            if model not in catalog.models:
+                yield place, unknown_entry("model", model, catalog.model)
+        for place, node in parts.texts(*where, "node"):
+            if node not in catalog.nodes:
+                yield place, unknown_node(node, catalog)
     for where, pool in parts.pools.items():
         for steps, message in check_pool(pool, catalog):
             yield (*where, *steps), message
@@ -275,6 +312,8 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
         fleet = replicas_of(pool, node.devices)
         if pool.name not in routed:
             found.append(f"pool {pool.name}: no class uses it; it costs and serves nothing")
+        elif not any((pool.nodes, *(entry.nodes for entry in pool.schedule))):
+            found.append(f"pool {pool.name}: it never has a node, so what is sent to it is lost")
         if fleet.idle_devices:
             found.append(
                 f"pool {pool.name}: {fleet.idle_devices} devices stay idle, since replicas of "

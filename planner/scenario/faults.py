@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from planner.errors import Fault, did_you_mean, shown
 from planner.scenario.merge import format_location
 from planner.scenario.nodes import Location, Node
-from planner.scenario.schema import PATTERN_ADVICE, Part, Scenario
+from planner.scenario.schema import PATTERN_ADVICE, Lengths, Part, Scenario
 
 _MESSAGES = {
     "bool_type": "must be true or false",
@@ -97,13 +97,24 @@ def _message(detail: Mapping[str, Any]) -> str:
             return f"{message}; found {shown(found)}; {advice}"
     elif kind == "string_pattern_mismatch":
         message = PATTERN_ADVICE[context["pattern"]]
+    elif kind == "model_type" and context["class_name"] == Lengths.__name__:
+        return f"must be a mapping of fields; found {shown(found)}{_length_form(found)}"
     else:
         template = _MESSAGES.get(kind)
         message = template.format(**context) if template else detail["msg"]
-    says_it_already = "found" in message or shown(found) in message
+    quoted = rf"(?<![\w.]){re.escape(shown(found))}(?![\w.])"
+    says_it_already = "found" in message or re.search(quoted, message)
     if kind in ("too_short", "too_long") or isinstance(found, dict) or says_it_already:
         return message
     return f"{message}; found {shown(found)}"
+
+
+def _length_form(found: object) -> str:
+    """Return advice on a bare number or name in the place of a distribution of lengths."""
+    if isinstance(found, int) and not isinstance(found, bool):
+        return f"; did you mean {{fixed: {shown(found)}}}?"
+    is_name = isinstance(found, str) and len(found) <= 64 and found.isprintable()
+    return f"; did you mean {{preset: {found}}}?" if is_name else ""
 
 
 def _without_tags(location: Location, root: Node, kind: str) -> Location:

@@ -6,6 +6,7 @@ work on those pools, classes and plans that are valid by themselves, and on the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from planner.scenario.nodes import Location, Node
 from planner.scenario.schema import NodePrice, Part, Plan, Pool, Prices, RequestClass, TraceInput
+from planner.units import parse_quantity
 
 _AnyPart = TypeVar("_AnyPart", bound=Part)
 
@@ -29,6 +31,8 @@ class Parts:
     prices: Prices | None
     """None if any of the prices has a fault."""
     trace: TraceInput | None
+    duration_s: float | None
+    """`workload.duration`; None if it is missing or has a fault."""
     has_trace: bool
     """Whether `workload.trace` is written, valid or not."""
 
@@ -43,21 +47,42 @@ class Parts:
             plans=_items(root, ("prices", "plans"), Plan),
             prices=_valid(_at(root, ("prices",)), Prices, absent=Prices()),
             trace=_valid(_at(root, ("workload", "trace")), TraceInput),
+            duration_s=_duration_s(_at(root, ("workload", "duration"))),
             has_trace=_at(root, ("workload", "trace")) is not None,
         )
 
     def names(self, *location: str) -> list[str]:
         """Return the names in a list, those of faulty items too."""
+        places = self.items(*location)
+        return [name for place in places for _, name in self.texts(*place, "name")]
+
+    def texts(self, *location: str | int) -> Iterator[tuple[Location, str]]:
+        """Yield the text at `location`, or each text of a list there, in faulty items too."""
         node = _at(self.root, location)
-        items = node.value if node and isinstance(node.value, list) else []
-        named = [_at(item, ("name",)) for item in items]
-        return [item.value for item in named if item and isinstance(item.value, str)]
+        if node and isinstance(node.value, str):
+            yield location, node.value
+        elif node and isinstance(node.value, list):
+            for index in range(len(node.value)):
+                yield from self.texts(*location, index)
+
+    def items(self, *location: str) -> list[Location]:
+        """Return the locations of the items of a list, of faulty ones too."""
+        node = _at(self.root, location)
+        count = len(node.value) if node and isinstance(node.value, list) else 0
+        return [(*location, index) for index in range(count)]
 
 
 def _at(root: Node, location: Location) -> Node | None:
     """Return what is written at `location`; null counts as not written."""
     node, taken = root.follow(location)
     return node if taken == len(location) and node.value is not None else None
+
+
+def _duration_s(node: Node | None) -> float | None:
+    try:
+        return parse_quantity(node.value, "duration") if node else None
+    except ValueError:
+        return None
 
 
 def _items(root: Node, location: Location, model: type[_AnyPart]) -> dict[Location, _AnyPart]:

@@ -51,7 +51,7 @@ PATTERN_ADVICE = {
 
 Name = Annotated[str, Field(pattern=_NAME, max_length=64, examples=["logged-in-chat"])]
 Count = Annotated[int, Field(ge=1, le=10**12)]
-Nodes = Annotated[int, Field(ge=0, le=1_000_000)]
+Nodes = Annotated[int, Field(ge=0, le=100_000)]
 TokenCount = Annotated[int, Field(ge=0, le=10_000_000)]
 DeviceCount = Annotated[int, Field(ge=1, le=65_536)]
 StepLimit = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -250,10 +250,19 @@ class Objective(Part):
     metric: Literal["ttft", "tpot", "itl", "e2e"]
     """ttft: first token; tpot: mean time per output token of a request; itl: gap between tokens;
     e2e: last token."""
-    percentile: Annotated[float, Field(gt=0, lt=100)]
+    percentile: Annotated[float, Field(ge=1, lt=100)]
     """Share of requests (of gaps, for itl) in percent that must keep the limit."""
     limit: PositiveDuration
     """The limit, as `2 s`."""
+
+    @field_validator("percentile", mode="before")
+    @classmethod
+    def _in_percent(cls, value: object) -> object:
+        if isinstance(value, float) and 0 < value < 1:
+            raise ValueError(
+                f"{value:g} is a share, not a percentile; did you mean {100 * value:g}?"
+            )
+        return value
 
 
 class RequestClass(Part):
@@ -324,7 +333,7 @@ class Workload(Part):
     """Who asks what, when."""
 
     start: TimeOfDay = "00:00"
-    """Time of day at which the simulation starts; shapes, schedules and price windows follow it."""
+    """Time of day at which the simulation starts; shapes and schedules follow it."""
     weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] = "mon"
     """Day of the week at which it starts, for weekly shapes."""
     duration: PositiveDuration

@@ -252,6 +252,8 @@ def _with(nodes: Nodes, index: int, count: int) -> Nodes:
 
 def _failures(result: Result) -> list[str]:
     """Return a sentence for every promise that was broken and every queue that grows."""
+    if not result.has_evidence:
+        return ["no requests were measured"]
     objectives = result.frames.objectives
     broken = objectives.loc[~objectives["met"].astype(bool)]
     sentences = [_sentence(row) for row in broken.to_dict("records")]

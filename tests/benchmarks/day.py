@@ -21,7 +21,7 @@ def main(sets: list[str]) -> None:
     planner.run(SCENARIO, sets=["workload.duration=1 min"])
     wall_s, cpu_s = perf_counter(), process_time()
     result = planner.run(SCENARIO, sets=sets, invariants=True)
-    fates = result.to_pandas("classes")
+    fates = result.to_pandas("fates")
     print(
         json.dumps(
             {

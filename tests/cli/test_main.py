@@ -120,6 +120,23 @@ def test_an_error_of_the_system_is_a_message(failing: Callable[[BaseException], 
     assert (done.exit_code, done.stderr) == (2, "error: out: Permission denied\n")
 
 
+def test_too_little_memory_is_a_message(failing: Callable[[BaseException], None]) -> None:
+    failing(MemoryError())
+    done = runner.invoke(cli.app, ["check"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: out of memory; ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" in runner.invoke(cli.app, ["check", "--debug"]).stderr
+
+
+def test_an_interrupt_is_a_message_and_exit_code_130(
+    failing: Callable[[BaseException], None],
+) -> None:
+    failing(KeyboardInterrupt())
+    done = runner.invoke(cli.app, ["check"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted; no half-written file is left\n")
+
+
 def test_a_closed_pipe_is_left_to_the_shell(failing: Callable[[BaseException], None]) -> None:
     failing(BrokenPipeError(32, "Broken pipe"))
     assert runner.invoke(cli.app, ["check"]).exit_code == 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +281,49 @@ def test_bad_files_exit_with_2_and_a_message(tmp_path: Path) -> None:
     assert "'3' has no unit" in fails("stats", SAMPLE, "--jitter", "3")
     assert "rate scale must be above 0" in fails("stats", SAMPLE, "--rate-scale", "0")
     assert "unknown trace format" in fails("stats", SAMPLE, "--format", "azur")
+
+
+# --- large and interrupted work ------------------------------------------------------------------
+
+
+def test_synth_refuses_more_rows_than_a_file_should_hold(tmp_path: Path) -> None:
+    text = "chat:rate=2e6 /s,input=1,output=1,turns=3"
+    message = fails("synth", tmp_path / "out.csv", "--class", text, "--duration", "10 min")
+    assert "about 3.6e+09 requests would be written; at most 1,000,000,000 are: lower" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+STOPPED = """
+import os
+from planner.cli import main
+from planner.trace import writers
+
+class Stopped(writers._CsvWriter):
+    def write(self, block, class_names):
+        super().write(block, class_names)
+        assert any(name.endswith(".partial") for name in os.listdir())
+        os.kill(os.getpid(), {number})
+
+writers._CsvWriter = Stopped
+main()
+"""
+"""A program that is sent a signal in the middle of its writing."""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)]
+)
+def test_a_stopped_synth_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
+    program = STOPPED.format(number=int(number))
+    arguments = ["trace", "synth", "out.csv", "--duration", "1 h"]
+    arguments += ["--class", "chat:rate=1e3 /s,input=1,output=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

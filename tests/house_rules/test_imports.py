@@ -36,7 +36,7 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing version errors units"
+    "billing provenance version errors units"
 )
 
 LAYERS = {
@@ -62,6 +62,7 @@ LAYERS = {
     "billing": Layer(
         "control engine economics kernel.dtypes lowering scenario catalog errors units", "numpy"
     ),
+    "provenance": Layer("billing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),

@@ -38,7 +38,7 @@ def test_the_folder_is_chosen_by_the_environment(
     assert jit.cache_folder().parent == tmp_path / "own"
 
 
-def test_the_folder_is_named_by_the_sources(
+def test_the_folder_is_named_by_the_sources_and_their_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     names = [jit.cache_folder().name]
@@ -46,7 +46,11 @@ def test_the_folder_is_named_by_the_sources(
     for text in ("a = 1", "a = 2"):
         (tmp_path / "heap.py").write_text(text)
         names.append(jit.cache_folder().name)
-    assert len(set(names)) == 3
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "heap.py").write_text("a = 2")
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "elsewhere" / "jit.py"))
+    names.append(jit.cache_folder().name)
+    assert len(set(names)) == 4
 
 
 def test_a_folder_that_cannot_be_written_is_not_used(tmp_path: Path) -> None:

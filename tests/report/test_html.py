@@ -118,7 +118,8 @@ def test_trouble_is_on_the_first_screen(text: str) -> None:
     lead = text.split('id="promises"', maxsplit=1)[0]
     assert "Cannot keep up" in lead
     assert "the queue grows by 2 requests per second" in lead
-    assert lead.count("card alarm") == 2
+    assert lead.count("card alarm") == 4, "an overloaded fleet must not look cheap"
+    assert lead.count("with promises broken") == 2
 
 
 def test_a_broken_promise_without_growth_is_named() -> None:
@@ -145,7 +146,14 @@ def test_hostile_texts_stay_texts() -> None:
 
 def test_weak_tiers_are_flagged(text: str) -> None:
     assert '<span class="tag warn">estimated</span>' in text
-    assert "3 of 7 figures are official" in text
+    assert (
+        "Of 7 figures: 3 official, measured or fitted; 1 from analysts; 1 the scenario&#x27;s own; "
+        "2 estimated or claimed, and marked." in text
+    )
+
+
+def test_a_rate_limit_that_refuses_many_stands_beside_the_slo(text: str) -> None:
+    assert text.count("of arrivals refused by the rate limit, not counted") == 1
 
 
 def test_a_run_without_prices_has_no_money() -> None:
@@ -160,7 +168,11 @@ def test_a_run_without_requests_is_shown() -> None:
     run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
     run.pool_windows[:] = np.zeros((), dtype=POOL_WINDOW)
     run.histograms[:] = 0
-    page = Page(page_without_plotly(make_result(frames=run.frames(), money=False)))
+    text = page_without_plotly(make_result(frames=run.frames(), money=False))
+    assert "No request was measured" in text
+    assert "promises are kept" not in text
+    assert 'aria-label="kept"' not in text
+    page = Page(text)
     assert json.loads(page.scripts["figures"])["latency-ttft"]["data"]
 
 

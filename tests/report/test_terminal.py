@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from planner.economics.cost import Policy
+from planner.economics.statement import settle
+from planner.kernel.dtypes import CLASS_WINDOW
+from planner.report.html import render_html
 from planner.report.terminal import print_result
-from planner.results import Result
-from tests.results.synthetic import make_result, make_run
+from planner.report.wording import margin_sentence
+from planner.results import Finance, Result
+from tests.results.synthetic import make_result, make_run, make_usage
 
 
 def printed(result: Result, **options: object) -> str:
@@ -56,6 +62,7 @@ def test_all_quantiles_promises_and_margins_are_there() -> None:
     assert "✓ p95 117 s ≤ 120 s" in text
     assert "88.7% (paid_only), 80.7%" in text
     assert text.count("estimated step times") == 2
+    assert text.count("tok/s per accel.") == 2
 
 
 def test_trouble_is_said_in_words() -> None:
@@ -65,6 +72,7 @@ def test_trouble_is_said_in_words() -> None:
     assert "✗ queue grows" in text
     assert "3 of 9 promises broken" in text
     assert "37 nodes: not enough" in text
+    assert text.count("promises broken") == 3, "beside latency, cost and margin"
 
 
 def test_fates_that_nobody_met_take_no_column() -> None:
@@ -99,3 +107,44 @@ def test_long_names_fold_and_lose_nothing() -> None:
 
 def test_markup_in_texts_is_shown_as_it_is() -> None:
     assert "[bold]x[/bold]" in printed(make_result(description="[bold]x[/bold]"))
+
+
+def test_a_run_that_measured_nothing_keeps_no_promise() -> None:
+    run = make_run()
+    run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
+    run.histograms[:] = 0
+    result = make_result(frames=run.frames(), money=False)
+    text = printed(result)
+    assert result.headline["objectives_met"] is None
+    assert "promises kept" not in text
+    assert "✓" not in text
+    assert "p99 no data for ≤ 3 s" in text
+
+
+def test_a_rate_limit_that_refuses_many_is_said_beside_the_slo() -> None:
+    text = printed(make_result())
+    assert "anonymous-chat: 2.1% of arrivals refused by the rate limit, not counted." in text
+    assert "logged-in-chat: " not in text
+
+
+def test_margins_are_not_repeated_and_none_is_said() -> None:
+    finance = make_result().finance
+    assert finance is not None
+    same = replace(finance, margins=finance.margins.assign(margin_rate=0.5))
+    sentence = margin_sentence(make_result(finance=same))
+    assert sentence.startswith("Gross margin is 50.0% (all_users_in_cogs), the same under every")
+    free = make_result(finance=replace(finance, gross_margin_rate=None))
+    assert margin_sentence(free) == "There is no revenue, hence no gross margin."
+    assert "no revenue" in printed(free).split("Traffic")[0]
+
+
+def test_cost_that_no_class_bears_has_a_row_and_the_rows_add_up() -> None:
+    pools, classes = make_usage(make_run())
+    weightless = [replace(each, pool_weights={"chat": 1.0}) for each in classes]
+    finance = Finance.of(settle(pools, weightless, Policy()))
+    costs = finance.class_costs
+    assert costs["class"].iloc[-1] == "(unallocated)"
+    assert costs["cost_usd"].sum() == pytest.approx(finance.cost_usd)
+    result = make_result(finance=finance)
+    assert "(unallocated)" in printed(result)
+    assert '<th scope="row">(unallocated)</th>' in render_html(result)

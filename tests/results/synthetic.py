@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.economics.cost import Policy
-from planner.economics.plans import ApiPlan, FreePlan, SubscriptionPlan
+from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan
 from planner.economics.rates import MachineRate
 from planner.economics.statement import Statement, settle
 from planner.economics.usage import ClassUsage, PoolUsage, token_weight
@@ -189,6 +189,12 @@ def _pool_windows(
 
 def make_statement(run: Run) -> Statement:
     """Return the money of a run."""
+    pools, classes = make_usage(run)
+    return settle(pools, classes, Policy(partner_revenue_share_rate=0.08))
+
+
+def make_usage(run: Run) -> tuple[list[PoolUsage], list[ClassUsage]]:
+    """Return what a run used, by pool and by class."""
     hours = END_S / 3600
     rates = {
         "chat": MachineRate(
@@ -210,7 +216,7 @@ def make_statement(run: Run) -> Statement:
         )
         for number, pool in enumerate(run.pools)
     ]  # fmt: skip
-    plans = (
+    plans: tuple[Plan, ...] = (
         FreePlan("guests"),
         SubscriptionPlan("plus", 20.0, 320.0, "2026-05", "published tier"),
         ApiPlan("api", 0.55, 2.19, date="2025-02", source="published list"),
@@ -231,7 +237,7 @@ def make_statement(run: Run) -> Statement:
                 pool_weights={meta.pool: weight},
             )
         )  # fmt: skip
-    return settle(pools, classes, Policy(partner_revenue_share_rate=0.08))
+    return pools, classes
 
 
 ASSUMPTIONS = (

@@ -37,6 +37,7 @@ def small_run() -> Run:
     pools["kv_block_s"][:3, 0] = [2000.0, 500.0, 700.0]
     pools["running_s"][:3, 0] = [100.0, 60.0, 80.0]
     pools["waiting_s"][:3, 0] = [90.0, 10.0, 30.0]
+    pools["decode_tokens"][:3, 0] = [100, 320, 400]
     pools["steps"][:3, 0] = [1000, 400, 560]
     pools["routed"][:3, 0] = [10, 18, 22]
     histograms = np.zeros((1, len(Metric), HISTOGRAM_BINS), dtype=np.int64)
@@ -67,8 +68,9 @@ def test_the_orders_of_fates_and_metrics_are_those_of_the_kernel() -> None:
 
 def test_classes_count_what_arrived_after_the_warm_up() -> None:
     row = small_run().frames().classes.iloc[0]
-    assert (row["arrived"], row["measured"], row["served"]) == (60, 50, 36)
-    assert (row["rate_limited"], row["lost"], row["good"]) == (10, 4, 30)
+    assert (row["arrived"], row["measured"], row["measured_served"]) == (60, 50, 36)
+    parts = ("measured_rate_limited", "measured_lost", "measured_good")
+    assert tuple(row[part] for part in parts) == (10, 4, 30)
     assert row["loss_rate"] == 4 / 40
     assert row["slo_attainment_rate"] == 30 / 40
     assert (row["arrival_rps"], row["goodput_rps"]) == (50 / 20, 30 / 20)
@@ -86,6 +88,7 @@ def test_pools_are_averaged_over_the_measured_windows() -> None:
     assert row["kv_usage_rate"] == 1200 / (100 * 40)
     assert (row["running"], row["waiting"], row["waiting_max"]) == (7.0, 2.0, 9.0)
     assert row["routed"] == 50
+    assert row["decode_tokens_per_s_per_accelerator"] == 720 / (40 * 4)
     assert row["step_s"] == 24 / 960
     assert row["busiest_resource"] == "memory_bandwidth"
     assert row["stable"]
@@ -167,13 +170,40 @@ def test_a_promise_without_samples_is_kept_only_if_all_was_served(served: int, m
 
 
 def test_a_class_that_nobody_used_breaks_no_promise() -> None:
+    run = make_run()
+    run.class_windows[:, 2] = np.zeros((), dtype=CLASS_WINDOW)
+    run.histograms[2] = 0
+    frames = run.frames()
+    assert frames.objectives["met"].all()
+    assert frames.total["objectives_met"].all()
+    assert frames.classes["slo_attainment_rate"].isna().tolist() == [False, False, True]
+
+
+def test_a_run_that_nobody_used_keeps_no_promise() -> None:
     run = small_run()
     run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
     run.histograms[:] = 0
     frames = run.frames()
-    assert frames.objectives["met"].all()
-    assert math.isnan(frames.classes["slo_attainment_rate"].iloc[0])
+    assert not frames.objectives["met"].any()
+    assert not frames.classes["objectives_met"].any()
+    assert not frames.total["objectives_met"].any()
     assert frames.quantiles.empty
+
+
+def test_shares_that_round_beyond_one_are_one() -> None:
+    run = small_run()
+    for name in ("busy_s", "compute_s", "memory_s"):
+        run.pool_windows[name][:3] = 20.0 * (1 + 1e-12)
+    run.pool_windows["kv_block_s"][:3] = 2000.0 * (1 + 1e-12)
+    frames = run.frames()
+    for name in ("busy_rate", "compute_rate", "memory_rate", "kv_usage_rate"):
+        assert frames.pools[name].tolist() == [1.0]
+        assert frames.pool_windows[name].tolist() == [1.0] * 3
+
+
+def test_a_slope_is_written_as_a_plain_number() -> None:
+    run = make_run(overload=187.0)
+    assert "the queue grows by 190 requests per second" in run.frames().stability[0]
 
 
 def test_warnings_name_the_pool_and_the_class() -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from planner.errors import OutputError
+from planner.kernel.dtypes import CLASS_WINDOW
 from planner.results import ClassMeta, Result, columns
 from planner.results.result import plain
 from planner.results.storage import check_output_folder
@@ -202,3 +203,17 @@ def test_notebook_view_escapes_names() -> None:
     assert "&lt;b&gt;x&lt;/b&gt;" in html
     assert "<i>" not in html
     assert "accelerators at peak" in html
+
+
+def test_a_run_that_measured_nothing_fails_a_search_with_that_reason() -> None:
+    from planner.search.fleets import _failures
+
+    run = make_run()
+    run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
+    run.histograms[:] = 0
+    result = make_result(frames=run.frames(), money=False)
+    assert not result.has_evidence
+    assert not result.overloaded
+    assert _failures(result) == ["no requests were measured"]
+    assert make_result().has_evidence
+    assert make_result(overload=2.0).overloaded

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from planner.results.stability import queue_growth
+from planner.results.stability import FEWEST_WINDOWS, queue_growth
 
 WINDOW_S = 60.0
 
@@ -59,10 +59,12 @@ def test_a_long_series_is_averaged_and_keeps_its_slope() -> None:
     assert growth.per_s == pytest.approx(0.5)
 
 
-def test_too_few_windows_say_nothing() -> None:
-    growth = queue_growth(np.array([0.0, 500.0, 1000.0, 1500.0]), WINDOW_S, 20.0, running=1.0)
-    assert not growth.grows
-    assert math.isnan(growth.per_s)
+def test_the_fewest_windows_are_enough_to_see_a_queue_that_always_rises() -> None:
+    waiting = 5.0 * WINDOW_S * np.arange(float(FEWEST_WINDOWS))
+    assert queue_growth(waiting, WINDOW_S, 20.0, running=1.0).grows
+    fewer = queue_growth(waiting[:-1], WINDOW_S, 20.0, running=1.0)
+    assert not fewer.grows
+    assert math.isnan(fewer.per_s), "unknown, not stable"
 
 
 def test_no_queue_at_all_does_not_grow() -> None:

@@ -71,6 +71,10 @@ def test_the_valid_scenario_has_no_fault(write_file: WriteFile, catalog: Catalog
         ("      visitors: 5000\n", "",
          "q.yaml:13:7: workload.classes[0].rate_limit: limits each visitor, so it needs their "
          "number; add visitors to the class"),
+        ("open: {rate: 24 /s}", "open: {rate: 1e12 /s}",
+         "q.yaml:10:20: workload.classes[0].open.rate: the open-loop classes make 3.6e+15 arrivals "
+         "in 3600 s; at most 10,000,000,000 can be simulated: check the unit of the rate, or "
+         "shorten workload.duration"),
         ("open: {rate: 24 /s}", "share: 50%",
          "q.yaml:10:14: workload.classes[0].share: is a share of workload.trace, which is missing; "
          "add it"),
@@ -281,3 +285,56 @@ def test_checking_imports_no_array_library(write_file: WriteFile, tmp_path: Path
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_unknown_names_show_beside_other_faults_of_the_same_item(
+    write_file: WriteFile, catalog: Catalog
+) -> None:
+    text = changed("pool: small", "pool: smal").replace("open: {rate: 24 /s}", "open: {rate: 24}")
+    text = text.replace("model: llama-3.1-8b", "model: llama-3.1-8").replace(
+        "nodes: 2\n  - name: big", "nodes: two\n  - name: big"
+    )
+    write_file("q.yaml", text)
+    with pytest.raises(ScenarioError) as caught:
+        load_checked("q.yaml", catalog)
+    assert [fault.where for fault in caught.value.faults] == [
+        "workload.classes[0].pool",
+        "workload.classes[0].open.rate",
+        "pools[0].model",
+        "pools[0].nodes",
+    ]
+
+
+def test_a_price_chosen_by_name_must_hold_on_the_date(
+    write_file: WriteFile, catalog: Catalog
+) -> None:
+    price = next(p for p in catalog.machine_prices.values() if p.chip == "h100-sxm")
+    named = changed("nodes: 2\n  - name: big", f"nodes: 2\n    price: {price.name}\n  - name: big")
+    write_file("q.yaml", named.replace("date: 2026-11-01", "date: 2036-11-01"))
+    assert not any("pools[0].price" in found for found in findings(catalog))
+    write_file("q.yaml", named.replace("date: 2026-11-01", "date: 2001-01-01"))
+    assert any(
+        f"pools[0].price: this price holds from {price.date}, after prices.date, 2001-01-01: "
+        "choose an older price, or a later prices.date" in found
+        for found in findings(catalog)
+    )
+
+
+def test_an_api_price_must_hold_on_the_date(write_file: WriteFile, catalog: Catalog) -> None:
+    price = next(iter(catalog.api_prices.values()))
+    text = changed("input: 0.60 USD/Mtok, output: 2.40 USD/Mtok", f"api_price: {price.name}")
+    write_file("q.yaml", text.replace("date: 2026-11-01", "date: 2001-01-01"))
+    assert any(
+        f"prices.plans[0].api_price: this price holds from {price.date}" in found
+        for found in findings(catalog)
+    )
+
+
+def test_a_used_pool_without_nodes_is_noticed(write_file: WriteFile, catalog: Catalog) -> None:
+    text = changed("nodes: 2\n  - name: big", "nodes: 0\n  - name: big")
+    loaded = load_scenario(write_file("q.yaml", text))
+    lost = "pool small: it never has a node, so what is sent to it is lost"
+    assert notices(loaded.scenario, catalog) == [lost]
+    scheduled = text.replace("nodes: 0\n", "nodes: 0\n    schedule: [{at: 7:00, nodes: 1}]\n")
+    loaded = load_scenario(write_file("s.yaml", scheduled))
+    assert notices(loaded.scenario, catalog) == []

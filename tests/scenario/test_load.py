@@ -258,7 +258,23 @@ q3.yaml:22:65: prices.partner_revenue_share: must be between 0 and 1, or 0% and 
          "q.yaml:20:7: workload.classes[1].input: needs exactly one of preset, fixed, uniform, "
          "quantiles, lognormal_mixture; found none"),
         ("input: {fixed: 900}", "input: 900",
-         "q.yaml:20:14: workload.classes[1].input: must be a mapping of fields; found 900"),
+         "q.yaml:20:14: workload.classes[1].input: must be a mapping of fields; found 900; did "
+         "you mean {fixed: 900}?"),
+        ("input: {fixed: 900}", "input: azure-chat",
+         "q.yaml:20:14: workload.classes[1].input: must be a mapping of fields; found 'azure-chat'; "
+         "did you mean {preset: azure-chat}?"),
+        ("input: {fixed: 900}", "input: true",
+         "q.yaml:20:14: workload.classes[1].input: must be a mapping of fields; found true"),
+        ("open: {rate: 24 /s}", "open: {rate: 24 rps}",
+         "q.yaml:10:20: workload.classes[0].open.rate: '24 rps' has unknown unit 'rps'; write "
+         "\"24 /s\""),
+        ("percentile: 99", "percentile: 0.99",
+         "q.yaml:16:38: workload.classes[0].objectives[0].percentile: 0.99 is a share, not a "
+         "percentile; did you mean 99?"),
+        ("percentile: 99", "percentile: 0",
+         "q.yaml:16:38: workload.classes[0].objectives[0].percentile: must be at least 1.0; found 0"),
+        ("nodes: 2\n  - name", "nodes: 1000000\n  - name",
+         "q.yaml:27:12: pools[0].nodes: must be at most 100000; found 1000000"),
         ("{uniform: [10, 500]}", "{uniform: [10]}",
          "q.yaml:12:16: workload.classes[0].output.uniform[1]: required item is missing"),
         ("{uniform: [10, 500]}", "{uniform: [10, 20, 30]}",

@@ -516,3 +516,22 @@ def test_hostile_cells_are_read_or_refused_with_their_line(
     assert np.all(rows["input_tokens"] >= 0)
     assert np.isfinite(rows["arrival_s"]).all()
     assert np.all(np.diff(rows["arrival_s"]) >= 0)
+
+
+def test_a_truncated_gzip_file_is_reported_with_the_line_reached(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 977 + 1},{i % 499 + 1}\n" for i in range(100_000))
+    data = gzip.compress(f"arrival_s,input_tokens,output_tokens\n{rows}".encode())
+    path = write(tmp_path, data[: len(data) // 2], "trace.csv.gz")
+    with pytest.raises(TraceError, match="ends too early") as caught:
+        read(open_trace(path))
+    line = int(str(caught.value).partition("after about line ")[2].partition(")")[0])
+    assert 30_000 < line < 70_000
+
+
+def test_digits_grouped_by_underscores_are_no_number(tmp_path: Path) -> None:
+    text = "arrival_s,input_tokens,output_tokens\n0,1_000,1\n"
+    assert "trace.csv:2: input_tokens: '1_000' is not a number" in fault(tmp_path, text)
+
+
+def test_what_is_only_named_parquet_is_no_parquet(tmp_path: Path) -> None:
+    assert "trace.parquet: is not a Parquet file" in fault(tmp_path, PLANNER, "trace.parquet")

@@ -1,4 +1,4 @@
-"""Which format a trace has, by its first bytes and its columns, never by its name."""
+"""Which format a trace has, by its first bytes and its columns, not by its name."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ _AZURE_ZONE: Final = "+00:00"
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell whether the file starts like Parquet."""
+    """Tell whether the file starts like Parquet.
+
+    Raises:
+        TraceError: it does not, but is named .parquet.
+    """
     with open_binary(path) as file:
-        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+        found = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    if path.suffix == ".parquet" and not found:
+        raise TraceError(f"{path}: is not a Parquet file; write it again, or mend its name")
+    return found
 
 
 def first_lines(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from planner.errors import TraceError
 
@@ -67,7 +67,7 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == _GZIP_MAGIC
 
 
-def open_binary(path: Path) -> BinaryIO:
+def open_binary(path: Path) -> io.BufferedReader:
     """Open a file for reading.
 
     Raises:
@@ -97,9 +97,9 @@ def line_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineChun
             above 4 MiB; with the line where it happens.
     """
     with open_binary(path) as raw:
-        file: BinaryIO = raw
-        if raw.peek(2)[:2] == _GZIP_MAGIC if isinstance(raw, io.BufferedReader) else False:
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+        file: io.BufferedIOBase = raw
+        if raw.peek(2)[:2] == _GZIP_MAGIC:
+            file = gzip.GzipFile(fileobj=raw)
         pieces = chain(_pieces(path, file, chunk_bytes), (b"",))
         found, line, rest = False, 1, b""
         for piece in pieces:
@@ -116,13 +116,18 @@ def line_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineChun
         raise TraceError(f"{path}: is empty; a trace needs at least one request")
 
 
-def _pieces(path: Path, file: BinaryIO, chunk_bytes: int) -> Iterator[bytes]:
+def _pieces(path: Path, file: io.BufferedIOBase, chunk_bytes: int) -> Iterator[bytes]:
     """Yield the bytes of `file`; a damaged gzip stream is reported with the line reached."""
     line = 1
     first = True
     while True:
+        parts = list[bytes]()
+        wanted = chunk_bytes
         try:
-            piece = file.read(chunk_bytes)
+            while wanted and (part := file.read1(wanted)):
+                parts.append(part)
+                line += part.count(b"\n")
+                wanted -= len(part)
         except EOFError:
             raise TraceError(
                 f"{path}: the gzip stream ends too early (after about line {line}); the file is "
@@ -133,9 +138,8 @@ def _pieces(path: Path, file: BinaryIO, chunk_bytes: int) -> Iterator[bytes]:
                 f"{path}: damaged gzip stream (after about line {line}): {error}; fetch or write "
                 f"the file again"
             ) from None
-        if not piece:
+        if not (piece := b"".join(parts)):
             return
-        line += piece.count(b"\n")
         yield piece.removeprefix(_BYTE_ORDER_MARK) if first else piece
         first = False
 

@@ -280,11 +280,18 @@ def _parse_each(note: _Note, name: str, column: pa.Array) -> list[float | None]:
     values: list[float | None] = []
     for row, text in enumerate(column.to_pylist()):
         try:
-            values.append(None if text is None else float(text))
+            values.append(None if text is None else _number(str(text)))
         except ValueError:
             note.row(row, name, f"{str(text)[:40]!r} is not a number")
             values.append(0.0)
     return values
+
+
+def _number(text: str) -> float:
+    """Return a number as every other tool reads it: Python alone takes `1_000` for one."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def integer_ids(column: pa.Array) -> NDArray[np.int64]:

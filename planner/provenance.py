@@ -1,0 +1,137 @@
+"""What a result stands on: every figure that went into it, each once, with its source and tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.billing import SCENARIO, price_plan
+from planner.catalog import Catalog, Figure
+from planner.economics import ApiPlan, Statement, SubscriptionPlan
+from planner.economics.cost import Policy
+from planner.lowering.pools import LoweredPool
+from planner.results.result import Assumption
+from planner.scenario.schema import Lengths, Scenario
+from planner.trace.library import load_length_preset, load_shape
+
+
+def assumptions(
+    scenario: Scenario,
+    catalog: Catalog,
+    pools: tuple[LoweredPool, ...],
+    statement: Statement,
+    policy: Policy,
+) -> tuple[Assumption, ...]:
+    """Return the figures behind a result: prices, hardware, models, efficiencies, traffic."""
+    found = [
+        *_prices(scenario, catalog, statement),
+        *_policy(policy),
+        *_hardware(catalog, pools),
+        *_curves(pools),
+        *_traffic(scenario),
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _of(name: str, figure: Figure, note: str = "") -> Assumption:
+    return Assumption(
+        name, figure.value, figure.unit, figure.source, figure.date, figure.tier, note
+    )
+
+
+def _prices(scenario: Scenario, catalog: Catalog, statement: Statement) -> Iterator[Assumption]:
+    for pool in statement.pools:
+        rate = pool.usage.rate
+        yield Assumption(
+            f"price {rate.name} ({rate.terms})",
+            rate.per_device_hour_usd,
+            "USD/device-hour",
+            rate.source,
+            rate.date,
+            rate.tier,
+        )
+    for stated in scenario.prices.plans:
+        plan = price_plan(stated, catalog)
+        tier = "scenario"
+        if stated.api_price is not None:
+            tier = catalog.api_price(stated.api_price).output.tier
+        if isinstance(plan, ApiPlan):
+            prices = {
+                "input": plan.input_usd_per_mtok,
+                "output": plan.output_usd_per_mtok,
+            }
+            for name, price in prices.items():
+                yield Assumption(
+                    f"plan {plan.name}, {name}", price, "USD/Mtok", plan.source, plan.date, tier
+                )
+        elif isinstance(plan, SubscriptionPlan):
+            for name, value, unit in (
+                ("seat", plan.seat_usd_per_month, "USD/month"),
+                ("use of a seat", plan.requests_per_seat_month, "requests/month"),
+            ):
+                yield Assumption(
+                    f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier
+                )
+
+
+def _policy(policy: Policy) -> Iterator[Assumption]:
+    power = policy.power
+    overhead = (policy.source, policy.date)
+    partner = (policy.partner_source, policy.partner_date)
+    site = (power.source, power.date)
+    rows = (
+        ("node overhead of rented nodes", policy.node_overhead_rate, "1", *overhead),
+        ("partner's share of revenue", policy.partner_revenue_share_rate, "1", *partner),
+        ("electricity", power.electricity_usd_per_kwh, "USD/kWh", *site),
+        ("power usage effectiveness", power.pue, "1", *site),
+        ("colocation", power.colocation_usd_per_kw_month, "USD/kW-month", *site),
+        ("power of an idle device, of nameplate", power.idle_rate, "1", *site),
+        ("power of a busy device, of nameplate", power.loaded_rate, "1", *site),
+    )
+    for name, value, unit, source, date in rows:
+        tier = "scenario" if source == SCENARIO else "estimated"
+        yield Assumption(name, value, unit, source, date, tier)
+
+
+def _hardware(catalog: Catalog, pools: tuple[LoweredPool, ...]) -> Iterator[Assumption]:
+    for lowered in pools:
+        chip, node = lowered.chip, lowered.node
+        model = catalog.model(lowered.meta.model)
+        yield _of(f"chip.{chip.name}.memory", chip.memory_bytes)
+        if lowered.meta.devices_per_replica > 1 and chip.scale_up_bandwidth is not None:
+            yield _of(f"chip.{chip.name}.scale_up_bandwidth", chip.scale_up_bandwidth)
+        yield _of(f"node.{node.name}.power", node.power_w)
+        yield _of(
+            f"model.{model.name}.parameters",
+            model.total_parameters,
+            "published total; bytes and operations follow from the shape",
+        )
+
+
+def _curves(pools: tuple[LoweredPool, ...]) -> Iterator[Assumption]:
+    for lowered in pools:
+        for note in lowered.notes:
+            yield Assumption(note.name, note.value, note.unit, note.source, note.date, note.tier)
+
+
+def _traffic(scenario: Scenario) -> Iterator[Assumption]:
+    for klass in scenario.workload.classes:
+        shape = None if klass.open is None else klass.open.shape
+        if isinstance(shape, str):
+            found = load_shape(shape)
+            peak = found.peak_to_mean
+            yield Assumption(
+                f"shape {shape}", peak, "peak/mean", found.origin, "", "measured", found.note
+            )
+        turns = None if klass.sessions is None else klass.sessions.turns
+        for lengths in (klass.input, klass.output, klass.reasoning, turns):
+            if isinstance(lengths, Lengths) and lengths.preset is not None:
+                preset = load_length_preset(lengths.preset)
+                yield Assumption(
+                    f"lengths {preset.name}",
+                    preset.mean,
+                    "mean",
+                    preset.origin,
+                    "",
+                    "measured",
+                    preset.note,
+                )
