@@ -33,7 +33,7 @@ from planner.economics.margin_arithmetic import (
 )
 from planner.economics.money import split_exactly, to_microusd, to_usd
 from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan, is_paying
-from planner.economics.rates import MachineRate, Terms, billed_node_hours, select_rate
+from planner.economics.rates import MachineRate, Terms, billed_node_hours
 from planner.economics.revenue import partner_share_line, revenue_lines
 from planner.economics.statement import ClassStatement, PoolStatement, Statement, settle
 from planner.economics.usage import ClassUsage, PoolUsage, token_weight
@@ -83,7 +83,6 @@ __all__ = [
     "pool_energy",
     "revenue_lines",
     "revenue_share_of_part",
-    "select_rate",
     "settle",
     "split_exactly",
     "straight_line_per_hour_usd",

@@ -1,14 +1,12 @@
-"""Prices of machine time: which one applies, and which hours it is paid for."""
+"""Prices of machine time, and which hours are paid for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from planner.economics.checks import require_range
-from planner.errors import CatalogError
 
 Terms = Literal["on_demand", "committed_1y", "committed_3y", "spot", "owned"]
 """What kind of price: `owned` is capital recovery and operations; power and housing come on top."""
@@ -47,45 +45,6 @@ class MachineRate:
     def is_owned(self) -> bool:
         """Whether power and colocation are paid beside it."""
         return self.terms == "owned"
-
-
-def select_rate(rates: Iterable[MachineRate], *, chip: str, terms: Terms, date: str) -> MachineRate:
-    """Return the rate that holds on `date`: the latest not after it, the cheapest of that day.
-
-    Args:
-        rates: candidates, in any order; the answer does not depend on it.
-        chip: chip that is priced.
-        terms: kind of price.
-        date: `YYYY-MM-DD`.
-
-    Raises:
-        CatalogError: none fits; the message lists what there is for the chip.
-        ValueError: `date` is not a date.
-
-    >>> old = MachineRate("2025", "h100", "committed_1y", 1.70, "2025-10", "analyst")
-    >>> new = MachineRate("2026", "h100", "committed_1y", 2.35, "2026-03", "analyst")
-    >>> select_rate([new, old], chip="h100", terms="committed_1y", date="2026-02-28").name
-    '2025'
-    >>> select_rate([new, old], chip="h100", terms="committed_1y", date="2026-03-01").name
-    '2026'
-    """
-    _require_date("date", date)
-    of_chip = sorted(
-        (rate for rate in rates if rate.chip == chip), key=lambda r: (r.terms, r.date, r.name)
-    )
-    # ISO text sorts by time, and a month sorts before each of its days.
-    fitting = [rate for rate in of_chip if rate.terms == terms and rate.date <= date]
-    if not fitting:
-        known = "; ".join(f"{rate.name} ({rate.terms}, {rate.date})" for rate in of_chip) or "none"
-        raise CatalogError(
-            f"no {terms} price of {chip} on {date}; prices of this chip: {known}. "
-            "Name one of them as the pool's price, or state one under prices.nodes"
-        )
-    latest = max(rate.date for rate in fitting)
-    return min(
-        (rate for rate in fitting if rate.date == latest),
-        key=lambda rate: (rate.per_device_hour_usd, rate.name),
-    )
 
 
 def billed_node_hours(

@@ -81,7 +81,7 @@ def test_free_users_earn_nothing(plan: FreePlan | None) -> None:
 
 def test_partner_share_is_a_line_of_its_own() -> None:
     usage = ClassUsage("chat", PLUS, 900, 0, 0)
-    policy = Policy(partner_revenue_share_rate=0.2, source="contract", date="2026")
+    policy = Policy(partner_revenue_share_rate=0.2, partner_source="contract", partner_date="2026")
     (line,) = partner_share_line(usage, revenue_lines(usage), policy)
     assert (line.kind, line.quantity, line.unit_price_usd) == (LineKind.PARTNER_SHARE, 30.0, 0.2)
     assert (line.amount_usd, line.source, line.date) == (6.0, "contract", "2026")

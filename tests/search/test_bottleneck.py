@@ -90,9 +90,7 @@ def test_lifting_changes_one_thing(tmp_path: Path, resource: str) -> None:
     assert after.plan.compute_s is not None
     if resource != "queueing":  # a larger batch also samples more
         arithmetic = SPEED_UP if resource == "compute" else 1.0
-        assert before.plan.compute_s[4096] == pytest.approx(
-            arithmetic * after.plan.compute_s[4096]
-        )
+        assert before.plan.compute_s[4096] == pytest.approx(arithmetic * after.plan.compute_s[4096])
     traffic = SPEED_UP if resource == "memory_bandwidth" else 1.0
     decode = before.plan.decode_memory_s
     assert decode == pytest.approx(traffic * after.plan.decode_memory_s)
