@@ -61,11 +61,11 @@ def test_python_works(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
     names: dict[str, object] = {}
     for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
         for line in block.splitlines():
             match = re.match(r"(result\.headline\S+)\s+# (\d+)$", line)
             if match:
                 assert eval(match[1], names) == int(match[2])
-        exec(compile(block, "README.md", "exec"), names)
     assert names["result"].headline["stable"] is True  # type: ignore[attr-defined]
 
 

@@ -295,8 +295,12 @@ def test_synth_refuses_more_rows_than_a_file_should_hold(tmp_path: Path) -> None
 
 STOPPED = """
 import os
+import signal
 from planner.cli import main
 from planner.trace import writers
+
+# A shell starts its background jobs with this signal ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Stopped(writers._CsvWriter):
     def write(self, block, class_names):

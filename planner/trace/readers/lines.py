@@ -107,7 +107,7 @@ def line_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineChun
             if len(rest) > LONGEST_LINE_BYTES:
                 line += whole.count(b"\n")
                 raise TraceError(f"{path}:{line}: line of more than 4 MiB; is this a text trace?")
-            if whole.strip(b"\r\n"):
+            if whole.strip():
                 _check_utf8(path, line, whole)
                 yield LineChunk(path, line, whole)
                 found = True
