@@ -27,6 +27,8 @@ Records = NDArray[np.void]
 
 CLOSED_ROWS: Final = 65536
 """Rows of a closed-loop stream kept loaded."""
+MOST_IN_FLIGHT: Final = 1 << 25
+"""Requests in flight at which a run is given up: 6 GB of memory, and no fleet that keeps up."""
 IN_SERVICE: Final = (int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING))
 OUT_OF_SERVICE: Final = (int(ReplicaStatus.STOPPED), int(ReplicaStatus.LOST))
 
@@ -143,6 +145,12 @@ class Engine:
         """Give the kernel what it stopped for; enough for the end of everything in flight."""
         world = self.world
         if stop is Stop.NEED_REQUESTS:
+            if len(world.requests) >= MOST_IN_FLIGHT:
+                raise SimulationError(
+                    f"at {self.now_s:,.0f} s more than {MOST_IN_FLIGHT:,} requests wait or run: "
+                    "the fleet cannot keep up; add nodes, or give the pools a queue_limit or the "
+                    "classes a timeout"
+                )
             self.world = build.grow_requests(world, len(world.requests))
         elif stop is Stop.NEED_RETURNS:
             self.world = build.grow_returns(world, len(world.returns))

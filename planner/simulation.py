@@ -59,7 +59,14 @@ def load_scenario(
     Raises:
         ScenarioError: every fault, each with its place.
     """
-    return load_checked(path, load_catalog(), sets=sets, overrides=overrides, scenario=named)
+    return load_checked(
+        path, load_catalog(), sets=_listed(sets), overrides=_listed(overrides), scenario=named
+    )
+
+
+def _listed(texts: Sequence[str]) -> Sequence[str]:
+    """Return a list also where a single text was given, which is a sequence of letters."""
+    return [texts] if isinstance(texts, str) else texts
 
 
 def run(
@@ -68,7 +75,7 @@ def run(
     sets: Sequence[str] = (),
     overrides: Sequence[str] = (),
     named: str | None = None,
-    processes: Iterable[Process] = (),
+    processes: Process | Iterable[Process] = (),
     requests_to: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
     invariants: bool = False,
@@ -82,7 +89,8 @@ def run(
         sets: values to change, as `pools.chat.nodes=3`; for a file only.
         overrides: named overrides of the file to lay over it.
         named: named scenario of the file.
-        processes: control processes of your own, called with the SimPy environment and the fleet.
+        processes: one or more control processes of your own, called with the SimPy environment and
+            the fleet.
         requests_to: Parquet file for one row per request.
         progress: called with the simulated time and the end of the arrivals [s].
         invariants: check the numbered invariants afterwards, and fail if one does not hold; those
@@ -99,7 +107,9 @@ def run(
     if isinstance(scenario, LoadedScenario):
         loaded = scenario
     else:
-        loaded = load_checked(scenario, known, sets=sets, overrides=overrides, scenario=named)
+        loaded = load_checked(
+            scenario, known, sets=_listed(sets), overrides=_listed(overrides), scenario=named
+        )
     lowered = lower(loaded, known, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
@@ -120,7 +130,7 @@ def run(
         # Rows are kept if someone takes them, whatever the scenario itself would have written.
         engine = Engine(replace(lowered.plan, keep_finished=out is not None), take)
         fleet = _open_fleet(engine, content)
-        for process in processes:
+        for process in [processes] if callable(processes) else processes:
             engine.env.process(process(engine.env, fleet))
         duration_s = content.workload.duration
         engine.run(None if progress is None else lambda now_s: progress(now_s, duration_s))

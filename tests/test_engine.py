@@ -225,6 +225,13 @@ def test_clients_that_pause_may_be_turned_away() -> None:
     assert outcome.fates() == [Fate.REFUSED] * 18
 
 
+def test_a_flood_is_given_up_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MOST_IN_FLIGHT", 1024)
+    flood = plan(*[(0.0, 1, 1)] * 2000, duration_s=10.0, pool=ONE)
+    with pytest.raises(SimulationError, match=r"at 0 s more than 1,024 requests .* queue_limit"):
+        simulate(flood)
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 

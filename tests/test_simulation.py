@@ -259,3 +259,16 @@ def test_changed_scenario_has_another_hash(
     same = planner.run(load(folder, "pools.chat.nodes=2"))
     other = planner.run(load(folder, "pools.chat.nodes=3"))
     assert same.scenario_sha256 == small[0].scenario_sha256 != other.scenario_sha256
+
+
+def test_one_process_and_one_change_need_no_list(folder: Path) -> None:
+    def watch(env: Any, fleet: Fleet) -> Generator[Any]:
+        yield env.timeout(1.0)
+        seen.extend(pool.nodes for pool in fleet)
+
+    seen: list[int] = []
+    path = folder / "one.yaml"
+    path.write_text(SMALL, encoding="utf-8")
+    result = planner.run(path, sets="seed=3", processes=watch)
+    assert result.seed == 3
+    assert seen == [pool.nodes for pool in planner.load_scenario(path).scenario.pools]

@@ -56,6 +56,10 @@ def size(
         check_output_folder(output, force=force)
     announce_compilation()
     typer.echo(f"sizing {loaded.scenario.name}", err=True)
+    for klass in loaded.scenario.workload.classes:
+        if not klass.objectives:
+            text = f"note: {klass.name} has no objectives; only its losses are limited"
+            typer.echo(text, err=True)
     with LateBar("simulating") as bar:
 
         def show(trial: Trial) -> None:
