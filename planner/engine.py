@@ -235,7 +235,6 @@ class Engine:
             arrivals = np.zeros(int(starts[-1]), arrivals.dtype)
         for index, part in enumerate(kept):
             arrivals[starts[index] : starts[index] + len(part)] = part
-            streams["first_row"][index] = starts[index]
             streams["cursor"][index] = starts[index]
             streams["last_row"][index] = starts[index] + len(part)
         self.world = self.world._replace(arrivals=arrivals)

@@ -59,8 +59,25 @@ def load_scenario(
     Raises:
         ScenarioError: every fault, each with its place.
     """
+    return resolve(path, load_catalog(), sets, overrides, named)
+
+
+def resolve(
+    scenario: str | os.PathLike[str] | LoadedScenario,
+    catalog: Catalog,
+    sets: Sequence[str],
+    overrides: Sequence[str],
+    named: str | None,
+) -> LoadedScenario:
+    """Return a scenario that is loaded already as it is, and load and check a file.
+
+    Raises:
+        ScenarioError: every fault of the file, each with its place.
+    """
+    if isinstance(scenario, LoadedScenario):
+        return scenario
     return load_checked(
-        path, load_catalog(), sets=_listed(sets), overrides=_listed(overrides), scenario=named
+        scenario, catalog, sets=_listed(sets), overrides=_listed(overrides), scenario=named
     )
 
 
@@ -104,12 +121,7 @@ def run(
         SimulationError: an invariant does not hold.
     """
     known = catalog or load_catalog()
-    if isinstance(scenario, LoadedScenario):
-        loaded = scenario
-    else:
-        loaded = load_checked(
-            scenario, known, sets=_listed(sets), overrides=_listed(overrides), scenario=named
-        )
+    loaded = resolve(scenario, known, sets, overrides, named)
     lowered = lower(loaded, known, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
@@ -135,16 +147,20 @@ def run(
         duration_s = content.workload.duration
         engine.run(None if progress is None else lambda now_s: progress(now_s, duration_s))
     if invariants:
-        from planner.invariants import check_invariants
-
         finished = None if requests_to is None else np.concatenate([np.zeros(0, FINISHED), *kept])
-        violations = check_invariants(engine.world, finished)
-        if violations:
-            raise SimulationError(
-                "invariants do not hold; this is a fault of the simulator, please report it:\n"
-                + "\n".join(violations)
-            )
+        _require_invariants(engine, finished)
     return _result(loaded, known, lowered, engine, fleet)
+
+
+def _require_invariants(engine: Engine, finished: NDArray[np.void] | None) -> None:
+    from planner.invariants import check_invariants
+
+    violations = check_invariants(engine.world, finished)
+    if violations:
+        raise SimulationError(
+            "invariants do not hold; this is a fault of the simulator, please report it:\n"
+            + "\n".join(violations)
+        )
 
 
 def _open_fleet(engine: Engine, scenario: Scenario) -> Fleet:

@@ -132,8 +132,7 @@ STATE = np.dtype(
 
 STREAM = np.dtype(
     [
-        ("first_row", "i8"),  # into `arrivals`
-        ("cursor", "i8"),
+        ("cursor", "i8"),  # into `arrivals`
         ("last_row", "i8"),  # one past the last loaded row
         ("ended", "i8"),  # 1: no more rows will be loaded
         ("closed", "i8"),  # 0: rows carry their arrival time; 1: a row is sent when another ends
@@ -297,7 +296,6 @@ CLASS = np.dtype(
         ("priority", "i8"),  # smaller is served first
         ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
         ("pools", "i8"),
-        ("stream", "i8"),
     ],
     align=True,
 )

@@ -10,8 +10,9 @@ import pandas as pd
 
 from planner.catalog import Catalog, load_catalog
 from planner.results.result import Result
-from planner.scenario import LoadedScenario, load_checked
+from planner.scenario import LoadedScenario
 from planner.search.fleets import Search, Trial
+from planner.simulation import resolve
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,7 @@ def size(
         SizingError: the promises cannot be kept within the limit.
     """
     known = catalog or load_catalog()
-    if isinstance(scenario, LoadedScenario):
-        loaded = scenario
-    else:
-        loaded = load_checked(scenario, known, sets=sets, overrides=overrides, scenario=named)
+    loaded = resolve(scenario, known, sets, overrides, named)
     search = Search(loaded, known, maximum_nodes, on_trial, progress)
     nodes = search.minimum()
     reasons = {name: search.bottleneck(nodes, index) for index, name in enumerate(search.names)}

@@ -22,6 +22,19 @@ from planner.kernel.dtypes import Router, Scheduler
 from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
 
 UNIT_S = 2.0**-20
+UNIT_STEPS = Pool(
+    fixed_s=1.0,
+    linear_s=[0.0] * 17,
+    decode_s=0.0,
+    decode_seq_s=0.0,
+    prefill_s=0.0,
+    token_budget=16,
+    maximum_sequences=8,
+    kv_blocks=100,
+    kv_block_tokens=1,
+    context_tokens=100,
+)
+"""One replica whose steps last a second, whatever is in them."""
 
 Actions = list[tuple[float, int]]
 

@@ -14,22 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from planner.kernel.dtypes import Fate, Router, Scheduler
-from tests.kernel.strategies import Scenario, dyadic_scenarios, general_scenarios
+from tests.kernel.strategies import UNIT_STEPS, Scenario, dyadic_scenarios, general_scenarios
 from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
 from tests.simpy_stepper import simulate_pool
 
-UNIT_STEPS = Pool(
-    fixed_s=1.0,
-    linear_s=[0.0] * 17,
-    decode_s=0.0,
-    decode_seq_s=0.0,
-    prefill_s=0.0,
-    token_budget=16,
-    maximum_sequences=8,
-    kv_blocks=100,
-    kv_block_tokens=1,
-    context_tokens=100,
-)
 ONE_AT_A_TIME = replace(UNIT_STEPS, maximum_sequences=1)
 PLAIN = RequestClass(pools=[0])
 

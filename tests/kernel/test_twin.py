@@ -16,12 +16,13 @@ from planner.kernel import build
 from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric, Router
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import (
+    UNIT_STEPS,
     Scenario,
     decimal_scenarios,
     dyadic_scenarios,
     general_scenarios,
 )
-from tests.naive import Outcome, Pool, RequestClass, Row
+from tests.naive import Outcome, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
 IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate")
@@ -167,19 +168,7 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
 
 # --- Events that coincide ---
 
-ONE_SECOND_STEPS = Pool(
-    fixed_s=1.0,
-    linear_s=[0.0] * 17,
-    decode_s=0.0,
-    decode_seq_s=0.0,
-    prefill_s=0.0,
-    token_budget=16,
-    maximum_sequences=8,
-    kv_blocks=100,
-    kv_block_tokens=1,
-    context_tokens=100,
-    router=Router.ROUND_ROBIN,
-)
+ONE_SECOND_STEPS = replace(UNIT_STEPS, router=Router.ROUND_ROBIN)
 
 
 def starts(scenario: Scenario) -> list[float]:

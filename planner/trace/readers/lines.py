@@ -61,12 +61,6 @@ class LineChunk:
         return number, text, LineChunk(self.path, number + 1, rest)
 
 
-def is_gzip(path: Path) -> bool:
-    """Tell whether the file starts like a gzip stream, whatever its name."""
-    with open_binary(path) as file:
-        return file.read(2) == _GZIP_MAGIC
-
-
 def open_binary(path: Path) -> io.BufferedReader:
     """Open a file for reading.
 
