@@ -44,6 +44,8 @@ class Pool:
     overflow_waiting: float = inf
     router: Router = Router.LEAST_LOADED
     scheduler: Scheduler = Scheduler.FCFS
+    prefill_first: bool = False
+    poll_steps: int = 1
     replicas: int = 1
 
 
@@ -62,7 +64,7 @@ class RequestClass:
 @dataclass
 class Row:
     arrival_s: float | None
-    """None: a later turn, or a row of a closed stream."""
+    """None: a later turn, or a row of a closed stream; there, one of the first may have one."""
     class_index: int
     input_tokens: int
     output_tokens: int
@@ -133,6 +135,10 @@ class Replica:
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
     """In order of admission."""
+    prefill_step: bool = False
+    """The step under way prefills, and decoding requests stand still for it."""
+    unpolled_steps: int = 0
+    """Steps of nothing but decodes since the queue was last looked at."""
     step_start_s: float = -inf
     step_end_s: float = inf
     """Infinity while idle."""
@@ -205,8 +211,8 @@ def simulate(
                 row.arrival_s, FROM_TRACE, position, (row, row.later_turns, NOWHERE)
             )
     for number, stream in enumerate(closed_streams):
-        for _ in range(stream.clients):
-            simulation.send_next_of_stream(number, 0.0)
+        for row in stream.rows[: stream.clients]:
+            simulation.send_next_of_stream(number, row.arrival_s or 0.0)
     actions: list[tuple[float, Callable[[Replica], None], int]]
     actions = [(time_s, simulation.lose, number) for time_s, number in losses]
     actions += [(time_s, simulation.drain, number) for time_s, number in drains]
@@ -381,6 +387,7 @@ class Simulation:
     # --- Step boundary ---
 
     def _boundary(self, replica: Replica) -> None:
+        polled = self._poll(replica)
         # Rules 1 and 2: what the step has done, and who is served with it.
         completed = self._complete_step(replica)
         decoding = [
@@ -390,7 +397,37 @@ class Simulation:
             if request.emitted_tokens >= request.row.output_tokens:
                 replica.running.remove(request)
                 self._end(request, Fate.SERVED)
-        # Rule 3: room.
+        if not replica.running:
+            polled = True
+        if polled:
+            replica.unpolled_steps = 0
+        # Rules 3 to 5, in the order of the pool.
+        budget = replica.pool.token_budget
+        if replica.pool.prefill_first:
+            self._prefill(replica, budget, _blocks_needed(replica), polled)
+            replica.prefill_step = any(request.chunk_tokens for request in replica.running)
+            if not replica.prefill_step:
+                self._make_room(replica)
+        else:
+            preempted = self._make_room(replica)
+            budget -= sum(request.decoding for request in replica.running)
+            self._prefill(replica, budget, 0, polled and not preempted)
+        # Rule 6: the next step.
+        replica.step_start_s = self.now_s
+        replica.step_end_s = inf
+        if replica.running:
+            replica.step_end_s = self.now_s + step_length_s(replica)
+            self.schedule(replica.step_end_s, REPLICA, replica.number)
+
+    def _poll(self, replica: Replica) -> bool:
+        """Whether the queue is looked at: every so many steps of nothing but decodes."""
+        replica.unpolled_steps += 1
+        only_decodes = all(request.decoding for request in replica.running)
+        due = replica.unpolled_steps >= replica.pool.poll_steps
+        return due or replica.idle or not only_decodes
+
+    def _make_room(self, replica: Replica) -> bool:
+        """Take the blocks that decoding requests need for the next step; whether one had to go."""
         preempted = False
         while _blocks_needed(replica) > replica.free_blocks:
             self._preempt(replica, max(replica.running, key=lambda request: request.rank))
@@ -398,22 +435,17 @@ class Simulation:
         for request in replica.running:
             if _needs_block(request, replica.pool):
                 request.blocks += 1
-        # Rule 4: a half-prefilled request goes on.
-        budget = replica.pool.token_budget - sum(request.decoding for request in replica.running)
+        return preempted
+
+    def _prefill(self, replica: Replica, budget: int, aside: int, admitting: bool) -> None:
+        """A half-prefilled request goes on; then others are admitted."""
         for request in replica.running:
             if not request.decoding:
                 rest = request.prompt_tokens - request.prefilled_tokens
                 request.chunk_tokens = min(rest, budget)
                 budget -= request.chunk_tokens
-        # Rule 5: admission.
-        if not preempted:
-            self._admit(replica, budget)
-        # Rule 6: the next step.
-        replica.step_start_s = self.now_s
-        replica.step_end_s = inf
-        if replica.running:
-            replica.step_end_s = self.now_s + step_length_s(replica)
-            self.schedule(replica.step_end_s, REPLICA, replica.number)
+        if admitting:
+            self._admit(replica, budget, aside)
 
     def _complete_step(self, replica: Replica) -> list[Request]:
         """Apply the effects of the step that ends; return who completed a prompt, as admitted."""
@@ -422,6 +454,8 @@ class Simulation:
         totals.steps += not replica.idle
         for request in replica.running:
             if request.decoding:
+                if replica.prefill_step:
+                    continue
                 totals.decode_tokens += 1
                 request.kv_tokens += 1
                 self._emit(request, replica)
@@ -454,12 +488,12 @@ class Simulation:
         request.preemptions += 1
         self.totals[replica.pool_index].preemptions += 1
 
-    def _admit(self, replica: Replica, budget: int) -> None:
+    def _admit(self, replica: Replica, budget: int, aside: int) -> None:
         pool = replica.pool
         while budget > 0 and len(replica.running) < pool.maximum_sequences and replica.waiting:
             request = min(replica.waiting, key=lambda request: request.rank)
             blocks = ceil(request.prompt_tokens / pool.kv_block_tokens)
-            if blocks > replica.free_blocks:
+            if blocks > replica.free_blocks - aside:
                 return
             replica.waiting.remove(request)
             replica.running.append(request)
@@ -553,6 +587,8 @@ def step_length_s(replica: Replica) -> float:
     work = 0.0
     for request in replica.running:
         if request.decoding:
+            if replica.prefill_step:
+                continue
             sequences += 1
             context += request.kv_tokens + 1
         else:

@@ -86,7 +86,7 @@ def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks:
     pool_index = replica["pool"]
     pool = world.pools[pool_index]
     cost = world.steps[pool["step_table"] + replica["run_tokens"]]
-    decoding = replica["decoding"]
+    decoding = replica["advancing"]
     count = last - first
     # Context tokens read: an arithmetic progression like the step times.
     context_reads = count * (replica["context_tokens"] + decoding) + decoding * (
@@ -122,6 +122,25 @@ def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks:
 
 
 @kernel
+def last_emission_s(replica: np.void, request: np.void, now_s: float) -> float:
+    """Return when a decoding sequence emitted its last token: now, or before it stood still."""
+    if math.isnan(replica["paused_s"]):
+        return now_s
+    return float(max(replica["paused_s"], request["last_token_s"]))
+
+
+@kernel
+def add_pause(world: World, replica: np.void) -> None:
+    """Count each sequence's first gap after the decodes stood still for prefills."""
+    until_s = boundary_s(replica, 1)
+    slots = world.slots
+    for position in range(replica["slots_first"], replica["slots_first"] + replica["decoding"]):
+        request = world.requests[slots[position]["request"]]
+        gap_s = until_s - last_emission_s(replica, request, until_s)
+        add_value(world.histograms[request["class"], ITL], gap_s)
+
+
+@kernel
 def add_decoding(world: World, replica_index: int, first: int, last: int) -> None:
     """Count the token gaps and the time share of the decoding sequences in steps of the run.
 
@@ -140,8 +159,13 @@ def add_decoding(world: World, replica_index: int, first: int, last: int) -> Non
     replica = world.replicas[replica_index]
     token_s = (boundary_s(replica, last) - boundary_s(replica, first)) / replica["run_tokens"]
     measured = first
-    if boundary_s(replica, first) < warmup_s:
-        measured = max(min(first_boundary(replica, warmup_s, False), last), first)
+    if first == 0 and not math.isnan(replica["paused_s"]):
+        measured = 1
+        if replica["run_start_s"] >= warmup_s:
+            add_pause(world, replica)
+        replica["paused_s"] = math.nan
+    if boundary_s(replica, measured) < warmup_s:
+        measured = max(min(first_boundary(replica, warmup_s, False), last), measured)
     gap_s = replica["step_s"] + replica["step_growth_s"] * measured
     growth_s = replica["step_growth_s"]
     classes = len(world.classes)

@@ -69,7 +69,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
     if dropped > 0:
         add_waiting(world, replica["pool"], now_s, -dropped)
         if replica["waiting"] > 0:  # another request is first now, and might be admitted
-            cut_run(replica, now_s, True)
+            cut_run(replica, world.pools[replica["pool"]], now_s, True)
 
 
 @kernel

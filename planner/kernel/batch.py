@@ -6,7 +6,14 @@ import math
 
 import numpy as np
 
-from planner.kernel.account import add_decoding, add_resumed_gap, add_run, add_waiting, window_of
+from planner.kernel.account import (
+    add_decoding,
+    add_resumed_gap,
+    add_run,
+    add_waiting,
+    last_emission_s,
+    window_of,
+)
 from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
@@ -35,18 +42,19 @@ def take_steps(world: World, replica_index: int, last: int) -> None:
     first = replica["settled_steps"]
     count = last - first
     blocks = 0
-    if replica["decoding"] > 0:
+    if replica["advancing"] > 0:
         blocks = blocks_for_steps(replica, world.kv_growth, block_tokens, count)
         add_decoding(world, replica_index, first, last)
     add_run(world, replica, first, last, blocks)
     replica["settled_steps"] = last
-    replica["step"] += count
-    replica["context_tokens"] += count * replica["decoding"]
+    if replica["advancing"] == replica["decoding"]:
+        replica["step"] += count
+    replica["context_tokens"] += count * replica["advancing"]
     replica["kv_used_blocks"] += blocks
 
 
 @kernel
-def begin_decode(world: World, replica_index: int, index: int) -> None:
+def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> None:
     """Let a request whose prompt is in the KV cache decode from the next step on."""
     replica = world.replicas[replica_index]
     request = world.requests[index]
@@ -61,6 +69,7 @@ def begin_decode(world: World, replica_index: int, index: int) -> None:
         index,
     )
     request["decode_start_step"] = replica["step"]
+    request["last_token_s"] = now_s
     residue = growth_residue(replica, request["prompt_tokens"], block_tokens)
     world.kv_growth[replica["growth_first"] + residue] += 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] += 1
@@ -110,7 +119,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
         add_resumed_gap(world, replica, request, now_s)
     request["emitted_tokens"] += 1
     if request["emitted_tokens"] < request["output_tokens"]:
-        begin_decode(world, replica_index, index)
+        begin_decode(world, replica_index, index, now_s)
         return
     block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     replica["kv_used_blocks"] -= blocks_of(request["prompt_tokens"], block_tokens)
@@ -167,7 +176,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     else:
         index = stop_decode(world, replica_index, position)
         request = world.requests[index]
-        request["last_token_s"] = now_s
+        request["last_token_s"] = last_emission_s(replica, request, now_s)
         request["prompt_tokens"] = max(1, request["input_tokens"]) + request["emitted_tokens"]
     request["prefilled_tokens"] = 0
     request["preemptions"] += 1
@@ -272,7 +281,10 @@ def go_idle(replica: np.void, now_s: float) -> None:
 
 @kernel
 def start_next(world: World, replica_index: int, now_s: float, preempted: int) -> None:
-    """Start the next run: one step if it prefills, else until the batch can change."""
+    """Start the next run: one step if it prefills, else until the batch can change.
+
+    What waits is looked at again when a poll is due, so the run goes no further.
+    """
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     if replica["decoding"] + replica["prefilling"] == 0:
@@ -284,7 +296,21 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
         count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
         free = pool["kv_blocks"] - replica["kv_used_blocks"]
         count = steps_within(replica, world.kv_growth, pool["kv_block_tokens"], free, count)
+        if replica["waiting"] > 0 and pool["poll_steps"] > 1:
+            count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
     start_run(replica, pool, world.steps, now_s, count)
+
+
+@kernel
+def poll(replica: np.void, pool: np.void) -> bool:
+    """Tell whether the queue is looked at at the boundary that ends the run under way.
+
+    Always, except while sequences do nothing but decode: then every `poll_steps` steps.
+    """
+    steps = replica["unpolled_steps"] + replica["run_steps"]
+    replica["unpolled_steps"] = steps % pool["poll_steps"]
+    due = replica["unpolled_steps"] == 0
+    return bool(due or replica["prefilling"] > 0 or replica["advancing"] == 0)
 
 
 @kernel
@@ -292,18 +318,28 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     """Do everything that a replica does between two steps."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
+    polled = poll(replica, pool)
     if replica["run_steps"] > 0:
         take_steps(world, replica_index, replica["run_steps"])
-        end_decodes(world, replica_index, now_s)
+        if replica["advancing"] > 0:
+            end_decodes(world, replica_index, now_s)
         if replica["prefilling"] > 0:
             end_chunks(world, replica_index, now_s)
-    preempted = make_room(world, replica_index, now_s)
-    budget = pool["token_budget"] - replica["decoding"]
+    if polled or replica["decoding"] == 0:
+        polled = True
+        replica["unpolled_steps"] = 0
+    preempted = 0
+    budget = pool["token_budget"]
+    if pool["prefill_first"] == 0:
+        preempted = make_room(world, replica_index, now_s)
+        budget -= replica["decoding"]
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     admitted = 0
-    if replica["waiting"] > 0 and preempted == 0:
+    if replica["waiting"] > 0 and preempted == 0 and polled:
         admitted = admit(world, replica_index, budget, now_s)
+    if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
+        preempted = make_room(world, replica_index, now_s)
     if admitted != preempted:
         add_waiting(world, replica["pool"], now_s, preempted - admitted)
     if replica["waiting"] == 0:

@@ -77,6 +77,7 @@ def pool_record(pool: PoolPlan) -> Records:
     for name in (
         "fixed_s", "decode_s", "decode_seq_s", "prefill_s", "decode_memory_s", "prefill_compute_s",
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
+        "prefill_first", "poll_steps",
         "context_tokens", "queue_limit", "router", "scheduler",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
@@ -148,7 +149,7 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new["status"] = int(ReplicaStatus.STOPPED)
     for name in ("run_end_s", "timeout_s"):
         new[name] = math.inf
-    for name in ("run_start_s", "stopped_s"):
+    for name in ("run_start_s", "stopped_s", "paused_s"):
         new[name] = math.nan
     new["prefill_head"] = NONE
     new["prefill_tail"] = NONE

@@ -206,11 +206,14 @@ REPLICA = np.dtype(
         ("step_growth_s", "f8"),  # each further step is longer by this
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
+        ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
         ("run_tokens", "i8"),  # tokens per step: decoding sequences and prefill chunks
-        ("step", "i8"),  # steps completed since the start
+        ("step", "i8"),  # steps completed since the start; without prefill steps of their own
+        ("unpolled_steps", "i8"),  # decode steps since the queue was last looked at
         ("decoding", "i8"),  # sequences that decode
+        ("advancing", "i8"),  # of these, in the run under way: all, or none while they stand still
         ("context_tokens", "i8"),  # their KV tokens, summed
         ("prefill_head", "i8"),  # requests with a chunk in this step, in order of admission
         ("prefill_tail", "i8"),
@@ -265,12 +268,14 @@ POOL = np.dtype(
         ("kv_block_tokens", "i8"),
         ("context_tokens", "i8"),  # longest prompt + output
         ("queue_limit", "i8"),  # waiting per replica; a request beyond is refused
+        ("poll_steps", "i8"),  # decode steps between two looks at the queue
         ("active_first", "i8"),  # its active replicas in `active`
         ("active_count", "i8"),
         ("cursor", "i8"),  # round robin
         ("waiting", "i8"),  # summed over replicas
         ("router", "i4"),
         ("scheduler", "i4"),
+        ("prefill_first", "i4"),  # 1: prompts are prefilled in steps of their own, before decodes
     ],
     align=True,
 )

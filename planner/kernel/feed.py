@@ -50,9 +50,14 @@ def load_rows(world: World, block: NDArray[np.void], stream_index: int) -> None:
 
 @kernel
 def send_clients(world: World, stream_index: int, clients: int) -> None:
-    """Let the first rows of a closed-loop stream arrive at time 0, one per client."""
+    """Send the first rows of a closed-loop stream, one per client; see `ClosedStream`."""
     stream = world.streams[stream_index]
     for _ in range(clients):
         if stream["cursor"] < stream["last_row"]:
-            send(world, world.arrivals[stream["cursor"]], 0.0)
+            row = world.arrivals[stream["cursor"]]
             stream["cursor"] += 1
+            start_s = 0.0 if math.isnan(row["arrival_s"]) else row["arrival_s"]
+            if start_s > world.state[0]["end_s"]:
+                world.state[0]["unsent"] += 1
+            else:
+                send(world, row, start_s)

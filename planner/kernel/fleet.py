@@ -62,6 +62,9 @@ def lose_replica(
     replica["kv_used_blocks"] = 0
     replica["run_steps"] = 0
     replica["settled_steps"] = 0
+    replica["unpolled_steps"] = 0
+    replica["advancing"] = 0
+    replica["paused_s"] = math.nan
     replica["run_end_s"] = math.inf
     replica["timeout_s"] = math.inf
     schedule(world.calendar, replica_index, math.inf)

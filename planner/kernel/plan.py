@@ -40,6 +40,12 @@ class PoolPlan:
     """Waiting requests per replica; those beyond are refused."""
     overflow_waiting: float = math.inf
     """Mean waiting per active replica above which classes overflow."""
+    prefill_first: bool = False
+    """Prompts are prefilled in steps of their own, for which decoding sequences stand still
+    (SGLang's default); otherwise chunks ride along with the decodes (vLLM V1)."""
+    poll_steps: int = 1
+    """While sequences decode, the queue is looked at every so many steps (SGLang's
+    `scheduler_recv_interval`)."""
     router: Router = Router.POWER_OF_TWO
     scheduler: Scheduler = Scheduler.FCFS
     compute_s: NDArray[np.float64] | None = None
@@ -55,6 +61,13 @@ class PoolPlan:
     replicas_per_node: int = 1
     nodes_per_replica: int = 1
     """One of the last two is 1."""
+
+    def __post_init__(self) -> None:
+        if self.prefill_first and self.maximum_sequences > self.token_budget:
+            raise ValueError(
+                f"pool {self.name}: {self.maximum_sequences} sequences cannot all decode in a step "
+                f"of {self.token_budget} tokens"
+            )
 
     def replicas_of(self, nodes: int) -> int:
         """Return the number of replicas that `nodes` nodes hold."""
@@ -85,7 +98,8 @@ class ClosedStream:
 
     clients: int
     blocks: Iterator[NDArray[np.void]]
-    """Blocks of `ARRIVAL` rows; their arrival times are not read."""
+    """Blocks of `ARRIVAL` rows. The arrival times of the first `clients` rows say when each client
+    starts (NaN: at 0); those of the others are not read."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     elif may_join(world, replica_index, index):
         state = world.state[0]
         passed = state["event_s"] == now_s and replica_index <= state["event_replica"]
-        cut_run(replica, now_s, passed)
+        cut_run(replica, world.pools[replica["pool"]], now_s, passed)
     changed_s = min(replica["run_end_s"], replica["timeout_s"])
     if changed_s != event_s:
         schedule(world.calendar, replica_index, changed_s)

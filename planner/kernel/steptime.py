@@ -72,15 +72,23 @@ def is_before(boundary: float, time_s: float, after: bool) -> bool:
 def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, count: int) -> None:
     """Start a run of `count` steps at `now_s` with the replica's present batch.
 
-    The first step's context counts the token that it writes: C = context + decoding.
+    The first step's context counts the token that it writes: C = context + decoding. While prompts
+    are prefilled in steps of their own, no sequence decodes.
     """
     decoding = replica["decoding"]
+    context = replica["context_tokens"] + decoding
+    if pool["prefill_first"] == 1 and replica["prefilling"] > 0:
+        if math.isnan(replica["paused_s"]) or decoding == 0:
+            replica["paused_s"] = now_s
+        decoding = 0
+        context = 0
+    replica["advancing"] = decoding
     tokens = decoding + replica["prefill_tokens"]
     linear_s = steps[pool["step_table"] + tokens]["linear_s"]
     replica["step_s"] = (
         pool["fixed_s"]
         + linear_s
-        + pool["decode_s"] * (replica["context_tokens"] + decoding)
+        + pool["decode_s"] * context
         + pool["decode_seq_s"] * decoding
         + pool["prefill_s"] * (0.5 * replica["prefill_work"])
     )
@@ -94,14 +102,15 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
 
 
 @kernel
-def cut_run(replica: np.void, now_s: float, passed: bool) -> bool:
+def cut_run(replica: np.void, pool: np.void, now_s: float, passed: bool) -> bool:
     """End the run at its next boundary; tell whether that is earlier than planned.
 
-    A run is cut where an arrival or a time-out could change the next batch. Idle replicas have
-    none.
+    A run is cut where an arrival or a time-out could change the next batch: the next time that the
+    queue is looked at. Idle replicas have none.
 
     Args:
         replica: whose run is under way.
+        pool: of the replica.
         now_s: the instant of what could change the batch.
         passed: the replica's events of that very instant have happened: only a later boundary
             counts.
@@ -111,7 +120,8 @@ def cut_run(replica: np.void, now_s: float, passed: bool) -> bool:
     replica["cut"] = 1
     # Steps that a control process has already seen to end cannot be the next to end.
     count = max(first_boundary(replica, now_s, passed), replica["settled_steps"] + 1)
-    if count == replica["run_steps"]:
+    count += -(replica["unpolled_steps"] + count) % pool["poll_steps"]
+    if count >= replica["run_steps"]:
         return False
     replica["run_steps"] = count
     replica["run_end_s"] = boundary_s(replica, count)

@@ -210,7 +210,11 @@ def _scenario(
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
         stream_rows = [
-            replace(_row(draw, ranges, index), arrival_s=None, think_s=seconds(30))
+            replace(
+                _row(draw, ranges, index),
+                arrival_s=draw(st.sampled_from([None, None, seconds(30)])),
+                think_s=seconds(30),
+            )
             for _ in range(count)
         ]
         scenario.closed_streams.append(ClosedStream(index, draw(st.integers(1, 3)), stream_rows))
@@ -235,6 +239,8 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
     slope_s = seconds(2)
     tile_tokens = draw(st.sampled_from([1, 4, 8]))
     tile_s = seconds(4)
+    prefill_first = draw(st.sampled_from([False, False, True]))
+    sequences = draw(st.sampled_from(ranges.sequences))
     return Pool(
         fixed_s=seconds(8, 1),
         linear_s=[slope_s * n + tile_s * ceil(n / tile_tokens) for n in range(token_budget + 1)],
@@ -242,7 +248,7 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         decode_seq_s=seconds(2),
         prefill_s=seconds(2),
         token_budget=token_budget,
-        maximum_sequences=draw(st.sampled_from(ranges.sequences)),
+        maximum_sequences=min(sequences, token_budget) if prefill_first else sequences,
         kv_blocks=ceil(kv_tokens / kv_block_tokens),
         kv_block_tokens=kv_block_tokens,
         context_tokens=draw(st.sampled_from(ranges.context_tokens)),
@@ -250,6 +256,8 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         overflow_waiting=draw(st.sampled_from([inf, 0.0, 0.5, 1.0, 2.0])),
         router=draw(st.sampled_from(routers)),
         scheduler=draw(st.sampled_from(list(Scheduler))),
+        prefill_first=prefill_first,
+        poll_steps=draw(st.sampled_from([1, 1, 2, 5])),
         replicas=draw(st.sampled_from(ranges.replicas)),
     )
 
