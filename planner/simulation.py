@@ -128,7 +128,12 @@ def run(
     writer = (
         nullcontext(None)
         if requests_to is None
-        else RequestWriter(requests_to, names, [pool.name for pool in content.pools])
+        else RequestWriter(
+            requests_to,
+            names,
+            [pool.name for pool in content.pools],
+            [pool.request_s for pool in lowered.plan.pools],
+        )
     )
     kept: list[NDArray[np.void]] = []
     with writer as out:

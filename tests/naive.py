@@ -44,6 +44,7 @@ class Pool:
     overflow_waiting: float = inf
     router: Router = Router.LEAST_LOADED
     scheduler: Scheduler = Scheduler.FCFS
+    request_s: float = 0.0
     prefill_first: bool = False
     poll_steps: int = 1
     replicas: int = 1
@@ -511,13 +512,14 @@ class Simulation:
         request.fate = fate
         request.finish_s = self.now_s
         request.good = fate == Fate.SERVED and self._keeps_limits(request)
+        front_s = self.pools[request.pool].request_s if fate == Fate.SERVED else 0.0
         if fate == Fate.SERVED and request.later_turns:
             turn, *rest = request.later_turns
-            self._send(self.now_s + turn.think_s, turn, rest, NOWHERE)
+            self._send(self.now_s + front_s + turn.think_s, turn, rest, NOWHERE)
         else:
             self.abandoned_turns += len(request.later_turns)
         if request.stream != NOWHERE and fate != Fate.UNFINISHED:
-            pause_s = request.row.think_s
+            pause_s = request.row.think_s + front_s
             if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG):
                 pause_s = max(pause_s, RETRY_PAUSE_S)
             self.send_next_of_stream(request.stream, self.now_s + pause_s)
@@ -525,10 +527,11 @@ class Simulation:
     def _keeps_limits(self, request: Request) -> bool:
         limits = self.classes[request.class_index]
         output = request.row.output_tokens
+        front_s = self.pools[request.pool].request_s
         decode_s = request.finish_s - request.first_token_s
         return (
-            request.first_token_s - request.arrival_s <= limits.ttft_limit_s
-            and request.finish_s - request.arrival_s <= limits.e2e_limit_s
+            request.first_token_s + front_s - request.arrival_s <= limits.ttft_limit_s
+            and request.finish_s + front_s - request.arrival_s <= limits.e2e_limit_s
             and (output < 2 or decode_s / (output - 1) <= limits.tpot_limit_s)
         )
 

@@ -194,23 +194,23 @@ def mean_gap_s(request: np.void, now_s: float) -> float:
 
 
 @kernel
-def add_latencies(world: World, request: np.void, now_s: float) -> None:
-    """Count the latencies of a request served at `now_s`."""
+def add_latencies(world: World, request: np.void, now_s: float, front_s: float) -> None:
+    """Count the latencies of a request served at `now_s`, as its client sees them."""
     latencies = world.histograms[request["class"]]
-    add_value(latencies[TTFT], request["first_token_s"] - request["arrival_s"])
-    add_value(latencies[E2E], now_s - request["arrival_s"])
+    add_value(latencies[TTFT], request["first_token_s"] + front_s - request["arrival_s"])
+    add_value(latencies[E2E], now_s + front_s - request["arrival_s"])
     add_value(latencies[QUEUE_TIME], request["started_s"] - request["arrival_s"])
     if request["output_tokens"] >= 2:
         add_value(latencies[TPOT], mean_gap_s(request, now_s))
 
 
 @kernel
-def is_good(limits: np.void, request: np.void, now_s: float) -> bool:
+def is_good(limits: np.void, request: np.void, now_s: float, front_s: float) -> bool:
     """Tell whether a request served at `now_s` kept every objective of its class."""
     return bool(
-        request["first_token_s"] - request["arrival_s"] <= limits["ttft_limit_s"]
+        request["first_token_s"] + front_s - request["arrival_s"] <= limits["ttft_limit_s"]
         and mean_gap_s(request, now_s) <= limits["tpot_limit_s"]
-        and now_s - request["arrival_s"] <= limits["e2e_limit_s"]
+        and now_s + front_s - request["arrival_s"] <= limits["e2e_limit_s"]
     )
 
 
@@ -233,11 +233,12 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
     ended["input_tokens"] += request["input_tokens"]
     ended["output_tokens"] += request["output_tokens"]
     ended["reasoning_tokens"] += request["reasoning_tokens"]
-    good = is_good(world.classes[klass], request, now_s)
+    front_s = world.pools[request["pool"]]["request_s"]
+    good = is_good(world.classes[klass], request, now_s, front_s)
     if good:
         ended["good"] += 1
     if measured:
-        add_latencies(world, request, now_s)
+        add_latencies(world, request, now_s, front_s)
         if good:
             arrived["measured_good"] += 1
 

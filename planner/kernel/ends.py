@@ -51,7 +51,7 @@ def send_next_turn(world: World, request: np.void, now_s: float) -> None:
         state["abandoned_turns"] += drop_turns(world, index)
         return
     turn = world.turns[index]
-    arrival_s = now_s + turn["arrival"]["think_s"]
+    arrival_s = now_s + world.pools[request["pool"]]["request_s"] + turn["arrival"]["think_s"]
     if arrival_s > state["end_s"]:
         state["unsent"] += drop_turns(world, index)
         return
@@ -73,6 +73,8 @@ def send_next_row(world: World, request: np.void, now_s: float) -> None:
     pause_s = request["think_s"]
     if fate in (RATE_LIMITED, REFUSED, TOO_LONG):
         pause_s = max(pause_s, RETRY_PAUSE_S)
+    elif fate == SERVED:
+        pause_s += world.pools[request["pool"]]["request_s"]
     arrival_s = now_s + pause_s
     if arrival_s > world.state[0]["end_s"]:
         world.state[0]["unsent"] += 1

@@ -40,6 +40,9 @@ class PoolPlan:
     """Waiting requests per replica; those beyond are refused."""
     overflow_waiting: float = math.inf
     """Mean waiting per active replica above which classes overflow."""
+    request_s: float = 0.0
+    """Time that a request spends between client and engine, there and back [s]: its client sees the
+    first token and the end later by this."""
     prefill_first: bool = False
     """Prompts are prefilled in steps of their own, for which decoding sequences stand still
     (SGLang's default); otherwise chunks ride along with the decodes (vLLM V1)."""

@@ -27,13 +27,21 @@ class RequestWriter:
         path: the file to write.
         class_names: by class index.
         pool_names: by pool index.
+        request_s: by pool index: how much later than the engine its clients see a token [s].
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str], pool_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        pool_names: Sequence[str],
+        request_s: Sequence[float] = (),
+    ) -> None:
         self._path = path
         self._classes = pa.array(class_names)
         # A request that was refused has no pool: index −1 reads the last name.
         self._pools = pa.array([*pool_names, ""])
+        self._request_s = np.array([*(request_s or [0.0] * len(pool_names)), 0.0])
         self._fates = pa.array([fate.name.lower() for fate in Fate])
         self._writer: pq.ParquetWriter | None = None
 
@@ -60,6 +68,10 @@ class RequestWriter:
 
     def _table(self, rows: NDArray[np.void]) -> pa.Table:
         columns = {name: pa.array(rows[name]) for name in NUMBERS}
+        served = rows["fate"] == int(Fate.SERVED)
+        later_s = np.where(served, self._request_s[rows["pool"] % len(self._pools)], 0.0)
+        for name in ("first_token_s", "finish_s"):  # as the client sees them
+            columns[name] = pa.array(rows[name] + later_s)
         columns["class"] = _named(self._classes, rows["class"])
         columns["pool"] = _named(self._pools, rows["pool"] % len(self._pools))
         columns["fate"] = _named(self._fates, rows["fate"])

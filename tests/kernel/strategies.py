@@ -256,6 +256,7 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         overflow_waiting=draw(st.sampled_from([inf, 0.0, 0.5, 1.0, 2.0])),
         router=draw(st.sampled_from(routers)),
         scheduler=draw(st.sampled_from(list(Scheduler))),
+        request_s=seconds(5) if draw(st.booleans()) else 0.0,
         prefill_first=prefill_first,
         poll_steps=draw(st.sampled_from([1, 1, 2, 5])),
         replicas=draw(st.sampled_from(ranges.replicas)),
