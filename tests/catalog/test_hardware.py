@@ -8,7 +8,7 @@ from planner.catalog import Catalog, Chip, Node, load_catalog
 from planner.errors import CatalogError
 
 CATALOG: Catalog = load_catalog()
-WITHOUT_NODE = {"trainium3"}  # no power of it is published
+WITHOUT_NODE = {"trainium3", "gh200", "gh200-144gb", "max-1550"}  # no power of them was found
 
 
 def peak(chip: str, dtype: str) -> float:

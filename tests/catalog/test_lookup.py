@@ -34,7 +34,11 @@ def test_entries_of_every_kind() -> None:
             "unknown model 'llama-3.1-80b'; did you mean llama-3.1-8b",
         ),
         (CATALOG.model, "Qwen3_32B", "did you mean qwen3-32b"),
-        (CATALOG.chip, "h100", r"did you mean h100-sxm\? `planner catalog list chips` shows all"),
+        (
+            CATALOG.chip,
+            "h100",
+            r"did you mean h100-sxm or h100-nvl or h100-pcie\? `planner catalog list chips` shows",
+        ),
         (CATALOG.node, "nvl72", "did you mean gb200-nvl72 or gb300-nvl72"),
         (
             CATALOG.machine_price,
