@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.curves.efficiency import DEFAULT as DEFAULT
     from planner.curves.efficiency import Efficiency as Efficiency
-    from planner.curves.efficiency import Provenance as Provenance
     from planner.curves.layout import Dtypes as Dtypes
     from planner.curves.layout import Parallelism as Parallelism
     from planner.curves.memory import MemoryPlan as MemoryPlan
     from planner.curves.memory import fitting_options as fitting_options
     from planner.curves.memory import memory_plan as memory_plan
     from planner.curves.memory import misfit_message as misfit_message
+    from planner.curves.provenance import Provenance as Provenance
     from planner.curves.steptime import StepTime as StepTime
     from planner.curves.steptime import step_time as step_time
 
@@ -27,7 +27,7 @@ _HOMES = {
     "Efficiency": "efficiency",
     "MemoryPlan": "memory",
     "Parallelism": "layout",
-    "Provenance": "efficiency",
+    "Provenance": "provenance",
     "StepTime": "steptime",
     "fitting_options": "memory",
     "memory_plan": "memory",

@@ -29,6 +29,10 @@ class Fabric:
         if self.domain <= BASEBOARD_DEVICES:
             self.domain = min(self.domain, node.devices)
 
+    def holds(self, collective: Collective) -> bool:
+        """Tell whether all devices of a collective are joined by the scale-up fabric."""
+        return collective.devices <= self.domain
+
     def time(self, collective: Collective, tokens: Array) -> Array:
         """Return the seconds of all repetitions of a collective, for each number of tokens."""
         devices = collective.devices

@@ -8,19 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from planner.errors import CatalogError
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """One assumption, with where it comes from."""
-
-    name: str
-    value: float | str
-    unit: str
-    source: str
-    date: str
-    tier: str
+from planner.curves.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -168,39 +156,8 @@ _REASONS: dict[str, tuple[str, str, str, str]] = {
 """Unit, source, date and tier of every default."""
 
 
-@dataclass(frozen=True)
-class EngineOverhead:
-    """Time per step of the serving engine's host code that the device does not hide."""
-
-    step_s: float
-    sequence_s: float
-    """Per decoding sequence: input preparation, stop checks, detokenisation."""
-    reason: str
-
-
-ENGINES = {
-    "vllm": EngineOverhead(1.0e-3, 5e-6, "V1 engine, scheduling partly asynchronous"),
-    "sglang": EngineOverhead(0.5e-3, 2e-6, "overlapped scheduler since 0.4"),
-    "tensorrt-llm": EngineOverhead(0.5e-3, 2e-6, "overlapped scheduler, C++ batch manager"),
-    "generic": EngineOverhead(1.0e-3, 5e-6, "as vllm"),
-}
-"""Estimates; the issue on fitted curves replaces them by end-to-end fits."""
-
-
-def engine_overhead(engine: str) -> EngineOverhead:
-    """Return the host overhead of `engine`.
-
-    Raises:
-        CatalogError: the engine is unknown; the message lists the known ones.
-
-    """
-    if engine not in ENGINES:
-        raise CatalogError(f"unknown engine {engine!r}; known are {', '.join(ENGINES)}")
-    return ENGINES[engine]
-
-
-def assumptions(efficiency: Efficiency, engine: str) -> tuple[Provenance, ...]:
-    """Return every efficiency and overhead that a step time stands on, with its source."""
+def assumptions(efficiency: Efficiency) -> tuple[Provenance, ...]:
+    """Return every efficiency of the roofline, with its source."""
     rows = []
     for field in fields(efficiency):
         value = getattr(efficiency, field.name)
@@ -208,11 +165,4 @@ def assumptions(efficiency: Efficiency, engine: str) -> tuple[Provenance, ...]:
         if value != field.default:
             source, date, tier = "set by the caller", "", "estimated"
         rows.append(Provenance(f"efficiency.{field.name}", value, unit, source, date, tier))
-    host = engine_overhead(engine)
-    for name in ("step_s", "sequence_s"):
-        source = f"estimate: {host.reason}"
-        value = getattr(host, name)
-        rows.append(
-            Provenance(f"engine.{engine}.{name}", value, "s", source, "2026-11", "estimated")
-        )
     return tuple(rows)

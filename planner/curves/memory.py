@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from planner.curves.efficiency import Provenance
 from planner.curves.layout import (
     DTYPE_BYTES,
     TYPICAL_CONTEXT_TOKENS,
@@ -20,6 +19,7 @@ from planner.curves.layout import (
     Parallelism,
 )
 from planner.curves.operators import HIDDEN_BYTES, AttentionWork, Operator, inventory
+from planner.curves.provenance import Provenance
 
 if TYPE_CHECKING:
     from planner.catalog import Chip, Model

@@ -54,11 +54,19 @@ class Operator:
     activation_bytes_per_token: float = 0.0
     kernels: int = 0
     """Kernel launches per step."""
+    inner: int = 0
+    """Of one matrix product: length of the sums. 0: not a matrix product. Experts: hidden size."""
+    outer: int = 0
+    """Of one matrix product: width of the result. Experts: width of one expert's inner vectors."""
+    layers: int = 1
+    """Layers that have it: how often a step repeats it."""
     experts: int = 0
     """Routed experts of a layer, over all devices; 0: not a mixture."""
     active_experts: int = 0
     expert_groups: int = 1
     """Devices over which whole experts are spread."""
+    expert_slices: int = 1
+    """Devices that share every expert's matrices."""
 
     def hit_share(self, tokens: Array) -> Array:
         """Return the expected share of the weights that `tokens` tokens touch.
@@ -101,6 +109,12 @@ class AttentionWork:
     """Attention over cached context, on one device, over all layers of one run."""
 
     kind: str
+    layers: int
+    query_heads: float
+    """Of one device."""
+    kv_heads: float
+    """Of one device."""
+    head_dim: int
     kv_bytes_per_token: float
     """Bytes of cache per token of context: held by the device and read by each decode step."""
     decode_flops_per_token: float
@@ -191,6 +205,9 @@ def _matmul(
         flops_per_token=2.0 * parameters,
         activation_bytes_per_token=layers * (inner + outer) * HIDDEN_BYTES,
         kernels=layers,
+        inner=round(inner),
+        outer=round(outer),
+        layers=layers,
     )
 
 
@@ -213,6 +230,8 @@ def _ends(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Iterator[Op
         flops_per_token=2.0 * table,
         activation_bytes_per_token=(hidden + vocabulary / parallelism.tensor) * HIDDEN_BYTES,
         kernels=1,
+        inner=hidden,
+        outer=round(vocabulary / parallelism.tensor),
     )
     yield Operator(
         "sampler",
@@ -305,9 +324,13 @@ def _experts(model: Model, run: LayerRun, parallelism: Parallelism, dtypes: Dtyp
         flops_per_token=2.0 * ffn.active_experts * expert,
         activation_bytes_per_token=layers * ffn.active_experts * traffic / devices * HIDDEN_BYTES,
         kernels=layers * 6,  # top-k, alignment, two grouped products, gate, weighted sum
+        inner=hidden,
+        outer=ffn.intermediate_size,
+        layers=layers,
         experts=ffn.experts,
         active_experts=ffn.active_experts,
         expert_groups=parallelism.expert,
+        expert_slices=devices // parallelism.expert,
     )
 
 
@@ -329,6 +352,10 @@ def _attention_work(run: LayerRun, parallelism: Parallelism, dtypes: Dtypes) -> 
         elements *= _kv_heads(attention, parallelism) / attention.kv_heads
     return AttentionWork(
         kind=attention.kind,
+        layers=layers,
+        query_heads=heads,
+        kv_heads=_kv_heads(attention, parallelism),
+        head_dim=attention.head_dim,
         kv_bytes_per_token=layers * elements * dtypes.kv_bytes,
         decode_flops_per_token=layers * decode,
         prefill_flops_per_pair=layers * pair / attention.compression_ratio,

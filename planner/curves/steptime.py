@@ -1,4 +1,4 @@
-"""The time of one engine step, from a roofline over the operators (tier `estimated`).
+"""The time of one engine step: the operators of the model, on the curves of the chip.
 
 ::
 
@@ -7,7 +7,8 @@
 n: tokens of the step; b: decoding sequences, C: their context tokens, summed; A: prefill attention
 work, Σ chunk · (prior + chunk/2). n, b, C and A are those of the whole replica.
 
-What the roofline takes as given:
+Operators are timed at some hundred token counts (`token_grid`), and linearly in between. What is
+taken as given:
 
 - *Output head*: it works on sampled positions only, the decoding sequences and the prompts that
   end in the step. Of n tokens `min(n, maximum_sequences)` are taken as sampled: exact for decode
@@ -26,28 +27,27 @@ What the roofline takes as given:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.curves.collectives import Fabric
-from planner.curves.efficiency import (
-    DEFAULT,
-    Efficiency,
-    Provenance,
-    assumptions,
-    engine_overhead,
+from planner.curves.attention import (
+    USUAL_CHUNK,
+    USUAL_SEQUENCES,
+    AttentionTime,
+    TypicalLoad,
+    attention_time,
 )
-from planner.curves.layout import (
-    DTYPE_BYTES,
-    TYPICAL_CONTEXT_TOKENS,
-    Dtypes,
-    Parallelism,
-    sixteen_bit,
-)
-from planner.curves.operators import AttentionWork, Inventory, Operator, Scope, inventory
+from planner.curves.device import Device, curves_for, lowest_tier
+from planner.curves.efficiency import DEFAULT, Efficiency
+from planner.curves.engines import EngineOverhead, shipped_engines
+from planner.curves.layout import TYPICAL_CONTEXT_TOKENS, Dtypes, Parallelism
+from planner.curves.library import CurveSet
+from planner.curves.operators import Inventory, Operator, Scope, inventory
+from planner.curves.provenance import Provenance
 
 if TYPE_CHECKING:
     from planner.catalog import Chip, Model, Node
@@ -56,11 +56,47 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Part:
+    """One operator's share of a step."""
+
+    name: str
+    kind: str
+    """matrix products, experts, element-wise, communication or attention."""
+    seconds: Array
+    """At each of `DeviceTime.tokens`, all layers together."""
+    arithmetic: Array
+    """Share of it that arithmetic has against memory traffic, both at the chip's peak; same grid."""
+    tier: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """The time of a step on the devices alone, before the engine adds its own."""
+
+    tokens: Array
+    """Grid of the tokens of a step."""
+    token_budget: int
+    parts: tuple[Part, ...]
+    attention: AttentionTime
+    groups: int
+    """Data-parallel groups times pipeline stages: each sees its share of sequences and context."""
+    data: int
+    """Data-parallel groups, each with host code of its own."""
+    compute_s: Array
+    """Arithmetic of the parts at the chip's peak, on the grid."""
+    memory_s: Array
+    """Their memory traffic at the chip's peak, on the grid."""
+    tier: str
+    notes: tuple[Provenance, ...]
+
+
+@dataclass(frozen=True)
 class StepTime:
     """Coefficients of the step time of one replica, in the form of the module's docstring."""
 
     fixed_s: float
-    """Host code of the engine, and kernel launches."""
+    """Host code of the engine that the devices wait for."""
     linear_s: Array
     """Everything that depends on the number of tokens only; entry n for n = 0 … token budget,
     entry 0 is 0."""
@@ -79,9 +115,11 @@ class StepTime:
     prefill_compute_s: float
     """The arithmetic in `prefill_s`, had it run at the chip's peak."""
     tier: str
-    """measured, fitted or estimated."""
+    """measured, fitted or estimated: the weakest of what most of the time stands on."""
     notes: tuple[Provenance, ...]
     """What the figures stand on."""
+    device: DeviceTime
+    host: EngineOverhead
 
     def step_s(
         self, tokens: int, sequences: int = 0, context: float = 0.0, work: float = 0.0
@@ -116,8 +154,10 @@ def step_time(
     engine: str = "vllm",
     typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
     efficiency: Efficiency = DEFAULT,
+    curves: CurveSet | None = None,
+    overhead: EngineOverhead | None = None,
 ) -> StepTime:
-    """Return the step time of one replica of `model`, estimated from data sheets.
+    """Return the step time of one replica of `model`.
 
     Args:
         model: its shape gives the operators.
@@ -127,166 +167,182 @@ def step_time(
         dtypes: of weights, arithmetic and cache.
         token_budget: most tokens of one step of the replica; the tables have one entry more.
         maximum_sequences: most sequences of one step.
-        engine: whose host overhead applies: vllm, sglang, tensorrt-llm or generic.
+        engine: whose kernels and host overhead apply: vllm, sglang, tensorrt-llm or generic.
         typical_context_tokens: context of a typical sequence, which decides how sliding windows are
             charged.
-        efficiency: shares of the peaks and fixed costs.
+        efficiency: shares of the peaks and fixed costs where there is no curve.
+        curves: of the chip; None: those shipped, or those of the relative that it borrows from.
+        overhead: of the engine; None: as shipped.
 
     Raises:
         CatalogError: the chip lacks a figure that is needed: the peak of the activation dtype, or
             the bandwidth of the fabric that the devices of a replica talk over; or the engine is
             unknown.
 
-    Source: the roofline model (Williams, Waterman and Patterson 2009) per operator, with a smooth
-    maximum.
-
     """
-    work = inventory(model, parallelism, dtypes)
-    machine = _Machine(chip, dtypes, efficiency)
-    tokens = np.arange(token_budget + 1, dtype=np.float64)
-    groups = float(parallelism.data * parallelism.pipeline)
+    host = shipped_engines().find(engine, chip.name) if overhead is None else overhead
+    device = Device(
+        model,
+        chip,
+        node,
+        dtypes,
+        engine,
+        curves_for(chip) if curves is None else curves,
+        efficiency,
+    )
+    return with_overhead(
+        device_time(
+            inventory(model, parallelism, dtypes),
+            device,
+            parallelism,
+            dtypes,
+            token_budget=token_budget,
+            maximum_sequences=maximum_sequences,
+            typical_context_tokens=typical_context_tokens,
+        ),
+        host,
+    )
+
+
+def device_time(
+    work: Inventory,
+    device: Device,
+    parallelism: Parallelism,
+    dtypes: Dtypes,
+    *,
+    token_budget: int,
+    maximum_sequences: int,
+    typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
+) -> DeviceTime:
+    """Return the time of a step on the devices; the arguments are those of `step_time`."""
+    tokens = token_grid(token_budget)
+    groups = parallelism.data * parallelism.pipeline
     share: dict[Scope, Array] = {
         "group": tokens / groups,
         "stage": tokens / parallelism.pipeline,
         "sampled": np.minimum(tokens, maximum_sequences) / groups,
     }
-    linear, compute, memory = (np.zeros(token_budget + 1) for _ in range(3))
+    compute, memory = np.zeros_like(tokens), np.zeros_like(tokens)
+    parts = []
     for operator in work.operators:
-        duration, arithmetic, traffic = machine.operator(operator, share[operator.scope])
-        linear += duration
+        timed = device.operator(operator, share[operator.scope])
+        arithmetic, traffic = device.roofline.ideal(operator, share[operator.scope])
+        ratio = arithmetic / np.maximum(arithmetic + traffic, np.finfo(np.float64).tiny)
+        kind = kind_of(operator)
+        parts.append(Part(operator.name, kind, timed.seconds, ratio, timed.tier, timed.basis))
         compute += arithmetic
         memory += traffic
-    fabric = Fabric(chip, node, efficiency)
+    none = np.zeros_like(tokens)
     for collective in work.collectives:
-        linear += fabric.time(collective, share[collective.scope])
-    attention = _attention(work, machine, typical_context_tokens)
-    linear += attention.window_token_s * share["group"]
-    compute += attention.window_token_ideal_s * share["group"]
-    for table in (linear, compute, memory):
-        table[0] = 0.0
-        table.flags.writeable = False
-    host = engine_overhead(engine)
-    return StepTime(
-        fixed_s=host.step_s + efficiency.kernel_s * sum(op.kernels for op in work.operators),
-        linear_s=linear,
+        timed = device.collective(collective, share[collective.scope])
+        parts.append(
+            Part(collective.name, "communication", timed.seconds, none, timed.tier, timed.basis)
+        )
+    load = TypicalLoad(
+        typical_context_tokens,
+        sequences=max(1.0, min(maximum_sequences / groups, USUAL_SEQUENCES)),
+        chunk_tokens=max(1.0, min(token_budget / groups, USUAL_CHUNK)),
+    )
+    attention = attention_time(work.attentions, device, dtypes, load)
+    by_token = attention.token_s * share["group"]
+    at_every_step = attention.floor_s + by_token
+    ratio = by_token / np.maximum(at_every_step, np.finfo(np.float64).tiny)
+    parts.append(
+        Part("attention", "attention", at_every_step, ratio, attention.tier, attention.basis)
+    )
+    compute += attention.token_compute_s * share["group"]
+    return DeviceTime(
+        tokens=tokens,
+        token_budget=token_budget,
+        parts=tuple(parts),
+        attention=attention,
+        groups=groups,
+        data=parallelism.data,
         compute_s=compute,
         memory_s=memory,
-        decode_s=attention.decode_s / groups,
-        decode_seq_s=host.sequence_s / parallelism.data + attention.decode_seq_s / groups,
-        prefill_s=attention.prefill_s / groups,
-        decode_memory_s=attention.decode_memory_s / groups,
-        prefill_compute_s=attention.prefill_compute_s / groups,
-        tier="estimated",
-        notes=machine.figures() + assumptions(efficiency, engine),
+        tier=_tier(parts),
+        notes=device.roofline.figures() + device.notes(),
     )
 
 
-class _Machine:
-    """One device: seconds for arithmetic and traffic."""
+def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
+    """Return the step time of an engine: what it attains of the devices' speed, and its own time.
 
-    def __init__(self, chip: Chip, dtypes: Dtypes, efficiency: Efficiency) -> None:
-        self.efficiency = efficiency
-        self.bandwidth = float(chip.memory_bandwidth)
-        self.wide = sixteen_bit(chip)
-        self.narrow = dtypes.arithmetic(chip)
-        self.peak = {dtype: float(chip.peak_flops[dtype]) for dtype in (self.wide, self.narrow)}
-        self.chip = chip
-
-    def figures(self) -> tuple[Provenance, ...]:
-        """Return the data-sheet figures used."""
-        used = {f"peak_flops.{dtype}": self.chip.peak_flops[dtype] for dtype in self.peak}
-        used["memory_bandwidth"] = self.chip.memory_bandwidth
-        return tuple(
-            Provenance(
-                f"chip.{self.chip.name}.{name}",
-                figure.value,
-                figure.unit,
-                figure.source,
-                figure.date,
-                figure.tier,
-            )
-            for name, figure in used.items()
-        )
-
-    def operator(self, operator: Operator, share: Array) -> tuple[Array, Array, Array]:
-        """Return an operator's expected time, its arithmetic at peak and its traffic at peak."""
-        efficiency = self.efficiency
-        dtype = self.narrow if operator.quantised else self.wide
-        packed = DTYPE_BYTES[operator.weight_dtype] < DTYPE_BYTES[dtype]
-        # A group without a token still takes part in the step, with a dummy one.
-        tokens = np.maximum(share, 1.0)
-        weights = operator.weight_reads(tokens)
-        traffic = weights * DTYPE_BYTES[operator.weight_dtype]
-        traffic += operator.activation_bytes_per_token * tokens
-        arithmetic = operator.flops_per_token * share
-        # The waste of the last tile occurs once per matrix, so once per expert hit.
-        padded = operator.flops_per_token * operator.busiest_tokens(tokens)
-        padded += 2.0 * weights * efficiency.tile_tokens
-        rate = self.peak[dtype] * efficiency.compute_rate(dtype)
-        if packed:
-            rate *= efficiency.unpack_compute_rate
-        unpack = efficiency.unpack_bytes * weights if packed else 0.0
-        duration = self.smooth_maximum(
-            padded / rate, (traffic + unpack) / (self.bandwidth * efficiency.bandwidth_rate)
-        )
-        return duration, arithmetic / self.peak[dtype], traffic / self.bandwidth
-
-    def smooth_maximum(self, x: Array, y: Array) -> Array:
-        """Return (xᵖ + yᵖ)^(1/p), scaled so that powers of small times do not underflow."""
-        p = self.efficiency.sharpness
-        larger = np.maximum(np.maximum(x, y), np.finfo(np.float64).tiny)
-        total: Array = larger * ((x / larger) ** p + (y / larger) ** p) ** (1.0 / p)
-        return total
-
-
-@dataclass(frozen=True)
-class _AttentionTime:
-    decode_s: float = 0.0
-    decode_seq_s: float = 0.0
-    prefill_s: float = 0.0
-    decode_memory_s: float = 0.0
-    prefill_compute_s: float = 0.0
-    window_token_s: float = 0.0
-    window_token_ideal_s: float = 0.0
-
-
-def _attention(work: Inventory, machine: _Machine, typical_context_tokens: float) -> _AttentionTime:
-    """Sum the attention over context, by what it is proportional to."""
-    decode_s = decode_seq_s = prefill_s = window_s = window_ideal_s = 0.0
-    decode_memory_s = prefill_compute_s = 0.0
-    peak = machine.peak[machine.wide]
-    for attention in work.attentions:
-        token_s, pair_s, state_s = _attention_seconds(attention, machine)
-        decode_seq_s += state_s
-        window = attention.window_tokens
-        if window is None or typical_context_tokens < window:
-            decode_s += token_s
-            prefill_s += pair_s
-            decode_memory_s += attention.kv_bytes_per_token / machine.bandwidth
-            prefill_compute_s += attention.prefill_flops_per_pair / peak
-        else:
-            decode_seq_s += token_s * window
-            window_s += pair_s * window
-            window_ideal_s += attention.prefill_flops_per_pair * window / peak
-    return _AttentionTime(
-        decode_s,
-        decode_seq_s,
-        prefill_s,
-        decode_memory_s,
-        prefill_compute_s,
-        window_s,
-        window_ideal_s,
+    The time of an operator is divided by the attained rate of arithmetic or of traffic, in the
+    proportion in which the two would take time at the chip's peak.
+    """
+    linear = np.maximum.accumulate(sum(part_seconds(part, host) for part in device.parts))
+    attention = device.attention
+    return StepTime(
+        fixed_s=host.step_s,
+        linear_s=_table(device, linear),
+        compute_s=_table(device, np.minimum(device.compute_s, linear)),
+        memory_s=_table(device, np.minimum(device.memory_s, linear)),
+        decode_s=attention.decode_s / host.bandwidth_rate / device.groups,
+        decode_seq_s=host.sequence_s / device.data
+        + attention.decode_seq_s / host.bandwidth_rate / device.groups,
+        prefill_s=attention.prefill_s / host.compute_rate / device.groups,
+        decode_memory_s=attention.decode_memory_s / device.groups,
+        prefill_compute_s=attention.prefill_compute_s / device.groups,
+        tier=device.tier,
+        notes=device.notes + host.notes(),
+        device=device,
+        host=host,
     )
 
 
-def _attention_seconds(attention: AttentionWork, machine: _Machine) -> tuple[float, float, float]:
-    """Return seconds per decode context token, per prefill pair, and per sequence for its state."""
-    efficiency = machine.efficiency
-    rate = machine.peak[machine.wide] * efficiency.attention_compute_rate
-    bandwidth = machine.bandwidth * efficiency.attention_bandwidth_rate
-    token = machine.smooth_maximum(
-        np.array([attention.decode_flops_per_token / rate]),
-        np.array([attention.kv_bytes_per_token / bandwidth]),
-    )
-    state_s = 2.0 * attention.state_bytes_per_sequence / bandwidth
-    return float(token[0]), attention.prefill_flops_per_pair / rate, state_s
+def token_grid(token_budget: int) -> Array:
+    """Return the numbers of tokens at which operators are timed, 1 to `token_budget`.
+
+    Every number up to 32, then steps of 6%, besides the multiples of 64 up to 512, where tiles and
+    kernels change.
+
+    >>> [int(n) for n in token_grid(40)[-3:]]
+    [34, 36, 40]
+    """
+    fine = np.arange(1, min(token_budget, 32) + 1)
+    count = max(2, int(np.log(max(token_budget, 33) / 32) / np.log(1.06)) + 1)
+    coarse = np.geomspace(32, max(token_budget, 32), count)
+    edges = np.concatenate([np.arange(64, 513, 64), np.arange(64, 513, 64) + 1])
+    every = np.unique(np.concatenate([fine, np.round(coarse), edges]))
+    grid: Array = every[every <= token_budget].astype(np.float64)
+    return grid
+
+
+def kind_of(operator: Operator) -> str:
+    """Return the kind of work that an operator is, for people."""
+    if operator.experts:
+        return "experts"
+    return "matrix products" if operator.outer else "element-wise"
+
+
+def part_seconds(part: Part, host: EngineOverhead) -> Array:
+    """Return the seconds of a part as an engine attains them, on the grid."""
+    if part.kind == "communication":
+        return part.seconds / host.link_rate
+    compute_rate = host.compute_rate
+    if part.kind == "experts":
+        compute_rate = compute_rate * host.experts_rate
+    slower = part.arithmetic / compute_rate + (1.0 - part.arithmetic) / host.bandwidth_rate
+    attained: Array = part.seconds * slower
+    return attained
+
+
+def _tier(parts: Iterable[Part]) -> str:
+    """Return the weakest tier of what makes up at least nine tenths of a middling step."""
+    ordered = sorted(parts, key=lambda part: -float(part.seconds[len(part.seconds) // 2]))
+    whole = sum(float(part.seconds[len(part.seconds) // 2]) for part in ordered)
+    covered, tiers = 0.0, []
+    for part in ordered:
+        if covered < 0.9 * whole:
+            tiers.append(part.tier)
+        covered += float(part.seconds[len(part.seconds) // 2])
+    return lowest_tier(tiers)
+
+
+def _table(device: DeviceTime, values: Array) -> Array:
+    """Return values on the grid as a read-only table over 0 … token budget, 0 at 0."""
+    table = np.interp(np.arange(device.token_budget + 1), device.tokens, values)
+    table[0] = 0.0
+    table.flags.writeable = False
+    return table

@@ -1,0 +1,187 @@
+"""Attention over context, as the few coefficients that a step time is made of.
+
+A decode step reads the whole context of its sequences: `floor + sequences · a + context · b`.
+Prefill attention takes a time per token and one per pair of query and key position. Both are lines
+through the curves at typical operating points (`straight.py`), or follow from the roofline where
+there are none.
+
+A sliding window that is shorter than the typical context is charged in full, per sequence and per
+token; a longer one never bites, and counts as full attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from planner.curves.curve import Curve
+from planner.curves.device import Device, basis_of, lowest_tier
+from planner.curves.layout import Dtypes
+from planner.curves.operators import AttentionWork
+from planner.curves.straight import (
+    DecodeLine,
+    PrefillLine,
+    linear_decode,
+    linear_mla_decode,
+    linear_mla_prefill,
+    linear_prefill,
+    linear_state_decode,
+    linear_state_prefill,
+)
+
+USUAL_SEQUENCES: Final = 64.0
+"""Sequences that decode together in a busy replica, for the line through a decode curve."""
+USUAL_CHUNK: Final = 2048.0
+"""Prefill tokens of a step in a busy replica, for the line through a prefill curve."""
+
+
+@dataclass(frozen=True)
+class AttentionTime:
+    """Attention on one device [s]."""
+
+    floor_s: float = 0.0
+    """Per step: launches."""
+    decode_s: float = 0.0
+    """Per context token of the decoding sequences."""
+    decode_seq_s: float = 0.0
+    """Per decoding sequence: windows, recurrent states."""
+    prefill_s: float = 0.0
+    """Per pair of query and key."""
+    token_s: float = 0.0
+    """Per prefill token: windows, short chunks."""
+    decode_memory_s: float = 0.0
+    """The memory traffic in `decode_s`, at the chip's peak."""
+    prefill_compute_s: float = 0.0
+    """The arithmetic in `prefill_s`, at the chip's peak."""
+    token_compute_s: float = 0.0
+    """The arithmetic in `token_s`, at the chip's peak."""
+    tier: str = "measured"
+    basis: str = ""
+
+    def __add__(self, other: AttentionTime) -> AttentionTime:
+        """Return the attention of both, one after the other."""
+        summed = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+            if field.name.endswith("_s")
+        }
+        names = dict.fromkeys((*self.basis.split("; "), *other.basis.split("; ")))
+        basis = "; ".join(name for name in names if name)
+        return AttentionTime(**summed, tier=lowest_tier((self.tier, other.tier)), basis=basis)
+
+
+@dataclass(frozen=True)
+class TypicalLoad:
+    """Where lines are drawn through curves, by device."""
+
+    context_tokens: float
+    """Of a decoding sequence."""
+    sequences: float = USUAL_SEQUENCES
+    chunk_tokens: float = USUAL_CHUNK
+
+
+def attention_time(
+    works: Iterable[AttentionWork], device: Device, dtypes: Dtypes, load: TypicalLoad
+) -> AttentionTime:
+    """Sum the attention of all layers, by what it is proportional to."""
+    total = AttentionTime()
+    for work in works:
+        total += _one(work, device, dtypes, load)
+    return total
+
+
+def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad) -> AttentionTime:
+    ideal = _ideal(work, device, load)
+    decode, prefill = _curves(work, device, dtypes)
+    if decode is None or prefill is None:
+        return replace(_roofline(work, device, load, ideal), tier="estimated", basis="roofline")
+    reading, filling = _lines(work, decode, prefill, load)
+    layers = float(work.layers)
+    bites = work.window_tokens is not None and load.context_tokens >= work.window_tokens
+    return replace(
+        ideal,
+        floor_s=layers * (reading.floor_s + filling.floor_s) / 2.0,
+        decode_s=max(layers * reading.per_context_token_s, ideal.decode_memory_s),
+        decode_seq_s=layers * reading.per_sequence_s,
+        prefill_s=0.0 if bites else max(layers * filling.per_pair_s, ideal.prefill_compute_s),
+        token_s=max(layers * filling.per_token_s, ideal.token_compute_s),
+        tier=lowest_tier((decode.tier, prefill.tier)),
+        basis=basis_of(decode),
+    )
+
+
+def _curves(
+    work: AttentionWork, device: Device, dtypes: Dtypes
+) -> tuple[Curve | None, Curve | None]:
+    """Return the curves of decode and prefill for a kind of attention and a cache format."""
+    if work.kind == "linear":
+        return device.curve("linear_decode", "bf16"), device.curve("linear_prefill", "bf16")
+    if work.kind == "compressed":
+        return None, None
+    prefix = "mla_" if work.kind == "mla" else ""
+    found = []
+    for phase in ("decode", "prefill"):
+        candidates = (
+            device.curve(f"{prefix}{phase}_attention", arithmetic, cache)
+            for arithmetic, cache in (("bf16", dtypes.kv), ("fp8", dtypes.kv), ("bf16", "bf16"))
+        )
+        curve = next((curve for curve in candidates if curve is not None), None)
+        if curve is not None:
+            device.uses(curve)
+        found.append(curve)
+    return found[0], found[1]
+
+
+def _lines(
+    work: AttentionWork, decode: Curve, prefill: Curve, load: TypicalLoad
+) -> tuple[DecodeLine, PrefillLine]:
+    heads = work.query_heads
+    if work.kind == "mla":
+        return (
+            linear_mla_decode(decode, heads, load.context_tokens, load.sequences),
+            linear_mla_prefill(prefill, heads, load.chunk_tokens),
+        )
+    if work.kind == "linear":
+        shape = (heads, work.kv_heads, float(work.head_dim))
+        return (
+            linear_state_decode(decode, *shape, load.sequences),
+            linear_state_prefill(prefill, *shape, load.chunk_tokens),
+        )
+    window = float(work.window_tokens or 0)
+    if load.context_tokens < window:
+        window = 0.0
+    return (
+        linear_decode(
+            decode,
+            heads,
+            work.kv_heads,
+            work.head_dim,
+            window,
+            load.context_tokens,
+            load.sequences,
+        ),
+        linear_prefill(prefill, heads, work.kv_heads, work.head_dim, window, load.chunk_tokens),
+    )
+
+
+def _ideal(work: AttentionWork, device: Device, load: TypicalLoad) -> AttentionTime:
+    """Return traffic and arithmetic at the chip's peaks."""
+    roofline = device.roofline
+    pair_s = work.prefill_flops_per_pair / roofline.peak[roofline.wide]
+    window = work.window_tokens
+    if window is None or load.context_tokens < window:
+        return AttentionTime(
+            decode_memory_s=work.kv_bytes_per_token / roofline.bandwidth, prefill_compute_s=pair_s
+        )
+    return AttentionTime(token_compute_s=pair_s * window)
+
+
+def _roofline(
+    work: AttentionWork, device: Device, load: TypicalLoad, ideal: AttentionTime
+) -> AttentionTime:
+    token_s, pair_s, state_s = device.roofline.attention(work)
+    window = work.window_tokens
+    if window is None or load.context_tokens < window:
+        return replace(ideal, decode_s=token_s, decode_seq_s=state_s, prefill_s=pair_s)
+    return replace(ideal, decode_seq_s=state_s + token_s * window, token_s=pair_s * window)

@@ -1,0 +1,1 @@
+"""Curves that ship with the package, and the script that remakes them."""

@@ -1,0 +1,255 @@
+"""Seconds of each kind of work on one device: from fitted curves, else from the roofline.
+
+Which curve serves an operator follows from its weight format and the arithmetic it runs in. A chip
+without curves of its own borrows those of a relative, with its own peaks: tier `estimated`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from planner.curves.collectives import Fabric
+from planner.curves.curve import Curve
+from planner.curves.efficiency import Efficiency
+from planner.curves.forms.base import Array, Shape
+from planner.curves.layout import Dtypes
+from planner.curves.library import CurveSet, borrowed
+from planner.curves.operators import Collective, Operator
+from planner.curves.peaks import peaks_of
+from planner.curves.provenance import Provenance
+from planner.curves.roofline import Roofline
+
+if TYPE_CHECKING:
+    from planner.catalog import Chip, Model, Node
+
+RELATIVES: Final[Mapping[str, str]] = {
+    "h800-sxm": "h100-sxm",
+    "gb300": "b300-sxm",
+    "mi300x": "h200-sxm",
+    "mi325x": "h200-sxm",
+    "mi355x": "b200-sxm",
+    "tpu-v5e": "tpu-v6e",
+    "tpu-v5p": "tpu-v6e",
+    "tpu-7x": "tpu-v6e",
+}
+"""Whose efficiencies a chip borrows: the same architecture, or the same generation of kernels."""
+DEFAULT_RELATIVE: Final = "h100-sxm"
+
+SUBSTITUTES: Final[Mapping[str, tuple[str, ...]]] = {
+    "fp8": ("fp8_block",),
+    "fp8_block": ("fp8",),
+    "fp8_wo": ("int8_wo",),
+    "int8_wo": ("fp8_wo",),
+    "fp4_wo": ("int4_wo",),
+    "int4_wo": ("fp4_wo",),
+    "fp4_fp8": ("fp4",),
+    "int4_fp8": ("fp4_fp8",),
+    "fp16": ("bf16",),
+}
+"""Formats of the same number of bytes, whose curve stands in for one that nobody measured."""
+
+
+BLOCK_SCALED: Final = ("deepseek", "qwen3", "kimi-k2", "minimax")
+"""Families whose published fp8 checkpoints have one scale per block of 128 by 128 weights (their
+`quantization_config.weight_block_size`), which other kernels multiply."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The time of one operator over a grid of token counts, and what it stands on."""
+
+    seconds: Array
+    tier: str
+    basis: str
+    """The curve, or that it is the roofline."""
+
+
+class Device:
+    """One device of a replica, as an engine uses it."""
+
+    def __init__(
+        self,
+        model: Model,
+        chip: Chip,
+        node: Node,
+        dtypes: Dtypes,
+        engine: str,
+        curves: CurveSet | None,
+        efficiency: Efficiency,
+    ) -> None:
+        self.chip = chip
+        self.engine = engine
+        self.roofline = Roofline(chip, dtypes, efficiency)
+        self._dtypes = dtypes
+        self._curves = curves
+        self._fabric = Fabric(chip, node, efficiency)
+        self._in_blocks = model.name.startswith(BLOCK_SCALED)
+        self.used: dict[str, Curve] = {}
+        """Curves that were asked for, by what they are."""
+        self.outside: set[str] = set()
+        """Operators and columns for which a measured range was left."""
+
+    def curve(self, operator: str, dtype: str, kv_dtype: str = "") -> Curve | None:
+        """Return the curve of an operator in a format, or in one of the same size; None: none."""
+        if self._curves is None:
+            return None
+        names = (dtype, *SUBSTITUTES.get(dtype, ()))
+        found = [
+            self._curves.find(operator, name, kv_dtype=kv_dtype, engine=self.engine)
+            for name in names
+        ]
+        known = [curve for curve in found if curve is not None]
+        if not known:
+            return None
+        # the engine's own kernel in a like format is closer than another engine's in the same
+        own = [curve for curve in known if curve.key.engine == self.engine]
+        best = (own or known)[0]
+        peaks = peaks_of(self.chip, best.key.dtype)
+        if self._curves.chip != self.chip.name:
+            return borrowed(best, self.chip.name, peaks)
+        # what is asked of a chip with other figures than the one measured scales with them
+        return replace(best, peaks=peaks)
+
+    def uses(self, curve: Curve) -> str:
+        """Note that a curve is used, and return what it is called in notes."""
+        name = " ".join((curve.key.operator, curve.key.dtype, curve.key.kv_dtype)).strip()
+        self.used[name] = curve
+        return name
+
+    def seconds(self, curve: Curve, shape: Mapping[str, Array | float]) -> Array:
+        """Return a curve's seconds, and note which measured ranges are left."""
+        size = max(np.size(value) for value in shape.values())
+        full: Shape = {
+            name: np.broadcast_to(np.asarray(value, dtype=np.float64), (size,))
+            for name, value in shape.items()
+        }
+        name = self.uses(curve)
+        for column, (low, high) in curve.valid.items():
+            if column in full and not (low <= full[column].min() and full[column].max() <= high):
+                self.outside.add(f"{name}: {column}")
+        return curve.seconds(full)
+
+    def operator(self, operator: Operator, share: Array) -> Timed:
+        """Return an operator's time, all its layers and launches included."""
+        timed = self._from_curve(operator, np.maximum(share, 1.0))
+        if timed is None:
+            return Timed(self.roofline.operator(operator, share), "estimated", "roofline")
+        # A separately timed kernel may find its weights in the cache; in a step none does.
+        arithmetic, traffic = self.roofline.ideal(operator, share)
+        slowest = np.maximum(np.maximum(timed.seconds, arithmetic), traffic)
+        return Timed(slowest, timed.tier, timed.basis)
+
+    def collective(self, collective: Collective, share: Array) -> Timed:
+        """Return the time of all repetitions of a collective."""
+        curve = None
+        if self._fabric.holds(collective) and collective.kind == "all_reduce":
+            curve = self.curve("all_reduce", "bf16")
+        if curve is None:
+            return Timed(self._fabric.time(collective, share), "estimated", "link figures")
+        size = collective.bytes_per_token * np.maximum(share, 1.0)
+        seconds = self.seconds(curve, {"devices": float(collective.devices), "bytes": size})
+        return Timed(collective.count * seconds, curve.tier, basis_of(curve))
+
+    def format_of(self, operator: Operator) -> str:
+        """Return the format of the timing table in which an operator runs.
+
+        >>> weight_format("fp4", "bf16"), weight_format("fp8", "fp8")
+        ('fp4_wo', 'fp8')
+        """
+        if not operator.quantised:
+            return "bf16"
+        name = weight_format(operator.weight_dtype, self.roofline.narrow)
+        return "fp8_block" if name == "fp8" and self._in_blocks else name
+
+    def _from_curve(self, operator: Operator, tokens: Array) -> Timed | None:
+        if operator.experts:
+            curve = self.curve("experts", self.format_of(operator))
+            shape: dict[str, Array | float] = {
+                "tokens": tokens,
+                "hidden": float(operator.inner),
+                "inner": float(operator.outer),
+                "active_experts": float(operator.active_experts),
+                "experts": float(operator.experts),
+                "tensor_parallel": float(operator.expert_slices),
+                "expert_parallel": float(operator.expert_groups),
+            }
+            repeats = operator.layers
+        elif operator.outer:
+            curve = self.curve("gemm", self.format_of(operator))
+            shape = {"m": tokens, "n": float(operator.outer), "k": float(operator.inner)}
+            repeats = operator.layers
+        elif operator.flops_per_token == 0.0 and operator.kernels:
+            curve = self.curve("stream", "bf16")
+            repeats = operator.kernels
+            shape = {"bytes": operator.activation_bytes_per_token * tokens / repeats}
+        else:
+            return None
+        if curve is None:
+            return None
+        return Timed(repeats * self.seconds(curve, shape), curve.tier, basis_of(curve))
+
+    def notes(self) -> tuple[Provenance, ...]:
+        """Return the curves used, with fit error and source."""
+        rows = [
+            Provenance(
+                f"curve.{self.chip.name}.{name}",
+                f"{curve.mape_out:.1%} error on shapes left out of the fit",
+                "",
+                f"{curve.source}, {curve.key.engine} {curve.version}".rstrip(),
+                curve.date,
+                curve.tier,
+            )
+            for name, curve in sorted(self.used.items())
+        ]
+        if self.outside:
+            rows.append(
+                Provenance(
+                    f"curve.{self.chip.name}.extrapolated",
+                    "; ".join(sorted(self.outside)),
+                    "",
+                    "beyond the measured range the fitted form extrapolates",
+                    "",
+                    "estimated",
+                )
+            )
+        return tuple(rows)
+
+
+def weight_format(weight: str, arithmetic: str) -> str:
+    """Return the name in the timing table of weights held in one format, multiplied in another."""
+    wide = ("bf16", "fp16", "fp32")
+    if weight in wide:
+        return "bf16"
+    if weight == arithmetic:
+        return weight
+    return f"{weight}_wo" if arithmetic in wide else f"{weight}_{arithmetic}"
+
+
+def basis_of(curve: Curve) -> str:
+    """Return in a few words where a curve comes from."""
+    return f"{curve.key.engine} {curve.version} {curve.key.dtype}".replace("  ", " ").strip()
+
+
+def lowest_tier(tiers: Iterable[str]) -> str:
+    """Return the weakest of some tiers: estimated below fitted below measured."""
+    order = ("estimated", "fitted", "measured")
+    return min(tiers, key=order.index, default="estimated")
+
+
+def curves_for(chip: Chip, files: Sequence[Path] = ()) -> CurveSet:
+    """Return the curves of a chip, or those of the relative whose efficiencies it borrows.
+
+    Args:
+        chip: of the pool.
+        files: the user's curve files; later ones win over earlier ones, and all over those shipped.
+
+    Raises:
+        CurveError: a file has faults.
+    """
+    own = CurveSet(chip.name, layers=files)
+    return own if own.keys("gemm") else CurveSet(RELATIVES.get(chip.name, DEFAULT_RELATIVE))

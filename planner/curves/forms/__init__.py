@@ -1,0 +1,1 @@
+"""Functional forms of curves, one file each; `registry` finds them by name."""
