@@ -241,11 +241,10 @@ def _notes(
         "Cost, revenue and tokens are those of the arrival period; latencies and fates are those "
         "of all requests that arrived in it, also if they ended while the fleet drained."
     )
-    other = sorted({pool.engine.name for pool in scenario.pools} - {"vllm", "generic"})
-    if other:
+    if any(pool.engine.name == "tensorrt-llm" for pool in scenario.pools):
         yield (
-            f"Batches are formed by the rules of vLLM; {', '.join(other)} differs from it by its "
-            "overhead per step only."
+            "Batches of tensorrt-llm are formed by the rules of vLLM; it differs from it by its "
+            "kernels and overheads only."
         )
     grouped = [pool.name for pool in scenario.pools if pool.data_parallel > 1]
     if grouped:

@@ -65,7 +65,7 @@ class RequestClass:
 @dataclass
 class Row:
     arrival_s: float | None
-    """None: a later turn, or a row of a closed stream; there, one of the first may have one."""
+    """None: a later turn, or a row of a closed stream, of which the first may have one."""
     class_index: int
     input_tokens: int
     output_tokens: int
@@ -136,10 +136,8 @@ class Replica:
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
     """In order of admission."""
-    prefill_step: bool = False
-    """The step under way prefills, and decoding requests stand still for it."""
-    unpolled_steps: int = 0
-    """Steps of nothing but decodes since the queue was last looked at."""
+    prefill_step: bool = False  # decoding requests stand still for it
+    unpolled_steps: int = 0  # of nothing but decodes, since the queue was last looked at
     step_start_s: float = -inf
     step_end_s: float = inf
     """Infinity while idle."""
@@ -252,10 +250,8 @@ class Simulation:
         self.generated = 0
         self.requests: list[Request] = []
         self.unsent_rows = [list(stream.rows) for stream in closed_streams]
-        self.replicas: list[Replica] = []
-        for index, pool in enumerate(pools):
-            for _ in range(pool.replicas):
-                self.replicas.append(Replica(len(self.replicas), index, pool))
+        owners = [index for index, pool in enumerate(pools) for _ in range(pool.replicas)]
+        self.replicas = [Replica(n, index, pools[index]) for n, index in enumerate(owners)]
         self.cursors = [0 for _ in pools]
         self.visitor_tat_s: dict[int, float] = {}
         self.token_gaps: list[list[float]] = [[] for _ in classes]
@@ -398,10 +394,8 @@ class Simulation:
             if request.emitted_tokens >= request.row.output_tokens:
                 replica.running.remove(request)
                 self._end(request, Fate.SERVED)
-        if not replica.running:
-            polled = True
-        if polled:
-            replica.unpolled_steps = 0
+        polled |= not replica.running
+        replica.unpolled_steps = 0 if polled else replica.unpolled_steps
         # Rules 3 to 5, in the order of the pool.
         budget = replica.pool.token_budget
         if replica.pool.prefill_first:
@@ -423,9 +417,8 @@ class Simulation:
     def _poll(self, replica: Replica) -> bool:
         """Whether the queue is looked at: every so many steps of nothing but decodes."""
         replica.unpolled_steps += 1
-        only_decodes = all(request.decoding for request in replica.running)
-        due = replica.unpolled_steps >= replica.pool.poll_steps
-        return due or replica.idle or not only_decodes
+        prefills = not all(request.decoding for request in replica.running)
+        return prefills or replica.idle or replica.unpolled_steps >= replica.pool.poll_steps
 
     def _make_room(self, replica: Replica) -> bool:
         """Take the blocks that decoding requests need for the next step; whether one had to go."""

@@ -20,10 +20,24 @@ from planner.errors import PlannerError, ScenarioError
 COMMANDS = {
     "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
+    "explain": ("planner.cli.explain:explain", "Show where the time of a pool's steps goes."),
     "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
     "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),
     "trace": ("planner.cli.trace:app", "Import, describe and synthesise request traces."),
     "catalog": ("planner.cli.catalog:app", "Models, chips, nodes and prices, with their sources."),
+    "microbench": (
+        "planner.cli.microbench:microbench",
+        "Measure this machine's kernels: the timings that fit reads.",
+    ),
+    "fit": ("planner.cli.fit:fit", "Fit curves to operator timings, with their errors."),
+    "calibrate": (
+        "planner.cli.calibrate:calibrate",
+        "Fit an engine's overheads to the results of a serving benchmark.",
+    ),
+    "validate": (
+        "planner.cli.validate:validate",
+        "Replay published measurements and state the error.",
+    ),
 }
 """Name → (`module:attribute`, help). The attribute is a function, or a `typer.Typer` of several."""
 

@@ -101,7 +101,7 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
     bites = work.window_tokens is not None and load.context_tokens >= work.window_tokens
     return replace(
         ideal,
-        floor_s=layers * (reading.floor_s + filling.floor_s) / 2.0,
+        floor_s=layers * reading.floor_s,  # one kernel serves both, and most steps only decode
         decode_s=max(layers * reading.per_context_token_s, ideal.decode_memory_s),
         decode_seq_s=layers * reading.per_sequence_s,
         prefill_s=0.0 if bites else max(layers * filling.per_pair_s, ideal.prefill_compute_s),
@@ -115,16 +115,14 @@ def _curves(
     work: AttentionWork, device: Device, dtypes: Dtypes
 ) -> tuple[Curve | None, Curve | None]:
     """Return the curves of decode and prefill for a kind of attention and a cache format."""
-    if work.kind == "linear":
-        return device.curve("linear_decode", "bf16"), device.curve("linear_prefill", "bf16")
     if work.kind == "compressed":
         return None, None
-    prefix = "mla_" if work.kind == "mla" else ""
+    names = {"linear": "linear_{}", "mla": "mla_{}_attention"}.get(work.kind, "{}_attention")
+    formats = (("bf16", dtypes.kv), ("fp8", dtypes.kv), ("bf16", "bf16"), ("bf16", ""))
     found = []
     for phase in ("decode", "prefill"):
         candidates = (
-            device.curve(f"{prefix}{phase}_attention", arithmetic, cache)
-            for arithmetic, cache in (("bf16", dtypes.kv), ("fp8", dtypes.kv), ("bf16", "bf16"))
+            device.curve(names.format(phase), arithmetic, cache) for arithmetic, cache in formats
         )
         curve = next((curve for curve in candidates if curve is not None), None)
         if curve is not None:

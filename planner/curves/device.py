@@ -22,6 +22,7 @@ from planner.curves.library import CurveSet, borrowed
 from planner.curves.operators import Collective, Operator
 from planner.curves.peaks import peaks_of
 from planner.curves.provenance import Provenance
+from planner.curves.quantization import SpeedupTable, ratio_at
 from planner.curves.roofline import Roofline
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ RELATIVES: Final[Mapping[str, str]] = {
 }
 """Whose efficiencies a chip borrows: the same architecture, or the same generation of kernels."""
 DEFAULT_RELATIVE: Final = "h100-sxm"
+
+SAME_CORES: Final[Mapping[str, str]] = {
+    "h200-sxm": "h100-sxm",
+    "gb200": "b200-sxm",
+    "b300-sxm": "b200-sxm",
+    "gb300": "b200-sxm",
+}
+"""Chips with the same arithmetic, where the speed-up of a format was measured instead."""
 
 SUBSTITUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "fp8": ("fp8_block",),
@@ -180,7 +189,10 @@ class Device:
             }
             repeats = operator.layers
         elif operator.outer:
-            curve = self.curve("gemm", self.format_of(operator))
+            name = self.format_of(operator)
+            if (timed := self._by_speedup(operator, name, tokens)) is not None:
+                return timed
+            curve = self.curve("gemm", name)
             shape = {"m": tokens, "n": float(operator.outer), "k": float(operator.inner)}
             repeats = operator.layers
         elif operator.flops_per_token == 0.0 and operator.kernels:
@@ -192,6 +204,31 @@ class Device:
         if curve is None:
             return None
         return Timed(repeats * self.seconds(curve, shape), curve.tier, basis_of(curve))
+
+    def _by_speedup(self, operator: Operator, name: str, tokens: Array) -> Timed | None:
+        """Return the bf16 curve divided by a format's measured speed-up by tokens.
+
+        For formats without a curve of their own: the speed-up is a median over shapes, so it knows
+        of batch size what a flat factor does not.
+        """
+        if self._curves is None or name == "bf16":
+            return None
+        if any(key.dtype == name for key in self._curves.keys("gemm")):
+            return None
+        chip = self._curves.chip
+        kin = (self.chip.name, chip, SAME_CORES.get(chip, chip))
+        rows = SpeedupTable.load().measured_on(kin, name)
+        curve = self.curve("gemm", "bf16")
+        if rows is None or curve is None:
+            return None
+        shape: dict[str, Array | float] = {
+            "m": tokens,
+            "n": float(operator.outer),
+            "k": float(operator.inner),
+        }
+        seconds = self.seconds(curve, shape) / ratio_at(rows, tokens)
+        basis = f"{basis_of(curve)}, measured {name} speed-up"
+        return Timed(operator.layers * seconds, curve.tier, basis)
 
     def notes(self) -> tuple[Provenance, ...]:
         """Return the curves used, with fit error and source."""

@@ -19,7 +19,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from planner.curves.efficiency import DEFAULT, Efficiency
 from planner.curves.layout import DTYPE_BYTES, sixteen_bit
@@ -27,7 +27,12 @@ from planner.curves.tables import read_table
 from planner.errors import CatalogError, did_you_mean, shown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from planner.catalog import Chip
+
+    Array: TypeAlias = NDArray[np.float64]
 
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "generic")
 FORMATS = {
@@ -100,6 +105,29 @@ class SpeedupTable:
             if (name, kind) == (chip.name, dtype)
         ]
         return _mean(others, chip.name) if others else _from_peaks(chip, dtype, tokens)
+
+    def measured_on(self, chips: Sequence[str], dtype: str) -> Sequence[Mapping[str, str]] | None:
+        """Return the rows of the first of `chips` on which a format was measured; None: on none.
+
+        TensorRT-LLM's kernels come first. Rows with a note are of stand-in kernels that no engine
+        would choose, and are left out.
+        """
+        for chip in chips:
+            for engine in ("tensorrt-llm", "sglang", "vllm"):
+                rows = self.series.get((chip, engine, dtype))
+                if rows and not any(row["note"] for row in rows):
+                    return rows
+        return None
+
+
+def ratio_at(rows: Sequence[Mapping[str, str]], tokens: Array) -> Array:
+    """Return measured speed-ups, interpolated in the logarithm of tokens and held at the ends."""
+    import numpy as np
+
+    known = np.log([float(row["tokens"]) for row in rows])
+    ratios = np.log([float(row["speedup"]) for row in rows])
+    found: Array = np.exp(np.interp(np.log(tokens), known, ratios))
+    return found
 
 
 def speedup(chip: Chip, engine: str, dtype: str, tokens: float) -> Speedup:

@@ -42,7 +42,7 @@ from planner.curves.attention import (
     attention_time,
 )
 from planner.curves.device import Device, curves_for, lowest_tier
-from planner.curves.efficiency import DEFAULT, Efficiency
+from planner.curves.efficiency import DEFAULT, Efficiency, assumptions
 from planner.curves.engines import EngineOverhead, shipped_engines
 from planner.curves.layout import TYPICAL_CONTEXT_TOKENS, Dtypes, Parallelism
 from planner.curves.library import CurveSet
@@ -65,7 +65,7 @@ class Part:
     seconds: Array
     """At each of `DeviceTime.tokens`, all layers together."""
     arithmetic: Array
-    """Share of it that arithmetic has against memory traffic, both at the chip's peak; same grid."""
+    """Share that arithmetic has in arithmetic plus memory traffic, both at the chip's peak."""
     tier: str
     basis: str
 
@@ -261,15 +261,15 @@ def device_time(
         compute_s=compute,
         memory_s=memory,
         tier=_tier(parts),
-        notes=device.roofline.figures() + device.notes(),
+        notes=device.roofline.figures() + device.notes() + _efficiencies(parts, device),
     )
 
 
 def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
     """Return the step time of an engine: what it attains of the devices' speed, and its own time.
 
-    The time of an operator is divided by the attained rate of arithmetic or of traffic, in the
-    proportion in which the two would take time at the chip's peak.
+    The time of an operator is divided by the attained rate of what it is bound by, arithmetic or
+    traffic, as the two compare at the chip's peak.
     """
     linear = np.maximum.accumulate(sum(part_seconds(part, host) for part in device.parts))
     attention = device.attention
@@ -323,9 +323,17 @@ def part_seconds(part: Part, host: EngineOverhead) -> Array:
     compute_rate = host.compute_rate
     if part.kind == "experts":
         compute_rate = compute_rate * host.experts_rate
-    slower = part.arithmetic / compute_rate + (1.0 - part.arithmetic) / host.bandwidth_rate
-    attained: Array = part.seconds * slower
+    arithmetic, traffic = part.arithmetic, 1.0 - part.arithmetic
+    longer = np.maximum(arithmetic / compute_rate, traffic / host.bandwidth_rate)
+    attained: Array = part.seconds * longer / np.maximum(arithmetic, traffic)
     return attained
+
+
+def _efficiencies(parts: Iterable[Part], device: Device) -> tuple[Provenance, ...]:
+    """Return the efficiencies of the roofline, if any part stands on it."""
+    if all(part.tier != "estimated" for part in parts):
+        return ()
+    return assumptions(device.roofline.efficiency)
 
 
 def _tier(parts: Iterable[Part]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.catalog import Catalog
 from planner.kernel.plan import ClassPlan, Plan
-from planner.lowering.pools import LoweredPool, context_of, lower_pool, with_nodes
+from planner.lowering.pools import LoweredPool, basis_of, context_of, lower_pool, with_nodes
 from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
@@ -43,7 +43,8 @@ def lower(
     """
     scenario = loaded.scenario
     if pools is None:
-        lowered = tuple(lower_pool(pool, catalog) for pool in scenario.pools)
+        basis = basis_of(loaded)
+        lowered = tuple(lower_pool(pool, catalog, basis) for pool in scenario.pools)
     else:
         lowered = tuple(
             with_nodes(old, pool.nodes) for old, pool in zip(pools, scenario.pools, strict=True)

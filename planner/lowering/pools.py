@@ -3,16 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves import StepTime, step_time
-from planner.curves.efficiency import Provenance
+from planner.curves.attention import USUAL_SEQUENCES
+from planner.curves.device import curves_for
+from planner.curves.engines import EngineTable, shipped_engines
+from planner.curves.layout import TYPICAL_CONTEXT_TOKENS
+from planner.curves.library import CurveSet
+from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
 from planner.kernel.dtypes import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
 from planner.results.meta import PoolMeta
-from planner.scenario import dtypes_of, kv_blocks_of, parallelism_of, pool_memory, replicas_of
+from planner.scenario import (
+    LoadedScenario,
+    dtypes_of,
+    kv_blocks_of,
+    parallelism_of,
+    pool_memory,
+    replicas_of,
+)
 from planner.scenario.schema import Pool
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What step times stand on besides the catalogue."""
+
+    engines: EngineTable
+    curve_files: tuple[Path, ...] = ()
+    """The user's; later ones win over earlier ones, and all over those that ship."""
+
+    def curves(self, chip: Chip) -> CurveSet:
+        """Return the curves of a chip."""
+        return curves_for(chip, self.curve_files)
+
+
+def basis_of(loaded: LoadedScenario) -> Basis:
+    """Return what the step times of a scenario stand on.
+
+    Raises:
+        CatalogError: a calibration file has faults.
+    """
+    calibration = loaded.scenario.calibration
+    engines = shipped_engines()
+    for number in range(len(calibration.overheads)):
+        path = loaded.file_path(("calibration", "overheads", number))
+        engines = engines.with_file(path)
+    files = [
+        loaded.file_path(("calibration", "curves", number))
+        for number in range(len(calibration.curves))
+    ]
+    return Basis(engines, tuple(files))
 
 
 @dataclass(frozen=True)
@@ -25,9 +69,10 @@ class LoweredPool:
     node: Node
     curve: StepTime
     notes: tuple[Provenance, ...]
+    basis: Basis
 
 
-def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
+def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> LoweredPool:
     """Return the plan of a pool.
 
     The engine's limits (token budget, sequences) are those of one engine; with data-parallel
@@ -41,6 +86,7 @@ def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
     node = catalog.node(pool.node)
     chip = catalog.chip(node.chip)
     groups = pool.data_parallel
+    basis = basis or Basis(shipped_engines())
     curve = step_time(
         model,
         chip,
@@ -50,6 +96,8 @@ def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
         token_budget=pool.engine.token_budget * groups,
         maximum_sequences=pool.engine.maximum_sequences * groups,
         engine=pool.engine.name,
+        curves=basis.curves(chip),
+        overhead=basis.engines.find(pool.engine.name, chip.name),
     )
     blocks = kv_blocks_of(pool, model, chip)
     if blocks < 1:
@@ -61,6 +109,7 @@ def lower_pool(pool: Pool, catalog: Catalog) -> LoweredPool:
         node=node,
         curve=curve,
         notes=curve.notes + pool_memory(pool, model, chip).notes,
+        basis=basis,
     )
 
 
@@ -90,6 +139,11 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         context_tokens=context_of(pool, model),
         queue_limit=UNLIMITED if engine.queue_limit is None else engine.queue_limit,
         overflow_waiting=pool.overflow_waiting,
+        request_s=curve.host.request_s + curve.host.late_steps * _usual_step_s(curve),
+        prefill_first=engine.name == "sglang"
+        if engine.prefill_first is None
+        else engine.prefill_first,
+        poll_steps=engine.poll_steps,
         router=Router[pool.router.upper()],
         scheduler=Scheduler[engine.scheduler.upper()],
         nodes=pool.nodes,
@@ -122,6 +176,12 @@ def _meta(
         weight_dtype=pool.weight_dtype,
         tier=curve.tier,
     )
+
+
+def _usual_step_s(curve: StepTime) -> float:
+    """Return a decode step of a middling batch: what a token that is sent late waits for."""
+    tokens = min(int(USUAL_SEQUENCES), len(curve.linear_s) - 1)
+    return curve.step_s(tokens, tokens, tokens * TYPICAL_CONTEXT_TOKENS)
 
 
 def context_of(pool: Pool, model: Model) -> int:

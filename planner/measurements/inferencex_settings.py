@@ -41,7 +41,7 @@ def launch_of(
         case "gpt-oss-120b", _, "h100-sxm" | "h200-sxm":
             return _gpt_oss(chip, engine, load)
         case "deepseek-r1", "tensorrt-llm", "h200-sxm" | "b200-sxm":
-            return _deepseek_tensorrt(chip, weight_dtype, load)
+            return _deepseek_tensorrt(chip, weight_dtype, load, tensor)
         case "deepseek-r1", "sglang", "b200-sxm":
             return _deepseek_sglang(weight_dtype, tensor, load[0])
     return None
@@ -77,24 +77,31 @@ def _streamed(steps: int) -> str:
 def _llama_tensorrt(load: tuple[int, int, int], tensor: int) -> Launch:
     _, prompt, output = load
     remarks = [_streamed(10), "token budget taken as prompt + output + 200, the longest request"]
-    if prompt == output == 1024 and tensor < 8:
-        remarks.append("holds prefills back for up to 20 steps until 0.9 of the budget is full")
     settings = Settings(
         token_budget=prompt + output + 200,
         memory_fraction=0.9,
         memory_fraction_of="free",
         prefix_cache=False,
+        hold_steps=20 if prompt == output == 1024 and tensor < 8 else None,
     )
     return Launch("70b_fp8_h200_trt_slurm.sh", "fp8", None, settings, tuple(remarks))
 
 
-def _deepseek_tensorrt(chip: str, weight_dtype: str, load: tuple[int, int, int]) -> Launch:
-    concurrency, prompt, _ = load
+def _deepseek_tensorrt(
+    chip: str, weight_dtype: str, load: tuple[int, int, int], tensor: int
+) -> Launch:
+    concurrency, prompt, output = load
+    hold = None
+    if tensor == 1:  # attention in data-parallel groups, which wait for each other's prompts
+        hold = 60
+    elif (chip, weight_dtype) == ("b200-sxm", "fp8") and prompt == output == 1024:
+        hold = 40 if 64 <= concurrency < 256 else None
     settings = Settings(
         token_budget=max(8192, (concurrency + prompt + 64 + 63) // 64 * 64),
         memory_fraction=0.75 if chip == "h200-sxm" else 0.8,
         memory_fraction_of="free",
         prefix_cache=False,
+        hold_steps=hold,
     )
     script = f"dsr1_{weight_dtype}_{chip[:4]}_trt.sh"
     return Launch(script, "fp8", None, settings, (_streamed(10),))

@@ -56,6 +56,9 @@ class Settings:
     prefix_cache: bool | None = None
     stream_interval: int | None = None
     """Tokens that the server collects before it sends them on, the first ones as well."""
+    hold_steps: int | None = None
+    """Decode steps for which a prompt is held back to wait for company (TensorRT-LLM's
+    `batch_wait_timeout_iters`, `attention_dp_config.timeout_iters`)."""
     poll_steps: int | None = None
     """Decode steps between two looks at the queue (SGLang's `scheduler_recv_interval`)."""
 
@@ -63,7 +66,7 @@ class Settings:
         """Yield what is wrong with the values."""
         for name in (
             "maximum_sequences", "token_budget", "kv_blocks", "kv_block_tokens", "stream_interval",
-            "poll_steps",
+            "hold_steps", "poll_steps",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -52,8 +52,8 @@ def render_html(result: Result) -> str:
         navigation=navigation,
         body="\n".join(part for part in parts if part),
         footer=sections.footer(result),
-        figures=_script_json(specs),
-        tables=_script_json(_tables(result)),
+        figures=script_json(specs),
+        tables=script_json(_tables(result)),
         plotly=plotly_script(),
         script=_resource("report.js"),
     )
@@ -102,7 +102,7 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index(drop=True).assign(**rounded)
 
 
-def _script_json(value: Any) -> str:
+def script_json(value: Any) -> str:
     """Return JSON that cannot end the script element it stands in."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

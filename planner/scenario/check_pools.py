@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves.memory import misfit_message
 from planner.errors import CatalogError, shown
+from planner.scenario.check_quality import check_quality
 from planner.scenario.nodes import Location
 from planner.scenario.replicas import dtypes_of, limits_of, parallelism_of, replicas_of
 from planner.scenario.schema import Pool
@@ -21,6 +22,8 @@ def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
     """
     model = catalog.models.get(pool.model)
     node = catalog.nodes.get(pool.node)
+    if model is not None:
+        yield from check_quality(pool, model)
     layout = list(_check_spread(pool, model)) if model else []
     yield from layout
     if node is not None:

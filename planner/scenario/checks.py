@@ -160,6 +160,24 @@ def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
             yield (*where, "file"), f"{path} is a folder; name the trace file in it"
 
 
+def _check_calibration_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    for kind in ("curves", "overheads"):
+        node, taken = parts.root.follow(("calibration", kind))
+        if taken != 2:
+            continue
+        for number in range(len(node.value) if isinstance(node.value, list) else 0):
+            where: Location = ("calibration", kind, number)
+            entry, _ = parts.root.follow(where)
+            folder = Path(entry.place.file).parent if entry.place.line else Path()
+            if isinstance(entry.value, str) and not (folder / entry.value).is_file():
+                command = "fit" if kind == "curves" else "calibrate"
+                yield (
+                    where,
+                    f"no such file: {folder / entry.value}; paths are relative to this file, and "
+                    f"`planner {command}` writes such files",
+                )
+
+
 def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     pools = {pool.name: pool for pool in parts.pools.values()}
     for where, request_class in parts.classes.items():

@@ -371,7 +371,7 @@ class Engine(Part):
     """Limits of the serving engine, by the names of its own flags where they differ."""
 
     name: Literal["vllm", "sglang", "tensorrt-llm", "generic"] = "vllm"
-    """Whose per-step overhead applies."""
+    """Whose kernels and overheads apply."""
     token_budget: StepLimit = 8192
     """Tokens per step (vLLM `max_num_batched_tokens`, SGLang `chunked_prefill_size`)."""
     maximum_sequences: StepLimit = 256
@@ -384,6 +384,10 @@ class Engine(Part):
     """Overrides the number of KV blocks computed from memory."""
     context_tokens: Count | None = None
     """Longest prompt + output (vLLM `max_model_len`); absent: that of the model."""
+    prefill_first: bool | None = None
+    """Prompts are prefilled in steps of their own; decodes stand still. Absent: for SGLang."""
+    poll_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Decode steps between two looks at the queue (SGLang `scheduler_recv_interval`)."""
     scheduler: Literal["fcfs", "priority"] = "fcfs"
     """Order of the waiting queue."""
     queue_limit: Count | None = None
@@ -433,6 +437,9 @@ class Pool(Part):
     """Type of the matrix arithmetic; absent: that of the weights where the chip has it."""
     kv_dtype: Dtype = "bf16"
     """KV cache."""
+    minimum_quality: Annotated[Fraction, Field(gt=0)] | None = None
+    """Share of the 16-bit model's benchmark scores that must be left, as `98%`: formats of weights
+    and cache whose published evaluations average less, or do not exist, are refused."""
     engine: Engine = Engine()
     """Limits of the serving engine."""
     router: Literal["round_robin", "least_loaded", "power_of_two", "session_affinity"] = (
@@ -539,8 +546,7 @@ class Prices(Part):
     )
     """Kind of catalogue price for pools without `price`."""
     node_overhead: Fraction = 0.10
-    """Storage, networking, control plane and support of rented nodes, as a share of their device
-    price."""
+    """Storage, network, control plane and support of rented nodes: a share of the device price."""
     nodes: list[NodePrice] = []
     """Prices of machine time of the scenario itself."""
     plans: list[Plan] = []
@@ -562,6 +568,15 @@ class Output(Part):
     """Write the HTML report."""
 
 
+class Calibration(Part):
+    """Measurements of your own that step times stand on. Paths are relative to this file."""
+
+    curves: list[str] = []
+    """Curve files that `planner fit` wrote; later ones win."""
+    overheads: list[str] = []
+    """Calibration files that `planner calibrate` wrote; later ones win."""
+
+
 class Scenario(Part):
     """One question: this traffic, on these pools, under these promises, at these prices."""
 
@@ -577,6 +592,8 @@ class Scenario(Part):
     """Who asks what, when."""
     pools: Annotated[list[Pool], Field(min_length=1)]
     """The fleet."""
+    calibration: Calibration = Calibration()
+    """Curves and engine overheads of your own."""
     prices: Prices = Prices()
     """Prices and revenue."""
     output: Output = Output()

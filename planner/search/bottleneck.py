@@ -42,18 +42,22 @@ def _without_queue_limits(pool: Pool, lowered: LoweredPool, catalog: Catalog) ->
     # Lowered again, since a larger batch samples more; but its working space takes no KV memory.
     roomy = {"maximum_sequences": slots, "queue_limit": None, "kv_blocks": lowered.plan.kv_blocks}
     lifted = pool.model_copy(update={"engine": engine.model_copy(update=roomy)})
-    return lower_pool(lifted, catalog)
+    return lower_pool(lifted, catalog, lowered.basis)
 
 
 def _with_faster_arithmetic(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
     peak = {dtype: _scaled(figure) for dtype, figure in lowered.chip.peak_flops.items()}
     chip = replace(lowered.chip, peak_flops=peak)
-    return lower_pool(pool, replace(catalog, chips={**catalog.chips, chip.name: chip}))
+    return lower_pool(
+        pool, replace(catalog, chips={**catalog.chips, chip.name: chip}), lowered.basis
+    )
 
 
 def _with_faster_memory(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
     chip = replace(lowered.chip, memory_bandwidth=_scaled(lowered.chip.memory_bandwidth))
-    return lower_pool(pool, replace(catalog, chips={**catalog.chips, chip.name: chip}))
+    return lower_pool(
+        pool, replace(catalog, chips={**catalog.chips, chip.name: chip}), lowered.basis
+    )
 
 
 def _scaled(figure: Figure) -> Figure:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from planner.catalog import Catalog
 from planner.errors import PlannerError
-from planner.lowering.pools import LoweredPool, lower_pool
+from planner.lowering.pools import LoweredPool, basis_of, lower_pool
 from planner.results.formatting import duration, percent, percentile, span
 from planner.results.result import Result
 from planner.scenario import LoadedScenario, replicas_of
@@ -69,7 +69,8 @@ class Search:
         self.progress = progress
         self.pools = loaded.scenario.pools
         self.names = [pool.name for pool in self.pools]
-        self.lowered = tuple(lower_pool(pool, catalog) for pool in self.pools)
+        basis = basis_of(loaded)
+        self.lowered = tuple(lower_pool(pool, catalog, basis) for pool in self.pools)
         self.strides = [
             replicas_of(pool, catalog.node(pool.node).devices).nodes_per_replica
             for pool in self.pools

@@ -36,6 +36,9 @@ def test_domain_ends_with_the_machine_or_the_fabric() -> None:
     inside = FABRIC.time(reduce(8, 1e6), np.array([1.0]))
     outside = Fabric(H100, PAIR, DEFAULT).time(reduce(8, 1e6), np.array([1.0]))
     assert outside > 4 * inside
+    assert FABRIC.holds(reduce(8, 1e6))
+    assert not FABRIC.holds(reduce(16, 1e6))
+    assert not Fabric(H100, PAIR, DEFAULT).holds(reduce(8, 1e6))
     rack = chip("rack", {"bf16": 2500}, 186e9, 8e12, 900e9, domain=72)
     assert Fabric(rack, PAIR, DEFAULT).time(reduce(64, 1e6), np.array([1.0])) < 1e-3
     assert Fabric(rack, PAIR, DEFAULT).domain == 72

@@ -47,6 +47,22 @@ def test_llama_8b_by_hand() -> None:
     assert work.collectives == ()
 
 
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("tensor", [1, 8])
+def test_shapes_of_the_products_hold_the_weights_that_are_read(model: Model, tensor: int) -> None:
+    """What curves are asked for, inner × outer × layers, is what the roofline counts."""
+    for operator in inventory(model, Parallelism(tensor=tensor), Dtypes()).operators:
+        if operator.experts:
+            assert operator.expert_slices == tensor
+            expert = 3 * operator.inner * operator.outer / operator.expert_slices
+            assert operator.read_parameters == operator.layers * operator.experts * expert
+        elif operator.outer:
+            product = operator.layers * operator.inner * operator.outer
+            assert product == pytest.approx(operator.read_parameters, rel=1e-3)
+        else:
+            assert operator.read_parameters == 0
+
+
 def test_arithmetic_per_token_is_that_of_the_active_parameters() -> None:
     """Published active parameters: 5.1B for gpt-oss-120b without the input embedding, 37B for
     V3."""
@@ -66,6 +82,13 @@ def test_mla_caches_one_latent_vector_per_layer_on_every_tensor_device() -> None
         assert decode == 61 * 2 * (128 / tensor) * (512 + 64 + 512)
         prefill = sum(a.prefill_flops_per_pair for a in work.attentions)
         assert prefill == 61 * 2 * (128 / tensor) * (192 + 128)
+
+
+def test_attention_of_one_device_has_its_share_of_the_heads() -> None:
+    (whole,) = inventory(LLAMA_70B, ALONE, Dtypes()).attentions
+    (split,) = inventory(LLAMA_70B, Parallelism(tensor=16), Dtypes()).attentions
+    assert (whole.layers, whole.query_heads, whole.kv_heads, whole.head_dim) == (80, 64, 8, 128)
+    assert (split.layers, split.query_heads, split.kv_heads, split.head_dim) == (80, 4, 1, 128)
 
 
 def test_kv_heads_are_split_then_repeated() -> None:

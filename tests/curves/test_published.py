@@ -13,7 +13,37 @@ import pytest
 
 from planner.catalog import Chip, Model
 from planner.curves import Dtypes, Parallelism, StepTime, step_time
+from planner.curves.engines import EngineOverhead
+from planner.curves.library import CurveSet
 from tests.curves.shapes import A100, BOX, DEEPSEEK_V3, H100, H200, LLAMA_2_70B, LLAMA_8B, QWEN_235B
+
+VLLM = EngineOverhead("vllm", step_s=1e-3, sequence_s=5e-6)
+TENSORRT_LLM = EngineOverhead("tensorrt-llm", step_s=0.5e-3, sequence_s=2e-6)
+"""Estimates from before any fit. Their device time is that of the roofline alone."""
+
+
+def roofline_time(
+    model: Model,
+    chip: Chip,
+    parallelism: Parallelism,
+    dtypes: Dtypes,
+    host: EngineOverhead,
+    token_budget: int = 8192,
+) -> StepTime:
+    """Return the step time without any curve: the tier `estimated`."""
+    time = step_time(
+        model,
+        chip,
+        BOX,
+        parallelism,
+        dtypes,
+        token_budget=token_budget,
+        engine=host.engine,
+        curves=CurveSet(chip.name, shipped=Path(__file__).parent / "no-such-folder"),
+        overhead=host,
+    )
+    assert time.tier == "estimated"
+    return time
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -23,9 +53,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def llama_8b_on_h200() -> StepTime:
-    return step_time(
-        LLAMA_8B, H200, BOX, Parallelism(), Dtypes("fp8"), token_budget=20_000, engine="vllm"
-    )
+    return roofline_time(LLAMA_8B, H200, Parallelism(), Dtypes("fp8"), VLLM, token_budget=20_000)
 
 
 def test_decode_surface_of_llama_8b_on_h200(shared_data: Path, llama_8b_on_h200: StepTime) -> None:
@@ -54,9 +82,7 @@ def test_prefill_surface_of_llama_8b_on_h200(shared_data: Path, llama_8b_on_h200
 @pytest.mark.parametrize(("name", "chip"), [("a100-80gb", A100), ("h100-80gb", H100)])
 def test_prefill_of_llama_2_70b(shared_data: Path, name: str, chip: Chip) -> None:
     """Splitwise, tensor parallel 2: vLLM of 2023, whose decode steps are bound by its host code."""
-    time = step_time(
-        LLAMA_2_70B, chip, BOX, Parallelism(tensor=2), Dtypes(), token_budget=8192, engine="vllm"
-    )
+    time = roofline_time(LLAMA_2_70B, chip, Parallelism(tensor=2), Dtypes(), VLLM)
     errors = []
     for row in rows(shared_data / "microbench" / "splitwise_sim" / "perf_model.csv"):
         group = (row["model"], row["hardware"], float(row["tensor_parallel"]))
@@ -132,9 +158,7 @@ def test_token_gaps_under_tensorrt_llm(
     parallel: str,
     dtypes: Dtypes,
 ) -> None:
-    time = step_time(
-        model, chip, BOX, parallelism, dtypes, token_budget=8192, engine="tensorrt-llm"
-    )
+    time = roofline_time(model, chip, parallelism, dtypes, TENSORRT_LLM)
     path = shared_data / "e2e" / "inferencex_silicon.csv"
     errors = list(closed_loop_errors(path, label, system, time, parallel))
     assert len(errors) >= 10

@@ -1,14 +1,20 @@
+"""Step times from the data sheet alone, by hand; and on the curves that ship, as published."""
+
 import math
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.catalog import Chip, Model
+from planner.catalog import Chip, Model, load_catalog
 from planner.curves import DEFAULT, Dtypes, Efficiency, Parallelism, StepTime, step_time
-from planner.curves.efficiency import ENGINES
+from planner.curves.device import curves_for
+from planner.curves.engines import ENGINES, EngineOverhead, shipped_engines
+from planner.curves.library import CurveSet
 from planner.errors import CatalogError
 from tests.curves.shapes import (
     A100,
@@ -27,6 +33,9 @@ from tests.curves.shapes import (
 
 ALONE = Parallelism()
 WIDE = Dtypes()
+HOST = EngineOverhead("vllm", step_s=1e-3, sequence_s=5e-6)
+"""Attains all of the kernels' speed."""
+NO_CURVES = Path(__file__).parent / "no-such-folder"
 IDEAL = Efficiency(
     bandwidth_rate=1,
     attention_bandwidth_rate=1,
@@ -55,7 +64,9 @@ def estimate(
     engine: str = "vllm",
     efficiency: Efficiency = DEFAULT,
     typical_context_tokens: float = 2048,
+    overhead: EngineOverhead | None = HOST,
 ) -> StepTime:
+    """Return the step time without any curve, from the roofline."""
     return step_time(
         model,
         on,
@@ -66,6 +77,8 @@ def estimate(
         engine=engine,
         efficiency=efficiency,
         typical_context_tokens=typical_context_tokens,
+        curves=CurveSet(on.name, shipped=NO_CURVES),
+        overhead=overhead,
     )
 
 
@@ -123,7 +136,7 @@ def test_attention_terms_by_hand() -> None:
     time = estimate(LLAMA_8B, efficiency=IDEAL)
     assert time.decode_s == pytest.approx(131072 / 3.35e12)
     assert time.prefill_s == pytest.approx(4 * 32 * 32 * 128 / 989e12)
-    assert time.decode_seq_s == ENGINES["vllm"].sequence_s
+    assert time.decode_seq_s == HOST.sequence_s
     eight = estimate(LLAMA_8B, dtypes=Dtypes(kv="fp8"), efficiency=IDEAL)
     assert eight.decode_s == pytest.approx(time.decode_s / 2)
     assert eight.prefill_s == time.prefill_s
@@ -140,20 +153,57 @@ def test_mla_decoding_weighs_arithmetic_against_the_latent_cache() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engine_adds_its_host_time(engine: str) -> None:
-    time = estimate(LLAMA_8B, engine=engine, efficiency=IDEAL)
-    assert time.fixed_s == ENGINES[engine].step_s
-    assert time.decode_seq_s == ENGINES[engine].sequence_s
+    host = shipped_engines().find(engine, "h100-sxm")
+    time = estimate(LLAMA_8B, engine=engine, efficiency=IDEAL, overhead=None)
+    assert host.engine == engine
+    assert time.fixed_s == host.step_s
+    assert time.decode_seq_s == pytest.approx(host.sequence_s)
+
+
+def test_each_data_group_has_host_code_of_its_own() -> None:
+    four = estimate(LLAMA_8B, parallelism=Parallelism(data=4), efficiency=IDEAL)
+    assert four.decode_seq_s == pytest.approx(HOST.sequence_s / 4)
+    staged = estimate(LLAMA_8B, parallelism=Parallelism(pipeline=4), efficiency=IDEAL)
+    assert staged.decode_seq_s == pytest.approx(HOST.sequence_s)
 
 
 def test_unknown_engine_is_refused() -> None:
     with pytest.raises(CatalogError, match="unknown engine 'vlm'; known are vllm, sglang"):
-        estimate(LLAMA_8B, engine="vlm")
+        estimate(LLAMA_8B, engine="vlm", overhead=None)
 
 
 def test_kernel_launches_set_a_floor() -> None:
     time = estimate(LLAMA_8B)
+    without = estimate(LLAMA_8B, efficiency=replace(DEFAULT, kernel_s=0.0))
     # Per layer 5 around attention, 2 products there, 2 in the FFN and its gate; the ends have 6.
-    assert time.fixed_s == pytest.approx(1e-3 + 2.5e-6 * (32 * 10 + 6))
+    launches_s = time.linear_s[1:] - without.linear_s[1:]
+    assert launches_s == pytest.approx(np.full(2048, 2.5e-6 * (32 * 10 + 6)))
+
+
+def test_attained_rates_slow_down_what_they_stand_for() -> None:
+    """A prompt of the 8B is all arithmetic, its decode all traffic; links have their own rate."""
+    base = estimate(LLAMA_8B, efficiency=IDEAL)
+    half = estimate(LLAMA_8B, efficiency=IDEAL, overhead=replace(HOST, compute_rate=0.5))
+    slow = estimate(LLAMA_8B, efficiency=IDEAL, overhead=replace(HOST, bandwidth_rate=0.5))
+    assert half.linear_s[2048] > 1.7 * base.linear_s[2048]
+    assert slow.linear_s[1] > 1.98 * base.linear_s[1]
+    # An operator slows down with what it is bound by; near the ridge with both, but never twice.
+    added = (half.linear_s - base.linear_s) + (slow.linear_s - base.linear_s)
+    assert added[[1, 2048]] == pytest.approx(base.linear_s[[1, 2048]], rel=0.01)
+    assert (added >= base.linear_s * (1 - 1e-9)).all()
+    assert (added <= 2.0 * base.linear_s * (1 + 1e-9)).all()
+    assert (half.prefill_s, half.decode_s) == pytest.approx((2 * base.prefill_s, base.decode_s))
+    assert slow.prefill_s == base.prefill_s
+    assert slow.decode_s == pytest.approx(2 * base.decode_s)
+    split = Parallelism(tensor=8)
+    whole = estimate(LLAMA_8B, parallelism=split)
+    apart = estimate(LLAMA_8B, parallelism=split, overhead=replace(HOST, link_rate=0.5))
+    (links,) = [part for part in whole.device.parts if part.kind == "communication"]
+    added = (apart.linear_s - whole.linear_s)[whole.device.tokens.astype(int)]
+    assert added == pytest.approx(links.seconds)
+    assert estimate(LLAMA_8B, overhead=replace(HOST, link_rate=0.5)).linear_s == pytest.approx(
+        estimate(LLAMA_8B).linear_s
+    )
 
 
 def test_step_is_the_sum_of_its_terms() -> None:
@@ -199,7 +249,7 @@ def test_short_windows_cost_the_same_at_any_context() -> None:
     time = estimate(GPT_OSS_120B, efficiency=IDEAL)
     per_token_s = 18 * 2 * 8 * 64 * 2 / 3.35e12
     assert time.decode_s == pytest.approx(per_token_s)
-    windows_s = time.decode_seq_s - ENGINES["vllm"].sequence_s
+    windows_s = time.decode_seq_s - HOST.sequence_s
     assert windows_s == pytest.approx(128 * per_token_s)
     assert time.prefill_s == pytest.approx(18 * 4 * 64 * 64 / 989e12)
 
@@ -207,19 +257,21 @@ def test_short_windows_cost_the_same_at_any_context() -> None:
 def test_window_beyond_the_typical_context_is_full_attention() -> None:
     time = estimate(GPT_OSS_120B, efficiency=IDEAL, typical_context_tokens=100)
     assert time.decode_s == pytest.approx(36 * 2 * 8 * 64 * 2 / 3.35e12)
-    assert time.decode_seq_s == ENGINES["vllm"].sequence_s
+    assert time.decode_seq_s == HOST.sequence_s
 
 
 def test_linear_attention_pays_per_sequence() -> None:
     time = estimate(HYBRID, efficiency=IDEAL)
     state_s = 2 * 9 * 32 * 128 * 128 * 4 / 3.35e12
-    assert time.decode_seq_s == pytest.approx(ENGINES["vllm"].sequence_s + state_s)
+    assert time.decode_seq_s == pytest.approx(HOST.sequence_s + state_s)
 
 
 def test_narrow_formats_gain_what_the_chip_gives() -> None:
-    wide = estimate(LLAMA_70B, B200)
-    eight = estimate(LLAMA_70B, B200, dtypes=Dtypes("fp8"))
-    four = estimate(LLAMA_70B, B200, dtypes=Dtypes("fp4"))
+    """Launches aside, which no format makes shorter."""
+    wide, eight, four = (
+        estimate(LLAMA_70B, B200, dtypes=Dtypes(w), efficiency=replace(DEFAULT, kernel_s=0.0))
+        for w in ("bf16", "fp8", "fp4")
+    )
     assert 1.8 < wide.linear_s[1] / eight.linear_s[1] < 2.0
     assert 3.0 < wide.linear_s[1] / four.linear_s[1] < 3.8
     assert 1.3 < wide.linear_s[2048] / eight.linear_s[2048] < 1.7
@@ -246,7 +298,7 @@ def test_notes_name_every_figure() -> None:
     assert notes["chip.h100-sxm.peak_flops.bf16"].tier == "official"
     assert notes["efficiency.bandwidth_rate"].source == "set by the caller"
     assert notes["efficiency.kernel_s"].source.startswith("smallest element-wise kernels")
-    assert notes["engine.vllm.step_s"].value == ENGINES["vllm"].step_s
+    assert notes["engine.vllm.step_s"].value == HOST.step_s
     assert all(note.unit and note.source and note.tier for note in time.notes)
 
 
@@ -270,3 +322,135 @@ def test_fast_memory_without_any_fabric() -> None:
     assert estimate(LLAMA_8B, sram).linear_s[1] > 0
     with pytest.raises(CatalogError, match="sram has no scale_up_bandwidth in the catalogue"):
         estimate(LLAMA_8B, sram, Parallelism(tensor=8))
+
+
+# --- with the curves that ship -------------------------------------------------------------------
+
+CHIPS = ("a100-sxm", "h100-sxm", "h200-sxm", "b200-sxm", "l40s", "mi300x", "tpu-v6e", "rtx-4090")
+
+
+@cache
+def shipped(chip_name: str) -> CurveSet:
+    """Return the curves of a chip, whose files are then read once."""
+    return curves_for(load_catalog().chip(chip_name))
+
+
+def measured(
+    model: Model,
+    chip_name: str = "h100-sxm",
+    dtypes: Dtypes = WIDE,
+    parallelism: Parallelism = ALONE,
+    *,
+    token_budget: int = 8192,
+    engine: str = "vllm",
+) -> StepTime:
+    """Return the step time on the curves that ship, at all of the kernels' speed."""
+    return step_time(
+        model,
+        load_catalog().chip(chip_name),
+        BOX,
+        parallelism,
+        dtypes,
+        token_budget=token_budget,
+        engine=engine,
+        curves=shipped(chip_name),
+        overhead=HOST,
+    )
+
+
+def products_s(time: StepTime, tokens: int) -> float:
+    """Return the time of the matrix products of a step, as measured."""
+    return sum(
+        float(np.interp(tokens, time.device.tokens, part.seconds))
+        for part in time.device.parts
+        if part.kind == "matrix products"
+    )
+
+
+@settings(max_examples=60)
+@given(
+    model=st.sampled_from(MODELS),
+    on=st.sampled_from(CHIPS),
+    parallelism=parallelisms,
+    weight=st.sampled_from(["bf16", "fp8", "int8", "fp4", "int4"]),
+    token_budget=st.integers(1, 3000),
+    engine=st.sampled_from(ENGINES),
+)
+def test_curves_give_tables_that_rise_and_keep_to_the_peaks(
+    model: Model, on: str, parallelism: Parallelism, weight: str, token_budget: int, engine: str
+) -> None:
+    chip = load_catalog().chip(on)
+    if chip.scale_up_bandwidth is None or chip.scale_out_bandwidth is None:
+        parallelism = ALONE
+    time = measured(
+        model, on, Dtypes(weight), parallelism, token_budget=token_budget, engine=engine
+    )
+    for table in (time.linear_s, time.compute_s, time.memory_s):
+        assert table.shape == (token_budget + 1,)
+        assert table[0] == 0.0
+        assert np.isfinite(table).all()
+        assert (np.diff(table) >= -1e-15).all()
+    assert (time.compute_s <= time.linear_s).all()
+    assert (time.memory_s <= time.linear_s).all()
+    assert 0 <= time.decode_memory_s <= time.decode_s < math.inf
+    assert 0 <= time.prefill_compute_s <= time.prefill_s < math.inf
+    assert time.decode_seq_s > 0
+    for part in time.device.parts:
+        assert np.isfinite(part.seconds).all()
+        assert (part.seconds >= 0).all()
+        assert part.basis
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
+def test_eight_bit_products_gain_less_than_the_peaks_promise(engine: str) -> None:
+    """Published FP8 speed-ups on H100 are 1.2 to 1.8, where the peaks differ by a factor of two."""
+    wide, eight = (measured(LLAMA_70B, dtypes=Dtypes(w), engine=engine) for w in ("bf16", "fp8"))
+    for tokens in (1024, 2048, 4096, 8192):
+        assert 1.1 < products_s(wide, tokens) / products_s(eight, tokens) < 1.9
+
+
+def test_four_bit_weights_help_small_batches_and_hurt_middling_ones() -> None:
+    """Weight-only int4 on H100: unpacking costs more than it saves from some 200 tokens on."""
+    wide, packed = (
+        measured(LLAMA_70B, dtypes=Dtypes(w), engine="tensorrt-llm") for w in ("bf16", "int4")
+    )
+    gains = [products_s(wide, tokens) / products_s(packed, tokens) for tokens in (16, 64, 256)]
+    assert gains[0] > 1.2
+    assert gains[0] > gains[1] > gains[2]
+    assert gains[2] < 1.0
+
+
+def test_the_tier_says_whose_kernels_were_measured() -> None:
+    assert measured(LLAMA_70B).tier in ("measured", "fitted")
+    assert measured(LLAMA_70B, "mi300x").tier == "estimated"
+    assert estimate(LLAMA_70B).tier == "estimated"
+    products = [part for part in measured(LLAMA_8B).device.parts if part.kind == "matrix products"]
+    assert all("vllm" in part.basis for part in products)
+
+
+def test_a_relative_scales_with_its_own_peaks() -> None:
+    """The MI300X borrows from the H200: 1.32 times its arithmetic, 1.10 times its bandwidth."""
+    borrowed, lender = (measured(LLAMA_70B, name) for name in ("mi300x", "h200-sxm"))
+    assert products_s(lender, 8192) / products_s(borrowed, 8192) == pytest.approx(1.32, rel=0.03)
+    assert products_s(lender, 1) / products_s(borrowed, 1) == pytest.approx(5.3 / 4.8, rel=0.05)
+
+
+def test_curves_are_named_with_error_source_and_date() -> None:
+    notes = {note.name: note for note in measured(LLAMA_70B, dtypes=Dtypes("fp8")).notes}
+    curve = notes["curve.h100-sxm.gemm fp8"]
+    assert "error on shapes left out of the fit" in str(curve.value)
+    assert "vllm" in curve.source
+    assert curve.date
+    assert curve.tier in ("measured", "fitted")
+
+
+def test_leaving_a_measured_range_is_noted() -> None:
+    """No output as wide as a vocabulary was measured; the inner ones of the 8B all were."""
+    notes = {note.name: note for note in measured(LLAMA_8B).notes}
+    left = notes["curve.h100-sxm.extrapolated"]
+    assert "gemm bf16: n" in str(left.value)
+    assert "gemm bf16: k" not in str(left.value)
+    assert left.tier == "estimated"
+    narrow = {note.name for note in measured(LLAMA_70B, parallelism=Parallelism(tensor=8)).notes}
+    assert "curve.h100-sxm.gemm bf16" in narrow
+    assert "curve.h100-sxm.extrapolated" not in narrow

@@ -47,8 +47,18 @@ LAYERS = {
     "scenario.replicas": Layer("scenario curves.layout curves.memory catalog errors units"),
     "scenario.checks": Layer("scenario curves catalog errors units"),
     "scenario.check_pools": Layer("scenario curves catalog errors units"),
+    "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
-    "curves": Layer("catalog errors units", "numpy scipy yaml"),
+    "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
+    "curves.data": Layer("curves catalog errors units", "numpy rich"),
+    "measurements": Layer("catalog curves.layout errors units"),
+    "microbench": Layer("catalog curves errors units version"),
+    "validation": Layer(
+        "measurements engine kernel curves results.formatting catalog errors units", "numpy scipy"
+    ),
+    "calibration": Layer(
+        "validation measurements engine kernel curves catalog errors units", "numpy scipy"
+    ),
     "kernel": Layer("", "numba numpy"),
     "kernel.dtypes": Layer("", "numpy"),
     "control": Layer("kernel.dtypes kernel.plan errors units", "numpy simpy", typing="engine"),
@@ -66,9 +76,12 @@ LAYERS = {
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
-    "report": Layer(f"simulation {BELOW_RUN}", "numpy pandas plotly rich"),
+    "report": Layer(
+        f"calibration validation measurements simulation {BELOW_RUN}", "numpy pandas plotly rich"
+    ),
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
+        "calibration validation measurements microbench "
         f"regress report search simulation {BELOW_RUN}",
         "numpy pandas plotly pyarrow rich typer yaml",
     ),

@@ -125,9 +125,7 @@ def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
             assert gaps.sum() == len(outcome.token_gaps[index])
             assert_same_histogram(gaps, outcome.token_gaps[index])
         front_s = [pool.request_s for pool in scenario.pools]
-        ttft = [
-            r.first_token_s - r.arrival_s + front_s[r.pool] for r in served if r.measured
-        ]
+        ttft = [r.first_token_s - r.arrival_s + front_s[r.pool] for r in served if r.measured]
         assert_same_histogram(engine.world.histograms[index, Metric.TTFT], ttft)
         e2e = [r.finish_s - r.arrival_s + front_s[r.pool] for r in served if r.measured]
         assert_same_histogram(engine.world.histograms[index, Metric.E2E], e2e)

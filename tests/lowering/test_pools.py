@@ -110,7 +110,9 @@ def test_the_report_is_told_what_the_pool_is(catalog: Catalog) -> None:
     assert lowered.meta.parallelism == "TP 4 · PP 2"
     assert lower_pool(pool(), catalog).meta.parallelism == "TP 1"
     assert (lowered.meta.chip, lowered.meta.devices_per_node) == ("h100-sxm", 8)
-    assert lowered.meta.tier == "estimated"
+    assert lowered.meta.tier == lowered.curve.tier
+    assert lowered.meta.tier in ("measured", "fitted")
+    assert lower_pool(pool(node="mi300x-8"), catalog).meta.tier == "estimated"
     assert all(note.source and note.tier for note in lowered.notes)
 
 

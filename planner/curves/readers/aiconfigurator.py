@@ -103,8 +103,8 @@ def read_aiconfigurator(
         operator: as in the timing table.
         chip: as in the catalogue.
         folder: of the tables (`…/systems/data`, or a folder above); None: the installed package.
-        newest: of each (engine, dtype, cache dtype), keep one version only: the newest with at least
-            a quarter of the rows of the largest, since some versions add a few shapes only.
+        newest: of each (engine, dtype, cache dtype), keep one version only: the newest with at
+            least a quarter of the rows of the largest, since some versions add a few shapes only.
 
     Raises:
         CurveError: unknown operator or chip, no package, or a file that is not what it should be.

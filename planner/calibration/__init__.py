@@ -1,0 +1,1 @@
+"""Fits the overheads of a serving engine to benchmark results, by replaying them."""

@@ -1,0 +1,1 @@
+"""Replays published measurements through the kernel, and states the error."""
