@@ -23,6 +23,7 @@ from planner.calibration.linear import (
     Linear,
     descend,
     group_weights,
+    linearise,
     solve,
     with_logs,
 )
@@ -72,7 +73,10 @@ class _Engine:
     deployments: tuple[Deployment, ...]
     """Those fitted."""
     groups: Mapping[str, list[int]]
+    first: Linear
+    """At the prior."""
     linear: Linear
+    """At the solution."""
     centre: Centre
     weights: Array
     """Of the loss of each point."""
@@ -155,15 +159,19 @@ def _fit_engine(name: str, members: Sequence[Deployment], counter: _Counter) -> 
     centre = Centre.around(host)
     groups = by_group(chosen, lambda each: each.point.group)
     weights = group_weights(groups.values(), len(chosen))
-    linear = descend(chosen, host, centre, weights=weights, on_replays=counter)
-    return _Engine(host, tuple(chosen), groups, linear, centre, weights)
+    first = linearise(chosen, host, centre.logs, weights, counter)
+    start = solve(first, centre)
+    linear = descend(
+        chosen, host, centre, weights=weights, start=start, rounds=3, on_replays=counter
+    )
+    return _Engine(host, tuple(chosen), groups, first, linear, centre, weights)
 
 
 def _without(engine: _Engine, group: str, point: Point, counter: _Counter) -> EngineOverhead:
     """Return the overhead for a group, fitted to the others: over all chips, then on its chip.
 
-    The fit to all groups gives a first guess, with the group's rows struck out of it. It was found
-    with their help, so the fit goes on from there, by replays of the others alone.
+    The first step of every fit starts at the prior, where the derivatives of each point are its
+    own affair: they are taken once for all groups. From there on only the others are replayed.
     """
     left_out = set(engine.groups.get(group, ()))
     others = [at for at in range(len(engine.deployments)) if at not in left_out]
@@ -172,7 +180,7 @@ def _without(engine: _Engine, group: str, point: Point, counter: _Counter) -> En
     if left_out and not others:
         return replace(engine.host, source="no other group to fit to")
     if left_out:
-        guess = solve(linear, engine.centre, linear.rows(others))
+        guess = solve(engine.first, engine.centre, engine.first.rows(others))
         linear = descend(
             used,
             engine.host,

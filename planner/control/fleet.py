@@ -103,7 +103,7 @@ class PoolView:
         active = self._replicas[self._replicas["status"] == int(ReplicaStatus.ACTIVE)]
         blocks = len(active) * int(self._row["kv_blocks"])
         # A step under way has taken its new blocks at its start; the kernel books them at its end.
-        stepping = active[active["run_steps"] > 0]
+        stepping = active[(active["run_steps"] > 0) & (active["advancing"] > 0)]
         residue = stepping["step"] % self._row["kv_block_tokens"]
         new = world.kv_growth[stepping["growth_first"] + residue]
         used = int(active["kv_used_blocks"].sum()) + int(new.sum())

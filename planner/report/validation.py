@@ -89,7 +89,8 @@ def _lead(found: Validation) -> str:
     )
     return (
         '<div class="lead"><h1>Predicted and measured</h1>'
-        f'<p class="facts">{escape(found.source)}. {fitted}</p><dl class="cards">{shown}</dl></div>'
+        f'<p class="facts">{escape(found.source[:1].upper() + found.source[1:])}. {fitted}</p>'
+        f'<dl class="cards">{shown}</dl></div>'
     )
 
 
@@ -132,7 +133,11 @@ def _sets(found: Validation) -> str:
     head = ["set", "#points", *(f"#{words(metric)}" for metric in HEADLINE)]
     parts = [panel(tools("Sets", "sets"), table("Errors by set", head, rows, stacked=True))]
     more = [name for name in found.measured_metrics() if name not in HEADLINE]
-    lines = [(name, scores) for name, aside, scores in found.lines() if not aside]
+    lines = [
+        (name, scores)
+        for name, aside, scores in found.lines()
+        if not aside and any(metric in score.pairs for score in scores for metric in more)
+    ]
     others = [
         [Cell(words(metric)), *(_full(errors_of(scores, metric)) for _, scores in lines)]
         for metric in more

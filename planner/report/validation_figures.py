@@ -117,7 +117,7 @@ def _bars(metric: str, bars: Sequence[tuple[str, Any]], groups: int) -> Figure:
         key=f"bars-{metric.replace('_', '-')}",
         title=title,
         caption=f"{title}: median absolute error as bars, bias as marks.",
-        note=f"Bars: median absolute error; marks: bias; points in brackets.{shown}",
+        note=f"Bars: median absolute error; marks: bias; both are cut at 100%.{shown}",
         spec={
             "data": [
                 {

@@ -55,11 +55,9 @@ def test_it_agrees_with_the_fit_that_replays_at_every_trial(
 def test_the_truth_comes_back(deployments: Sequence[Deployment]) -> None:
     linear = descend(deployments, START, Centre.around(START))
     found = with_logs(START, linear.logs)
-    spread = np.sqrt(
-        np.diag(
-            np.linalg.inv(linear.jacobian.T @ linear.jacobian + np.diag(Centre.around(START).spread**-2))
-        )
-    )  # fmt: skip
+    firmness = np.diag(Centre.around(START).spread ** -2)
+    covariance = np.linalg.inv(linear.jacobian.T @ linear.jacobian + firmness)
+    spread = np.sqrt(np.diag(covariance))
     for name, sigma in zip(SCALARS, spread, strict=True):
         off = abs(np.log(getattr(found, name) / getattr(TRUE, name)))
         assert off < 3 * sigma + 0.05, name

@@ -106,3 +106,12 @@ def test_a_calibration_file_changes_the_predictions(call: Call, tmp_path: Path) 
     changed = call("--set", "trtllm-overview", "--json", "--calibration", "own.json")
     assert changed.exit_code == 0, changed.output
     assert changed.stdout != plain.stdout
+
+
+def test_full_sets_are_read_from_a_folder(call: Call, shared_data: Path) -> None:
+    done = call("--data", shared_data, "--set", "vllm-requests", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [row["points"] for row in found["sets"]] == [3]
+    assert found["sets"][0]["e2e_p99_s"]["points"] == 3
+    assert str(shared_data) not in done.stdout

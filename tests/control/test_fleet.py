@@ -120,8 +120,8 @@ def watched_by_twin(scenario: Scenario, times_s: list[float]) -> list[tuple[obje
         if row.arrival_s <= scenario.end_s:
             twin.schedule(row.arrival_s, 0, position, (row, row.later_turns, -1))
     for number, stream in enumerate(scenario.closed_streams):
-        for _ in range(stream.clients):
-            twin.send_next_of_stream(number, 0.0)
+        for first in stream.rows[: stream.clients]:
+            twin.send_next_of_stream(number, first.arrival_s or 0.0)
 
     def watch(_: Replica) -> None:
         for index, pool in enumerate(scenario.pools):
