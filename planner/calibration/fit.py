@@ -38,14 +38,14 @@ PRIOR: Final = {
 }
 """Standard deviation of the logarithm of each scalar before anything is measured."""
 BOUNDS: Final = {
-    "step_s": (1e-6, 0.05),
-    "sequence_s": (1e-8, 1e-3),
+    "step_s": (1e-6, 0.5),
+    "sequence_s": (1e-8, 0.01),
     "request_s": (1e-5, 2.0),
     "late_steps": (0.05, 200.0),
-    "compute_rate": (0.2, 2.0),
-    "experts_rate": (0.2, 3.0),
-    "bandwidth_rate": (0.3, 1.6),
-    "link_rate": (0.1, 3.0),
+    "compute_rate": (0.01, 2.0),
+    "experts_rate": (0.05, 3.0),
+    "bandwidth_rate": (0.01, 1.6),
+    "link_rate": (0.02, 3.0),
 }
 _STEP: Final = 0.08
 """Difference in the logarithm for the Jacobian: wide, since a replay answers in small jumps."""

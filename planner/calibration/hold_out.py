@@ -45,6 +45,8 @@ _FEWEST_TO_SCORE: Final = 2
 _FEWEST_TO_FIT: Final = 6
 """Groups of fewer points are scored, but no overhead is fitted to them: most of them were typed
 off a slide, and one point says nothing about what it has in common with others."""
+_OPEN_SCALE: Final = 5.0
+"""Width of the prior where an engine on a chip is fitted to its own measurements and no others."""
 _ONE_MODEL: Final = 40
 """Points of the one model that are fitted at most."""
 
@@ -52,7 +54,7 @@ Progress = Callable[[float, float], None]
 
 
 @dataclass
-class _Counter:
+class Counter:
     """Turns replays that were done into progress."""
 
     total: float
@@ -60,13 +62,14 @@ class _Counter:
     done: float = 0.0
 
     def __call__(self, count: int) -> None:
+        """Add `count` replays."""
         self.done += count
         if self.progress is not None:
             self.progress(self.done, self.total)
 
 
 @dataclass(frozen=True)
-class _Engine:
+class EngineFit:
     """The fit of one engine to all of its groups."""
 
     host: EngineOverhead
@@ -92,10 +95,10 @@ def hold_out(
         catalog: tells whose chips are whose.
         progress: told how far it is.
     """
-    counter = _Counter(_expected(deployments), progress)
+    counter = Counter(_expected(deployments), progress)
     training = [each for each in deployments if is_trained_on(each.point)]
     engines = {
-        name: _fit_engine(name, [training[at] for at in positions], counter)
+        name: fit_engine(name, [training[at] for at in positions], counter)
         for name, positions in by_group(training, lambda each: engine_of(each.point)).items()
     }
     unseen: list[Score] = []
@@ -134,7 +137,7 @@ def _expected(deployments: Sequence[Deployment]) -> float:
     return 2.0 * len(deployments) + 110.0 * trained
 
 
-def _notes(groups: Mapping[str, object], engines: Mapping[str, _Engine]) -> tuple[str, ...]:
+def _notes(groups: Mapping[str, object], engines: Mapping[str, EngineFit]) -> tuple[str, ...]:
     found = [
         f"{name}: fitted to {len(engine.deployments)} points of {len(engine.groups)} groups"
         for name, engine in engines.items()
@@ -147,7 +150,7 @@ def _notes(groups: Mapping[str, object], engines: Mapping[str, _Engine]) -> tupl
 # --- a group unseen -------------------------------------------------------------------------------
 
 
-def _fit_engine(name: str, members: Sequence[Deployment], counter: _Counter) -> _Engine:
+def fit_engine(name: str, members: Sequence[Deployment], counter: Counter) -> EngineFit:
     """Fit an engine to a few points of each of its groups."""
     chosen: list[Deployment] = []
     for positions in by_group(members, lambda each: each.point.group).values():
@@ -164,10 +167,10 @@ def _fit_engine(name: str, members: Sequence[Deployment], counter: _Counter) -> 
     linear = descend(
         chosen, host, centre, weights=weights, start=start, rounds=3, on_replays=counter
     )
-    return _Engine(host, tuple(chosen), groups, first, linear, centre, weights)
+    return EngineFit(host, tuple(chosen), groups, first, linear, centre, weights)
 
 
-def _without(engine: _Engine, group: str, point: Point, counter: _Counter) -> EngineOverhead:
+def _without(engine: EngineFit, group: str, point: Point, counter: Counter) -> EngineOverhead:
     """Return the overhead for a group, fitted to the others: over all chips, then on its chip.
 
     The first step of every fit starts at the prior, where the derivatives of each point are its
@@ -200,7 +203,7 @@ def _without(engine: _Engine, group: str, point: Point, counter: _Counter) -> En
 
 
 def _scores(
-    members: Iterable[Deployment], host: EngineOverhead, name: str, counter: _Counter
+    members: Iterable[Deployment], host: EngineOverhead, name: str, counter: Counter
 ) -> list[Score]:
     found = []
     for member in members:
@@ -215,7 +218,7 @@ def _scores(
 
 
 def _calibrated(
-    members: Sequence[Deployment], host: EngineOverhead, counter: _Counter
+    members: Sequence[Deployment], host: EngineOverhead, counter: Counter
 ) -> list[Score]:
     """Fit to a quarter of a group's points and score the rest."""
     fitted, rest = share(
@@ -255,7 +258,7 @@ def load_of(point: Point) -> tuple[float, ...]:
 
 
 def _one_model(
-    deployments: Sequence[Deployment], catalog: Catalog, counter: _Counter
+    deployments: Sequence[Deployment], catalog: Catalog, counter: Counter
 ) -> list[Score]:
     """Fit static batches of one model on each chip and engine, and score the other models."""
     static = [
@@ -272,7 +275,7 @@ def _one_model(
     return found
 
 
-def _others(members: Sequence[Deployment], counter: _Counter) -> list[Score]:
+def _others(members: Sequence[Deployment], counter: Counter) -> list[Score]:
     """Fit one chip and engine to its best-measured model, and score the other models."""
     models = by_group(members, lambda each: each.point.model)
     if len(models) < 2:
@@ -281,7 +284,9 @@ def _others(members: Sequence[Deployment], counter: _Counter) -> list[Score]:
     chosen = subsample(models[model], lambda at: members[at].point.id, _ONE_MODEL)
     host = EngineOverhead(engine_of(members[0].point))
     own = [members[at] for at in chosen]
-    refined = with_logs(host, descend(own, host, Centre.around(host), on_replays=counter).logs)
+    # Nothing else is known of these chips, so the measurements alone decide.
+    centre = Centre.around(host, _OPEN_SCALE)
+    refined = with_logs(host, descend(own, host, centre, rounds=12, on_replays=counter).logs)
     others = [each for each in members if each.point.model != model]
     return _scores(others, refined, f"fitted to {model} on {members[0].point.chip}", counter)
 

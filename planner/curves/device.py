@@ -156,7 +156,8 @@ class Device:
     def collective(self, collective: Collective, share: Array) -> Timed:
         """Return the time of all repetitions of a collective."""
         curve = None
-        if self._fabric.holds(collective) and collective.kind == "all_reduce":
+        linked = self.chip.scale_up_bandwidth is not None and self._fabric.holds(collective)
+        if linked and collective.kind == "all_reduce":
             curve = self.curve("all_reduce", "bf16")
         if curve is None:
             return Timed(self._fabric.time(collective, share), "estimated", "link figures")

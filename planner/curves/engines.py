@@ -76,7 +76,7 @@ class EngineOverhead:
     def __post_init__(self) -> None:
         for name in SCALARS:
             value = getattr(self, name)
-            low, high = (0.05, 5.0) if name.endswith("_rate") else (0.0, 10.0)
+            low, high = (0.005, 5.0) if name.endswith("_rate") else (0.0, 10.0)
             if name == "late_steps":
                 high = 1000.0
             if not low <= value <= high:

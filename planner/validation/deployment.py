@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.catalog import Catalog, Model, Node
+from planner.catalog import Catalog, Figure, Model, Node
 from planner.curves.device import Device, curves_for
 from planner.curves.efficiency import DEFAULT
 from planner.curves.engines import EngineOverhead
@@ -170,13 +170,16 @@ def _kv_blocks(
 
 
 def _node(catalog: Catalog, point: Point) -> Node:
-    """Return a node of the catalogue with the point's chip, of the right size if there is one."""
-    nodes = [node for node in catalog.nodes.values() if node.chip == point.chip]
-    if not nodes:
-        from planner.errors import CatalogError
+    """Return a node with the point's chip: of the catalogue and the right size if there is one.
 
-        raise CatalogError(f"no node of the catalogue has the chip {point.chip}")
-    return min(nodes, key=lambda node: abs(node.devices - point.devices_per_node))
+    Only its number of devices matters here, so a chip that nobody prices by the node will do.
+    """
+    nodes = [node for node in catalog.nodes.values() if node.chip == point.chip]
+    if nodes:
+        return min(nodes, key=lambda node: abs(node.devices - point.devices_per_node))
+    unpriced = Figure(0.0, "W", "0 W", "not used", point.date, "estimated")
+    name = f"{point.chip}-{point.devices_per_node}"
+    return Node(name, name, point.chip, point.devices_per_node, "node", unpriced)
 
 
 def describe(point: Point) -> str:

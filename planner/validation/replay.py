@@ -112,7 +112,7 @@ def _requests(point: Point, host: EngineOverhead, rng: np.random.Generator) -> t
         return rows, delay_s + host.request_s
     if isinstance(protocol, Poisson):
         gaps_s = rng.gamma(protocol.burstiness, 1.0 / protocol.burstiness, count)
-        rows["arrival_s"] = np.cumsum(gaps_s) / protocol.rate_rps
+        rows["arrival_s"] = np.cumsum(gaps_s) * (point.replicas / protocol.rate_rps)
     elif isinstance(protocol, Replay):
         rows["arrival_s"] = protocol.arrivals_s
     else:

@@ -1,0 +1,101 @@
+"""Fits the overheads that ship with the package, in the way that `validate --hold-out` tests.
+
+Run `python -m planner.calibration.shipped --data FOLDER`, with the folder of published measurements
+that `planner validate` reads. It writes `planner/curves/data/engines.json`: one entry per engine,
+and one for each chip on which the engine was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from planner.calibration.hold_out import (
+    CHIP_SCALE,
+    Counter,
+    EngineFit,
+    engine_of,
+    fit_engine,
+    is_trained_on,
+)
+from planner.calibration.linear import Centre, Linear, solve, with_logs
+from planner.calibration.store import calibration_text
+from planner.catalog import load_catalog
+from planner.curves.engines import SCALARS, EngineOverhead
+from planner.measurements import read_collection
+from planner.validation.deployment import Deployment, deployment_of
+from planner.validation.split import by_group
+
+TARGET: Final = Path(__file__).parent.parent / "curves" / "data" / "engines.json"
+SOURCE: Final = (
+    "closed loops of SemiAnalysis InferenceX and NVIDIA aiconfigurator's silicon points, replayed"
+)
+
+
+def fit_shipped(deployments: Sequence[Deployment]) -> list[EngineOverhead]:
+    """Return the overhead of each engine over all chips, and on each chip it was measured on."""
+    used = [each for each in deployments if is_trained_on(each.point)]
+    counter = Counter(1.0, None)
+    found = []
+    for name, positions in by_group(used, lambda each: engine_of(each.point)).items():
+        fit = fit_engine(name, [used[at] for at in positions], counter)
+        found.append(_overhead(fit, fit.linear, fit.centre, range(len(fit.deployments)), ""))
+        chips = sorted({each.point.chip for each in fit.deployments})
+        for chip in chips:
+            rows = [at for at, each in enumerate(fit.deployments) if each.point.chip == chip]
+            near = Centre(fit.linear.logs, fit.centre.spread * CHIP_SCALE)
+            logs = solve(fit.linear, near, fit.linear.rows(rows))
+            moved = replace(fit.linear, logs=logs)
+            found.append(_overhead(fit, moved, near, rows, chip))
+    return found
+
+
+def _overhead(
+    fit: EngineFit, linear: Linear, centre: Centre, points: Sequence[int], chip: str
+) -> EngineOverhead:
+    """Return a solution as an overhead, with the errors that curvature and prior give."""
+    rows = linear.rows(list(points))
+    jacobian = linear.jacobian[rows] * np.sqrt(linear.weights[rows])[:, None]
+    covariance = np.linalg.inv(jacobian.T @ jacobian + np.diag(centre.spread**-2.0))
+    host = with_logs(fit.host, linear.logs)
+    sds = np.sqrt(np.diag(covariance))
+    used = [fit.deployments[at].point for at in points]
+    versions = sorted({point.engine_version for point in used if point.engine_version})
+    dates = sorted({point.date for point in used if point.date})
+    return replace(
+        host,
+        chip=chip,
+        version=_range(versions),
+        date=_range([dates[0], dates[-1]] if dates else []),
+        errors={
+            name: getattr(host, name) * float(sd) for name, sd in zip(SCALARS, sds, strict=True)
+        },
+        points=len(used),
+        source=SOURCE,
+        tier="fitted",
+    )
+
+
+def _range(values: Sequence[str]) -> str:
+    return " to ".join(dict.fromkeys((values[0], values[-1]))) if values else ""
+
+
+def main() -> None:
+    """Read the measurements, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of measurements")
+    parser.add_argument("--out", type=Path, default=TARGET, help="file to write")
+    arguments = parser.parse_args()
+    catalog = load_catalog()
+    points = read_collection(arguments.data)["inferencex_silicon.csv"].points
+    deployments = [deployment_of(each, catalog) for each in points if is_trained_on(each)]
+    arguments.out.write_text(calibration_text(fit_shipped(deployments)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
