@@ -12,10 +12,14 @@ import pandas as pd
 import pytest
 
 import planner
+from planner.calibration.store import calibration_text
 from planner.catalog import load_catalog
 from planner.control import Fleet
+from planner.curves.attention import USUAL_SEQUENCES
+from planner.curves.engines import EngineOverhead
+from planner.curves.layout import TYPICAL_CONTEXT_TOKENS
 from planner.errors import ScenarioError
-from planner.lowering.pools import lower_pool
+from planner.lowering.pools import basis_of, lower_pool
 from planner.results.result import Result
 from tests.conftest import ROOT
 from tests.small import ONE_CLIENT, SMALL, load
@@ -87,11 +91,22 @@ def test_result_is_complete(small: tuple[Result, pd.DataFrame], tmp_path: Path) 
     assert content["headline"]["accelerators_at_peak"] == 24
     assert content["headline"]["objectives_met"] is True
     assert content["seed"] == 3
-    assert {"estimated"} <= {assumption["tier"] for assumption in content["assumptions"]}
-    assert any("estimated" in note for note in content["notes"])
+    assert {assumption["tier"] for assumption in content["assumptions"]} >= {"official"}
+    assert {pool["tier"] for pool in content["pools"]} <= {"measured", "fitted"}
+    assert not any("data sheets" in note for note in content["notes"])
     result.write(tmp_path / "out")
     assert Result.read(tmp_path / "out").to_json() == result.to_json()
     assert "<table" in result._repr_html_()
+
+
+def test_estimated_step_times_are_named(folder: Path) -> None:
+    """Of two pools, one is on a chip that nobody measured."""
+    result = planner.run(load(folder, "workload.duration=20 s", "pools.chat.node=mi300x-8"))
+    tiers = result.to_pandas("pools").set_index("pool")["tier"]
+    assert tiers["chat"] == "estimated"
+    assert tiers["reasoning"] in ("measured", "fitted")
+    (note,) = [note for note in result.notes if "data sheets" in note]
+    assert note.startswith("Step times of chat are estimated ")
 
 
 def test_bill_is_the_nodes_times_their_price(small: tuple[Result, pd.DataFrame]) -> None:
@@ -106,17 +121,32 @@ def test_bill_is_the_nodes_times_their_price(small: tuple[Result, pd.DataFrame])
     assert finance.cost_per_hour_usd == pytest.approx(machines * 1.10, rel=1e-6)
 
 
-def test_one_client_sees_the_bare_step_times(folder: Path) -> None:
-    _, requests = run_requests(folder, "one-client", text=ONE_CLIENT)
-    pool = load(folder, text=ONE_CLIENT).scenario.pools[0]
-    plan = lower_pool(pool, load_catalog()).plan
+OWN_OVERHEAD = EngineOverhead("vllm", step_s=2e-3, request_s=0.0125, late_steps=3.0)
+
+
+def test_one_client_sees_step_times_and_what_the_engine_adds(folder: Path) -> None:
+    """TTFT = the prefill + request_s + late_steps usual decode steps; E2E has them once as well."""
+    (folder / "own.json").write_text(calibration_text([OWN_OVERHEAD]), encoding="utf-8")
+    text = ONE_CLIENT + "calibration: {overheads: [own.json]}\n"
+    _, requests = run_requests(folder, "one-client", text=text)
+    loaded = load(folder, text=text)
+    lowered = lower_pool(loaded.scenario.pools[0], load_catalog(), basis_of(loaded))
+    plan, batch = lowered.plan, int(USUAL_SEQUENCES)
+    assert plan.fixed_s == 2e-3
+    usual_s = (
+        plan.fixed_s
+        + plan.linear_s[batch]
+        + plan.decode_seq_s * batch
+        + plan.decode_s * batch * TYPICAL_CONTEXT_TOKENS
+    )
+    later_s = 0.0125 + 3.0 * usual_s
     first_s = plan.fixed_s + plan.linear_s[512] + plan.prefill_s * 512 * 512 / 2
     contexts = np.arange(513, 513 + 127)
     rest_s = plan.fixed_s + plan.linear_s[1] + plan.decode_seq_s + plan.decode_s * contexts
     ttft = requests["first_token_s"] - requests["arrival_s"]
     e2e = requests["finish_s"] - requests["arrival_s"]
-    assert ttft.to_numpy() == pytest.approx(first_s, rel=1e-9)
-    assert e2e.to_numpy() == pytest.approx(first_s + rest_s.sum(), rel=1e-4)
+    assert ttft.to_numpy() == pytest.approx(first_s + later_s, rel=1e-9)
+    assert e2e.to_numpy() == pytest.approx(first_s + rest_s.sum() + later_s, rel=1e-9)
     gaps = requests["arrival_s"].to_numpy()[1:] - requests["finish_s"].to_numpy()[:-1]
     assert gaps == pytest.approx(0.0, abs=1e-9)
 

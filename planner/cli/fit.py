@@ -79,6 +79,8 @@ def fit(
 ) -> None:
     """Fit a curve per operator, chip, engine and format to timings; write the curve file.
 
+    Whole steps of an engine (step_prefill, step_decode) give a curve per model and tensor_parallel,
+    columns that they need; it holds for no other model, split or chip.
     Prints parameters with standard errors, measured ranges, mean errors on the shapes used and on
     shapes left out, and the rows that were rejected or look odd.
     Exit codes: 0 curves were written; 1 nothing could be fitted, or --max-mape failed; 2 bad input.
@@ -86,6 +88,8 @@ def fit(
     For example:
 
         planner microbench --quick && planner fit timings.csv --report fit.html
+
+        planner fit perf_model.csv --reader splitwise --report steps.html
 
         planner fit tables/ --reader aiconfigurator --chip h100-sxm --engine vllm --operator gemm
     """

@@ -202,12 +202,14 @@ def _driver(header: dict[str, Any]) -> str:
 
 
 def _aiconfigurator(path: Path, wanted: Wanted, progress: Progress) -> _Read:
+    from planner.curves.curve import WHOLE_STEPS
     from planner.curves.forms.registry import form_names
     from planner.curves.readers.aiconfigurator import CHIPS, LICENCE, PACKAGE, read_aiconfigurator
     from planner.curves.timings import OPERATORS
 
     folder = None if str(path) == INSTALLED and not path.exists() else path
-    fitted = [name for name in OPERATORS if name in form_names()]
+    # the package times single operators only
+    fitted = [name for name in OPERATORS if name in form_names() and name not in WHOLE_STEPS]
     operators = wanted.operators or tuple(fitted)
     chips = [wanted.chip] if wanted.chip is not None else list(CHIPS)
     tables = [(operator, chip) for chip in chips for operator in operators]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,7 +123,7 @@ def fit_all(
     form_only: bool = False,
     progress: Progress | None = None,
 ) -> FitRecord:
-    """Fit one curve per operator, chip, engine and format.
+    """Fit one curve per operator, chip, engine and format; of whole steps per model and split.
 
     Args:
         readings: what was read.
@@ -210,14 +210,13 @@ def _joined(texts: Iterator[Any]) -> str:
 
 
 def _order(key: CurveKey) -> tuple[str, ...]:
-    return (key.chip, key.engine, key.operator, key.dtype, key.kv_dtype)
+    split = f"{key.tensor_parallel:04d}"
+    return (key.chip, key.engine, key.operator, key.dtype, key.kv_dtype, key.model, split)
 
 
 def _selected(timings: Timings, wanted: Wanted) -> Timings:
     """Return the rows that are wanted; those of an unknown chip take the name of the wanted one."""
     import numpy as np
-
-    from planner.curves.timings import Timings
 
     chips, engines = timings.labels["chip"], timings.labels["engine"]
     engines = np.where(engines == "", _NO_ENGINE, engines)
@@ -225,7 +224,7 @@ def _selected(timings: Timings, wanted: Wanted) -> Timings:
         known = np.isin(chips, list(wanted.catalog.chips))
         chips = np.where(known, chips, wanted.chip)
     labels = {**timings.labels, "chip": chips, "engine": engines}
-    timings = Timings(labels, timings.shape, timings.seconds, timings.lines, timings.file)
+    timings = replace(timings, labels=labels)
     keep = np.ones(len(timings), dtype=np.bool_)
     for name, values in (
         ("chip", [wanted.chip] if wanted.chip is not None else None),
@@ -284,6 +283,7 @@ def _fit(
     steps: _Steps,
 ) -> Curve:
     from planner.curves.fit import fit_curve
+    from planner.curves.forms.base import Peaks
     from planner.curves.forms.registry import form_for
     from planner.curves.peaks import peaks_of
     from planner.curves.timings import shape_of
@@ -300,7 +300,8 @@ def _fit(
         "licence": task.origin.licence or "",
         "on_fit": steps.step,
     }
-    peaks = peaks_of(chip, key.dtype)
+    # whole steps are fitted in seconds: no peak of the chip stands in their form
+    peaks = Peaks() if key.is_whole_step else peaks_of(chip, key.dtype)
     correction = None if job is None or form_only else job.correction
     plain = None
     if correction is None or len(timings) < MANY_TIMINGS:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from planner.curves.forms.base import Array, Form, Peaks, Shape
 
 Tier = Literal["measured", "fitted", "estimated"]
+WHOLE_STEPS: Final = ("step_prefill", "step_decode")
+"""Operators that are steps of an engine with one model, and not parts of them."""
 
 
 class Correction(Protocol):
@@ -36,6 +38,20 @@ class CurveKey:
     fp4_wo … (`_wo`: weights only, 16-bit arithmetic). For collectives the format of what moves."""
     kv_dtype: str = ""
     """Format of the cache, for attention."""
+    model: str = ""
+    """Model whose whole steps were timed; empty for single operators, which any model uses."""
+    tensor_parallel: int = 0
+    """Devices that each layer of the model was split over; 0: not a whole step."""
+
+    @property
+    def is_whole_step(self) -> bool:
+        """Whether the curve tells of the steps of one model, and so of nothing else."""
+        return self.operator in WHOLE_STEPS
+
+    @property
+    def of_model(self) -> str:
+        """The model and its split, for messages and titles; empty for single operators."""
+        return f"{self.model} TP {self.tensor_parallel}" if self.is_whole_step else ""
 
 
 @dataclass(frozen=True)

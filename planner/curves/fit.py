@@ -367,7 +367,8 @@ def _mape_on_unseen(
 
 
 def _require_usable(form: Form, key: CurveKey, timings: Timings, shape: Shape) -> None:
-    name = f"{timings.file}: {key.operator} of {key.chip}, {key.engine}, {key.dtype}"
+    parts = (f"{key.operator} of {key.chip}", key.engine, key.dtype, key.of_model)
+    name = f"{timings.file}: {', '.join(filter(None, parts))}"
     if len(timings) < len(form.parameters) + 1:
         raise CurveError(
             f"{name}: {len(timings)} timings are too few for the form {form.name}, which has "
@@ -377,10 +378,9 @@ def _require_usable(form: Form, key: CurveKey, timings: Timings, shape: Shape) -
     for column in shape.values():
         bad = bad | ~np.isfinite(column)
     if bad.any():
-        lines = ", ".join(str(line) for line in timings.lines[bad][:5])
         raise CurveError(
             f"{name}: {int(bad.sum())} rows have no positive, finite time or lack a shape column "
-            f"(lines {lines}); pass them through check_timings first"
+            f"({timings.places(bad)}); pass them through check_timings first"
         )
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from planner.curves.curve import Curve, CurveKey
 from planner.curves.forms.base import Peaks
-from planner.curves.store import load_curves
+from planner.curves.store import describe, load_curves
+from planner.curves.timings import CurveError
 
 FALL_BACK: Final = ("vllm", "sglang", "tensorrt-llm", "generic")
 """Order in which another engine's curve stands in. The engines' kernels come from the same few
@@ -27,6 +28,7 @@ class CurveSet:
 
     So a user's curve of another engine wins over a shipped one of the same engine: it was measured
     on the user's machine. Collectives prefer the engine's own kernels to those of `generic` (NCCL).
+    Curves of whole steps belong to one model and are never found this way; `keys` lists them.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class CurveSet:
         """Return what there are curves for, sorted."""
         found = {key for curves in self._layers for key in curves if key.operator == operator}
         found |= self._of(operator).keys()
-        return tuple(sorted(found, key=lambda key: (key.engine, key.dtype, key.kv_dtype)))
+        return tuple(sorted(found, key=_order))
 
     def _of(self, operator: str) -> dict[CurveKey, Curve]:
         if operator not in self._by_operator:
@@ -86,6 +88,10 @@ class CurveSet:
             curves = load_curves(path) if path.is_file() else ()
             self._by_operator[operator] = {curve.key: curve for curve in curves}
         return self._by_operator[operator]
+
+
+def _order(key: CurveKey) -> tuple[str | int, ...]:
+    return (key.engine, key.dtype, key.kv_dtype, key.model, key.tensor_parallel)
 
 
 def shipped_folder() -> Path:
@@ -103,5 +109,13 @@ def borrowed(curve: Curve, chip: str, peaks: Peaks) -> Curve:
     """Return `curve` as an estimate for a relative of its chip, which has other peaks.
 
     Shares of peaks, fixed times and ratios carry over; the valid range does too.
+
+    Raises:
+        CurveError: the curve is of whole steps: their seconds do not scale with peaks.
     """
+    if curve.key.is_whole_step:
+        raise CurveError(
+            f"{describe(curve.key)}: whole steps cannot stand in for those of {chip}, since their "
+            "form knows no peaks; fit timings of that chip"
+        )
     return replace(curve, key=replace(curve.key, chip=chip), peaks=peaks, tier="estimated")

@@ -65,7 +65,8 @@ def curves_text(curves: Sequence[Curve]) -> str:
 def describe(key: CurveKey) -> str:
     """Return a key in words, for messages and tables."""
     formats = f"{key.dtype}/{key.kv_dtype}" if key.kv_dtype else key.dtype
-    return f"{key.operator} of {key.chip}, {key.engine}, {formats}"
+    parts = (f"{key.operator} of {key.chip}", key.engine, formats, key.of_model)
+    return ", ".join(filter(None, parts))
 
 
 def load_curves(path: Path) -> tuple[Curve, ...]:
@@ -115,8 +116,15 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number in JSON; unknown errors are written as null")
 
 
-def _key_order(key: CurveKey) -> tuple[str, ...]:
-    return (key.chip, key.operator, key.engine, key.dtype, key.kv_dtype)
+def _key_order(key: CurveKey) -> tuple[str | int, ...]:
+    formats = (key.dtype, key.kv_dtype)
+    return (key.chip, key.operator, key.engine, *formats, key.model, key.tensor_parallel)
+
+
+def _model_out(key: CurveKey) -> dict[str, str | int]:
+    """Return the fields of whole steps, which single operators do not have."""
+    fields: dict[str, str | int] = {"model": key.model, "tensor_parallel": key.tensor_parallel}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _curve_out(curve: Curve) -> dict[str, Any]:
@@ -128,6 +136,7 @@ def _curve_out(curve: Curve) -> dict[str, Any]:
         "engine": key.engine,
         "dtype": key.dtype,
         "kv_dtype": key.kv_dtype,
+        **_model_out(key),
         "form": curve.form.name,
         "tier": curve.tier,
         "parameters": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from planner.curves.curve import Correction, Curve, CurveKey, Tier
 from planner.curves.forms.base import Array, Form, Peaks
 from planner.curves.forms.registry import form_named
 from planner.curves.grid import Grid, Grids
-from planner.curves.timings import CurveError
+from planner.curves.timings import MOST_DEVICES, CurveError
 from planner.errors import did_you_mean, shown
 
 _T = TypeVar("_T")
@@ -31,6 +32,8 @@ _TEXTS: Final = (
 )
 _FIELDS: Final = (
     *_TEXTS,
+    "model",
+    "tensor_parallel",
     "parameters",
     "covariance",
     "peaks",
@@ -90,9 +93,7 @@ class CurveReader:
         before = len(self.faults)
         self._unknown(at, data, _FIELDS)
         text = {name: self._typed(data, name, str, "a text", at) for name in _TEXTS}
-        key = CurveKey(
-            text["operator"], text["chip"], text["engine"], text["dtype"], text["kv_dtype"]
-        )
+        key = self._key(data, text, at)
         if text["tier"] not in get_args(Tier):
             self._note(f"{at}.tier", f"must be one of {', '.join(get_args(Tier))}")
         if len(self.faults) > before:
@@ -128,6 +129,27 @@ class CurveReader:
         if len(self.faults) > before:
             raise _WrongError
         return curve
+
+    def _key(self, data: dict[str, Any], text: dict[str, str], at: str) -> CurveKey:
+        """Return what a curve was measured on; only whole steps have a model and its split."""
+        model, split = data.get("model", ""), data.get("tensor_parallel", 0)
+        key = CurveKey(
+            text["operator"], text["chip"], text["engine"], text["dtype"], text["kv_dtype"]
+        )
+        if not key.is_whole_step:
+            for name in ("model", "tensor_parallel"):
+                if name in data:
+                    message = f"only whole steps have it, not {shown(key.operator)}"
+                    self._note(f"{at}.{name}", message)
+            return key
+        if not isinstance(model, str) or not model:
+            raise self._wrong(f"{at}.model", f"must name the model, was {shown(model)}")
+        if type(split) is not int or not 1 <= split <= MOST_DEVICES:
+            place = f"{at}.tensor_parallel"
+            raise self._wrong(
+                place, f"must be a whole number in 1 … {MOST_DEVICES}, was {shown(split)}"
+            )
+        return replace(key, model=model, tensor_parallel=split)
 
     def _values(self, data: Any, form: Form, at: str) -> Array:
         names = [parameter.name for parameter in form.parameters]

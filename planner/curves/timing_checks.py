@@ -7,14 +7,15 @@ reads the fit should know of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.curves.curve import WHOLE_STEPS
 from planner.curves.forms.base import Array, Form
-from planner.curves.timings import DTYPES, OPERATORS, Timings
+from planner.curves.timings import DTYPES, MOST_DEVICES, OPERATORS, Timings, is_device_count
 from planner.errors import did_you_mean, shown
 
 WIDE_SPREAD: Final = 0.20
@@ -70,7 +71,8 @@ def check_timings(timings: Timings, *, form: Form | None = None) -> Checked:
         form: that will be fitted; its number of parameters says how few rows are too few.
 
     Rejected: an unknown operator or dtype; a time that is zero, negative or not finite; a shape
-    column that is absent, zero or negative; times about a thousand times those of their neighbours
+    column that is absent, zero or negative; a whole step that does not name its model, or whose
+    tensor_parallel is no whole number; times about a thousand times those of their neighbours
     (mixed units); too few rows for the form. Flagged: repeats of a shape that differ by more than
     20% (the median is kept in any case); a time that falls by more than 15% where the work at least
     doubles.
@@ -100,7 +102,7 @@ def check_timings(timings: Timings, *, form: Form | None = None) -> Checked:
 
 
 def _finding(timings: Timings, row: int, message: str, *, rejected: bool) -> Finding:
-    return Finding(timings.file, int(timings.lines[row]), rejected, message)
+    return Finding(timings.file_of(row), int(timings.lines[row]), rejected, message)
 
 
 def _bad_rows(timings: Timings) -> Iterator[tuple[int, str]]:
@@ -134,6 +136,19 @@ def _bad_shapes(timings: Timings, operator: str) -> Iterator[tuple[int, str]]:
         limit = "zero or more" if name in columns.may_be_zero else "positive"
         for row, value in zip(rows[wrong], values[wrong], strict=True):
             yield int(row), f"{name} is {value:g}; it must be {limit}"
+    if operator in WHOLE_STEPS:
+        yield from _bad_steps(timings, rows)
+
+
+def _bad_steps(timings: Timings, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    """Yield whole steps of no known model: steps of several would make one curve."""
+    for row in rows[timings.labels["model"][rows] == ""]:
+        yield int(row), "a whole step needs the column model, which is blank; name its model"
+    split = timings.shape.get("tensor_parallel", np.full(len(timings), np.nan))[rows]
+    wrong = ~is_device_count(split)
+    for row, value in zip(rows[wrong], split[wrong], strict=True):
+        message = f"tensor_parallel is {value:g}; it must be a whole number up to {MOST_DEVICES}"
+        yield int(row), message
 
 
 def _codes(timings: Timings, leave_out: str = "") -> NDArray[np.int64]:
@@ -150,7 +165,7 @@ def _codes(timings: Timings, leave_out: str = "") -> NDArray[np.int64]:
 def _one_per_shape(timings: Timings, findings: list[Finding]) -> Timings:
     """Return the median of each shape's repeats; report how far apart they are."""
     codes = _codes(timings)
-    order = np.lexsort((timings.lines, codes))
+    order = np.lexsort((timings.lines, timings.origin, codes))
     groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
     if len(groups) == len(timings):
         return timings
@@ -166,8 +181,8 @@ def _one_per_shape(timings: Timings, findings: list[Finding]) -> Timings:
         spreads.append(spread)
         if spread > WIDE_SPREAD:
             message = (
-                f"{len(group)} timings of one shape differ by {spread:.0%} (lines "
-                f"{_listed(timings.lines[group])}); their median is used. Let the chip warm up, "
+                f"{len(group)} timings of one shape differ by {spread:.0%} "
+                f"({timings.places(group)}); their median is used. Let the chip warm up, "
                 "and repeat more often"
             )
             findings.append(_finding(timings, int(group[0]), message, rejected=False))
@@ -177,12 +192,7 @@ def _one_per_shape(timings: Timings, findings: list[Finding]) -> Timings:
     )
     findings.append(Finding(timings.file, 0, False, message))
     first = np.sort(np.array([group[0] for group in groups]))
-    return Timings(timings.labels, timings.shape, seconds, timings.lines, timings.file).rows(first)
-
-
-def _listed(lines: NDArray[np.int64]) -> str:
-    shown_lines = ", ".join(str(line) for line in lines[:5])
-    return shown_lines + (" …" if len(lines) > 5 else "")
+    return replace(timings, seconds=seconds).rows(first)
 
 
 def _one_unit(timings: Timings, findings: list[Finding]) -> Timings:

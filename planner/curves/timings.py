@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.curves.curve import CurveKey
+from planner.curves.curve import WHOLE_STEPS, CurveKey
 from planner.curves.forms.base import Array, Form
 from planner.errors import PlannerError, did_you_mean, shown
 
@@ -109,6 +109,12 @@ SHAPE_COLUMNS: Final = tuple(
     )
 )
 """Every shape column of the table, in the order in which a CSV file lists them."""
+MOST_DEVICES: Final = 4096
+"""A layer that is split over more is taken for a mistake."""
+_PLACES: Final = 5
+"""Rows that a message names."""
+_FILES: Final = 3
+"""Files that a message about a table names."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,32 @@ class Timings:
     seconds: Array
     lines: NDArray[np.int64]
     """Line of the file each row was read from; 0: made in memory."""
-    file: str = "timings"
-    """As messages name it."""
+    origin: NDArray[np.int64]
+    """Number of the file, in `files`, that each row was read from."""
+    files: tuple[str, ...] = ("timings",)
+    """As messages name them."""
 
     def __len__(self) -> int:
         return len(self.seconds)
+
+    @property
+    def file(self) -> str:
+        """The files that the rows were read from, for messages about the table as a whole."""
+        used = [self.files[at] for at in np.unique(self.origin)] or list(self.files)
+        more = len(used) - _FILES
+        return ", ".join(used[:_FILES]) + (f" and {more} more" if more > 0 else "")
+
+    def file_of(self, row: int) -> str:
+        """Return the file that a row was read from."""
+        return self.files[int(self.origin[row])]
+
+    def places(self, which: NDArray[Any]) -> str:
+        """Return where rows stand, the first few of many: as lines where they share a file."""
+        some = np.arange(len(self))[which]
+        more = " …" if len(some) > _PLACES else ""
+        if len(np.unique(self.origin[some])) == 1:
+            return "lines " + ", ".join(str(line) for line in self.lines[some[:_PLACES]]) + more
+        return ", ".join(f"{self.file_of(row)}:{self.lines[row]}" for row in some[:_PLACES]) + more
 
     @classmethod
     def of(
@@ -144,7 +171,7 @@ class Timings:
             seconds: of each operation.
             shape: shape columns by name, SI units.
             lines: of the file.
-            file: as messages name it.
+            file: that all rows come from, as messages name it.
             labels: of `LABELS`; those left out are empty.
 
         Raises:
@@ -168,7 +195,8 @@ class Timings:
             },
             seconds=times,
             lines=np.broadcast_to(np.asarray(lines, dtype=np.int64), (rows,)),
-            file=file,
+            origin=np.broadcast_to(np.int64(0), (rows,)),
+            files=(file,),
         )
 
     def rows(self, which: NDArray[Any]) -> Timings:
@@ -178,7 +206,8 @@ class Timings:
             {name: column[which] for name, column in self.shape.items()},
             self.seconds[which],
             self.lines[which],
-            self.file,
+            self.origin[which],
+            self.files,
         )
 
     def select(self, **labels: str | None) -> Timings:
@@ -198,28 +227,43 @@ class Timings:
 
     def keys(self) -> tuple[CurveKey, ...]:
         """Return what the rows were measured on, each once, sorted."""
-        columns = [self.labels[name] for name in ("operator", "chip", "engine", "dtype")]
-        columns.append(self.labels["kv_dtype"])
         if not len(self):
             return ()
+        names_of_key = ("operator", "chip", "engine", "dtype", "kv_dtype")
+        columns: list[NDArray[Any]] = [self.labels[name] for name in names_of_key]
+        columns += [*self._models()]
         # NOTE: codes, because np.unique on rows of text is slow on a million of them
         codes = np.zeros(len(self), dtype=np.int64)
         for column in columns:
             names, inverse = np.unique(column, return_inverse=True)
             codes = codes * len(names) + inverse
         _, first = np.unique(codes, return_index=True)
-        found = {tuple(str(column[row]) for column in columns) for row in first}
-        return tuple(CurveKey(*labels) for labels in sorted(found))
+        found = {tuple(column[row].item() for column in columns) for row in first}
+        return tuple(CurveKey(*each) for each in sorted(found))
 
     def only(self, key: CurveKey) -> Timings:
         """Return the rows measured on `key`."""
-        return self.select(
+        part = self.select(
             operator=key.operator,
             chip=key.chip,
             engine=key.engine,
             dtype=key.dtype,
             kv_dtype=key.kv_dtype,
         )
+        if not key.is_whole_step:
+            return part
+        models, devices = part._models()
+        return part.rows((models == key.model) & (devices == key.tensor_parallel))
+
+    def _models(self) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+        """Return model and split of whole steps: nothing and 0 for the rows of single operators.
+
+        A split that is no number of devices is 0 as well; `check_timings` rejects such rows.
+        """
+        steps = np.isin(self.labels["operator"], WHOLE_STEPS)
+        split = np.nan_to_num(self.shape.get("tensor_parallel", np.zeros(len(self))), posinf=0.0)
+        devices = np.where(steps & is_device_count(split), split, 0.0).astype(np.int64)
+        return np.where(steps, self.labels["model"], ""), devices
 
     @staticmethod
     def joined(parts: Sequence[Timings]) -> Timings:
@@ -227,6 +271,7 @@ class Timings:
         if not parts:
             return Timings.of(seconds=np.empty(0), shape={})
         columns = tuple(dict.fromkeys(name for part in parts for name in part.shape))
+        files = tuple(dict.fromkeys(file for part in parts for file in part.files))
 
         def column(name: str) -> Array:
             blank = np.nan
@@ -239,8 +284,20 @@ class Timings:
             {name: column(name) for name in columns},
             np.concatenate([part.seconds for part in parts]),
             np.concatenate([part.lines for part in parts]),
-            parts[0].file,
+            np.concatenate([_renumbered(part, files) for part in parts]),
+            files,
         )
+
+
+def is_device_count(split: Array) -> NDArray[np.bool_]:
+    """Return which numbers can be those of the devices that a layer is split over."""
+    counts: NDArray[np.bool_] = (split >= 1) & (split <= MOST_DEVICES) & (split == np.rint(split))
+    return counts
+
+
+def _renumbered(part: Timings, files: Sequence[str]) -> NDArray[np.int64]:
+    """Return where in `files` each row's file is."""
+    return np.array([files.index(file) for file in part.files], dtype=np.int64)[part.origin]
 
 
 def _known(what: str, name: str, choices: Sequence[str]) -> None:

@@ -279,13 +279,16 @@ def _tables(record: FitRecord, shown: Sequence[FittedCurve]) -> dict[str, Any]:
 
 
 def _curve_table(record: FitRecord) -> dict[str, Any]:
-    columns = ("operator", "chip", "engine", "dtype", "kv_dtype", "form", "timings")
+    labels_of_key = ("operator", "chip", "engine", "dtype", "kv_dtype", "model", "tensor_parallel")
+    columns = (*labels_of_key, "form", "timings")
     rows = []
     for fit in record.fits:
         key, curve = fit.curve.key, fit.curve
         errors = numbers([curve.mape_in, curve.mape_out])
-        labels = [key.operator, key.chip, key.engine, key.dtype, key.kv_dtype, curve.form.name]
-        rows.append([*labels, curve.points, *errors, curve.tier, "; ".join(curve.warnings)])
+        labels = [key.operator, key.chip, key.engine, key.dtype, key.kv_dtype, key.model]
+        split = key.tensor_parallel or None  # blank for single operators
+        figures = [curve.form.name, curve.points, *errors, curve.tier]
+        rows.append([*labels, split, *figures, "; ".join(curve.warnings)])
     names = (*columns, "mape_in", "mape_out", "tier", "warnings")
     return {"columns": [[name, "", ""] for name in names], "rows": rows}
 

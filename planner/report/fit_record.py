@@ -100,7 +100,8 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
 def key_text(key: CurveKey) -> str:
     """Return what a curve was measured on, in a line."""
     formats = key.dtype + (f", KV {key.kv_dtype}" if key.kv_dtype else "")
-    return f"{key.operator} {formats} · {key.chip} · {key.engine}"
+    parts = (f"{key.operator} {formats}", key.of_model, key.chip, key.engine)
+    return " · ".join(filter(None, parts))
 
 
 def range_text(curve: Curve) -> list[str]:
@@ -121,9 +122,9 @@ def standard_errors(curve: Curve) -> Array:
 
 
 def short_key(key: CurveKey) -> str:
-    """Return operator and formats of a curve."""
+    """Return operator and formats of a curve, and the model if it is of whole steps."""
     cache = f"/{key.kv_dtype}" if key.kv_dtype not in ("", key.dtype) else ""
-    return f"{key.operator} {key.dtype}{cache}"
+    return " ".join(filter(None, (f"{key.operator} {key.dtype}{cache}", key.of_model)))
 
 
 def size_text(value: float) -> str:

@@ -25,7 +25,8 @@ from planner.microbench.cases import Heads, Limits, Plan, every_case
 from planner.microbench.runner import measure_cases
 from planner.microbench.table import open_table
 from planner.microbench.timing import Discipline
-from planner.report.fit_record import standard_errors
+from planner.report.fit_record import key_text, standard_errors
+from planner.results.formatting import percent
 from tests.microbench.fake import FakeDevice, header
 
 CHIP = load_catalog().chip("h100-sxm")
@@ -279,11 +280,89 @@ def test_published_profiles_are_fitted(call: Call, shared_data: Path, folder: st
     assert curve.mape_in < 0.06
 
 
-@pytest.mark.parametrize("name", ["splitwise_sim/perf_model.csv", "dynamo_planner_h200"])
-def test_whole_steps_are_read(call: Call, shared_data: Path, name: str) -> None:
-    done = call(shared_data / "microbench" / name, "--operator", "step_prefill")
-    assert done.exit_code in (0, 1), done.output  # 1 as long as no form describes whole steps
-    assert "step_prefill" in done.output
+@pytest.mark.parametrize(
+    ("name", "models", "splits", "prefill", "decode"),
+    [
+        (
+            "splitwise_sim/perf_model.csv",
+            {"llama-2-70b", "bloom-176b"},
+            {2, 4, 8},
+            (0.085, 0.16),
+            (0.04, 0.05),
+        ),
+        ("dynamo_planner_h200", {"llama-3.1-8b"}, {1}, (0.03, 0.085), (0.04, 0.045)),
+    ],
+    ids=["splitwise", "dynamo"],
+)
+def test_published_whole_steps_are_fitted_per_model_and_split(
+    call: Call,
+    shared_data: Path,
+    name: str,
+    models: set[str],
+    splits: set[int],
+    prefill: tuple[float, float],
+    decode: tuple[float, float],
+) -> None:
+    """The bounds are those of the worst curve, on the shapes used and on unseen ones."""
+    done = call(shared_data / "microbench" / name, "--report", "steps.html")
+    assert done.exit_code == 0, done.output
+    curves = load_curves(Path("curves.json"))
+    assert {curve.key.model for curve in curves} == models
+    assert {curve.key.tensor_parallel for curve in curves} == splits
+    page = Path("steps.html").read_text(encoding="utf-8")
+    for curve in curves:
+        assert curve.points >= 12
+        most_in, most_out = prefill if curve.key.operator == "step_prefill" else decode
+        assert curve.mape_in < most_in, curve.key
+        assert curve.mape_out < most_out, curve.key
+        for shown in (done.output, page):
+            assert key_text(curve.key) in shown
+        assert f"error {percent(curve.mape_in)} on them, {percent(curve.mape_out)}" in done.output
+
+
+def write_steps(path: Path, rows: list[tuple[str, str, int, int]], *, columns: str = "") -> None:
+    """Write decodes of 20 ms, 0.2 ms a sequence, 40 ns a token; split by 2, in half that time."""
+    labels = "operator,chip,engine,dtype,source,model,tensor_parallel"
+    lines = [columns or f"{labels},time_us,sequences,new_tokens,context_tokens"]
+    factors = noise()
+    for model, split, sequences, context in rows:
+        seconds = (0.02 + 2e-4 * sequences + 4e-8 * sequences * context) / float(split or 1)
+        cells = f"step_decode,h100-sxm,vllm,bf16,made up,{model},{split}"
+        lines.append(f"{cells},{seconds * next(factors) * 1e6!r},{sequences},1,{context}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+LOADS = [(s, c) for s in (1, 4, 16, 64, 256) for c in (500, 2000, 8000)]
+
+
+def test_whole_steps_of_two_files_are_not_mixed(call: Call, tmp_path: Path) -> None:
+    write_steps(tmp_path / "a.csv", [("llama-3-8b", tp, *load) for tp in "12" for load in LOADS])
+    write_steps(tmp_path / "b.csv", [("llama-3-70b", "1", *load) for load in LOADS])
+    assert call("a.csv", "b.csv").exit_code == 0
+    curves = load_curves(tmp_path / "curves.json")
+    found = [(curve.key.model, curve.key.tensor_parallel) for curve in curves]
+    assert found == [("llama-3-70b", 1), ("llama-3-8b", 1), ("llama-3-8b", 2)]
+    for curve, split in zip(curves, (1.0, 1.0, 2.0), strict=True):
+        true = {"floor": 0.02 / split, "sequence": 2e-4 / split, "context": 4e-8 / split}
+        assert max(off_by(curve, true).values()) < 4.0
+        assert curve.mape_out < 0.02
+        assert np.isnan(curve.peaks.flops)
+
+
+def test_rows_of_a_second_file_are_reported_as_its_own(call: Call, tmp_path: Path) -> None:
+    write_steps(tmp_path / "a.csv", [("llama-3-8b", "1", *load) for load in LOADS])
+    strange = [("", "1", 2, 500), ("llama-3-8b", "1.5", 2, 500), ("llama-3-8b", "", 2, 500)]
+    same = [("llama-3-8b", "1", 3, 600)]
+    write_steps(tmp_path / "b.csv", strange + same)
+    done = call("a.csv", "b.csv")
+    assert done.exit_code == 0, done.output
+    for promised in (
+        "b.csv:2: left out: a whole step needs the column model, which is blank; name its model",
+        "b.csv:3: left out: tensor_parallel is 1.5; it must be a whole number up to 4096",
+        "b.csv:4: left out: step_decode needs the column tensor_parallel, which is blank",
+        f"{len(LOADS) + 1} timings; error",
+    ):
+        assert promised in " ".join(done.output.split()), promised
 
 
 # --- exit codes -----------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
         r"logged-in-chat +members +\$[\d.]+ +\$[\d.,]+",
         r"Gross margin is [−\d.]+% \(all_users_in_cogs\); under other definitions",
         r"A partner gets \$[\d.,]+ of the revenue",
-        r"estimated from data sheets and default efficiencies \(tier\s+estimated\), not measured",
+        r"TP 8 fp8\n *(measured|fitted) step times",
         r"written to \S+quickstart; open \S+report\.html",
     ],
 )
@@ -141,7 +141,7 @@ pool nodes accel. busy compute bandwidth KV queue busiest resource
 server # # #% #% #% #% # memory bandwidth
 llama-#-# on h#-sxm
 TP # bf#
-estimated step times
+measured step times
 # tok/s per accel.
 
 Money per hour of the simulated time
@@ -173,6 +173,14 @@ def test_golden_text_in_ascii(tmp_path: Path) -> None:
     )
     text = done.stdout.decode("ascii").partition("There is no revenue")[0]
     assert without_numbers(text) == GOLDEN
+
+
+def test_estimated_step_times_are_told(call: Callable[..., Result]) -> None:
+    sets = ("--set", "pools.chat.node=mi300x-8", "--set", "workload.duration=20 s")
+    done = call("--no-report", "-o", "out", *sets)
+    assert done.exit_code == 0, done.stderr
+    told = r"Step times of chat are\s+estimated from data sheets and default efficiencies \(tier"
+    assert re.search(told + r"\s+estimated\), not\s+measured", done.stdout), done.stdout
 
 
 def test_json_is_the_result_and_nothing_else(call: Callable[..., Result], tmp_path: Path) -> None:

@@ -135,7 +135,10 @@ def test_the_parts_add_up_to_the_step_of_the_kernel(
 
 
 def check_operators(step: StepAnatomy) -> None:
-    """Whatever the pool: seconds and shares are sound, and nothing beats the chip's peaks."""
+    """Whatever the pool: seconds and shares are sound, and no kernel beats the chip's peaks.
+
+    An engine may: its overhead is fitted to whole steps, and can make up for a kernel's slowness.
+    """
     assert step.raised_s >= -1e-12
     assert [*step.kinds] == [*KINDS]
     names = [each.name for each in step.operators]
@@ -149,7 +152,7 @@ def check_operators(step: StepAnatomy) -> None:
         assert (each.bound == "links") == (each.kind == "communication") == math.isnan(each.ridge)
         # Attention is a line through its curve: at odd batches and contexts it may be too steep.
         if each.kind != "attention" and each.bound != "links":
-            assert each.peak_share <= 1.02, each
+            assert each.peak_share * each.seconds <= 1.02 * each.kernel_s, each
         if each.basis == "roofline":
             assert math.isnan(each.error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -124,7 +124,7 @@ def test_outliers_hardly_move_a_fit() -> None:
     table = products(0.01)
     seconds = table.seconds.copy()
     seconds[::20] *= 5.0
-    spoiled = Timings(table.labels, table.shape, seconds, table.lines)
+    spoiled = replace(table, seconds=seconds)
     curve = fit_curve(Gemm(), GEMM, spoiled, PEAKS, **ORIGIN)
     assert curve.values[:3] == pytest.approx(TRUTH[:3], rel=0.03)
 
@@ -134,7 +134,7 @@ def test_a_group_left_out_is_not_seen() -> None:
     table = products()
     odd = (table.shape["n"] == 4096.0) & (table.shape["k"] == 2048.0)
     seconds = np.where(odd, 3.0 * table.seconds, table.seconds)
-    spoiled = Timings(table.labels, table.shape, seconds, table.lines)
+    spoiled = replace(table, seconds=seconds)
     spec = GridSpec(("m", "n", "k"), (6, 5, 4), stiffness=1e-3)
     curve = fit_curve(Gemm(), GEMM, spoiled, PEAKS, groups=("n", "k"), correction=spec, **ORIGIN)
     assert curve.tier == "measured"
@@ -178,7 +178,7 @@ def test_unchecked_rows_are_refused_by_line() -> None:
     table = products()
     seconds = table.seconds.copy()
     seconds[4] = -1.0
-    bad = Timings(table.labels, table.shape, seconds, np.arange(2, 282))
+    bad = replace(table, seconds=seconds, lines=np.arange(2, 282))
     with pytest.raises(CurveError, match=r"1 rows .*lines 6\); pass them through check_timings"):
         fit_curve(Gemm(), GEMM, bad, PEAKS, **ORIGIN)
 

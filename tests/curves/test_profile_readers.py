@@ -194,6 +194,18 @@ def test_splitwise(write_file: WriteFile) -> None:
     assert (prefill["new_tokens"], prefill["us"]) == ([512.0], [196000.0])
     assert (decode["context_tokens"], decode["sequences"]) == ([576.0], [2.0])
     assert set(profile.timings.labels["chip"]) == {"a100-sxm"}
+    assert set(profile.timings.labels["model"]) == {"llama-2-70b"}  # as the catalogue spells it
+
+
+def test_splitwise_batches_that_were_not_read_at_once(write_file: WriteFile) -> None:
+    """64 prompts in less time than 32, on the same devices, are no step of 64 prompts."""
+    rows = [f"llama2-70b,h100-80gb,512,{b},128,{ms},40,2" for b, ms in ((32, 2398), (64, 361))]
+    rows += [f"llama2-70b,h100-80gb,512,{b},128,{ms},40,8" for b, ms in ((32, 1552), (64, 2936))]
+    profile = read_splitwise(write_file("perf.csv", "\n".join([SPLITWISE, *rows]) + "\n"))
+    assert profile.timings.select(operator="step_prefill").lines.tolist() == [2, 4, 5]
+    assert profile.timings.select(operator="step_decode").lines.tolist() == [2, 4, 5]
+    (note,) = profile.notes
+    assert "1 rows of llama2-70b on 2 × h100-80gb, batch 64: quicker than a smaller batch" in note
 
 
 def test_dynamo(write_file: WriteFile) -> None:
@@ -296,7 +308,7 @@ def test_the_original_tables(shared_data: Path, catalog: Catalog) -> None:
         "stream": 4864,
     }
     assert len(read_tpu(folder / "tpu_v6e", catalog).timings) == 30624
-    assert len(read_splitwise(folder / "splitwise_sim" / "perf_model.csv").timings) == 1680
+    assert len(read_splitwise(folder / "splitwise_sim" / "perf_model.csv").timings) == 1660
     assert len(read_dynamo(folder / "dynamo_planner_h200").timings) == 58
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from planner.curves.curve import CurveKey
 from planner.curves.forms.gemm import Gemm
 from planner.curves.readers.timings_csv import read_timings_csv, write_timings_csv
 from planner.curves.timing_checks import Checked, check_timings
-from planner.curves.timings import CurveError, Timings, shape_of
+from planner.curves.timings import OPERATORS, CurveError, Timings, shape_of
 from tests.conftest import WriteFile
 
 SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
@@ -62,6 +63,101 @@ def test_joined_tables_keep_the_columns_of_both() -> None:
     both = Timings.joined([products(), streams])
     assert np.isnan(both.shape["bytes"][:6]).all()
     assert both.shape["bytes"][6] == 4096.0
+
+
+def test_each_row_keeps_the_file_it_was_read_from() -> None:
+    one = replace(products(), files=("a.csv",))
+    other = replace(products(dtype="fp8"), files=("b.csv",))
+    both = Timings.joined([one, other, one])
+    assert both.files == ("a.csv", "b.csv")
+    assert [both.file_of(row) for row in (0, 5, 6, 11, 12)] == [
+        *("a.csv", "a.csv", "b.csv", "b.csv", "a.csv")
+    ]
+    assert both.file == "a.csv, b.csv"
+    assert both.select(dtype="fp8").file == "b.csv"  # not the file that was read first
+    assert Timings.joined([both, both]).files == both.files
+    assert Timings.joined([]).file == "timings"
+    assert both.places(np.array([0, 1])) == "lines 2, 3"
+    assert both.places(both.lines == 2) == "a.csv:2, b.csv:2, a.csv:2"
+
+
+def test_a_table_of_many_files_names_a_few() -> None:
+    parts = [replace(products(), files=(f"{name}.csv",)) for name in "abcde"]
+    assert Timings.joined(parts).file == "a.csv, b.csv, c.csv and 2 more"
+
+
+def test_findings_name_the_file_of_their_row() -> None:
+    seconds = products().seconds.copy()
+    seconds[1] = 0.0
+    bad = replace(products(seconds, dtype="fp8"), files=("b.csv",))
+    both = Timings.joined([replace(products(), files=("a.csv",)), bad])
+    (finding,) = check_timings(both).findings
+    assert str(finding).startswith("b.csv:3: rejected: the time is 0 µs")
+    slow = replace(products(2.0 * products().seconds), files=("b.csv",))
+    repeats = check_timings(Timings.joined([products(), slow])).findings
+    assert [finding.file for finding in repeats] == [*["t.csv"] * 6, "t.csv, b.csv"]
+    assert "differ by 67% (t.csv:2, b.csv:2); their median is used" in repeats[0].message
+
+
+STEPS = {"operator": "step_decode", "chip": "h100-sxm", "engine": "vllm", "dtype": "bf16"}
+
+
+def steps(model: object, devices: object, **labels: object) -> Timings:
+    size = max(np.size(model), np.size(devices))
+    shape = {"tensor_parallel": devices, "sequences": np.arange(1.0, size + 1.0)}
+    shape |= {"new_tokens": 1.0, "context_tokens": 100.0}
+    return Timings.of(
+        **{**STEPS, "model": model, **labels},
+        seconds=0.01 + 1e-4 * np.arange(size),
+        shape=shape,
+        lines=np.arange(2, size + 2),
+    )
+
+
+def test_whole_steps_of_models_and_splits_are_kept_apart() -> None:
+    both = steps(["a", "b", "a", "a"], [8.0, 8.0, 2.0, 8.0])
+    names = [STEPS[name] for name in ("operator", "chip", "engine", "dtype")]
+    assert both.keys() == (
+        CurveKey(*names, "", "a", 2),
+        CurveKey(*names, "", "a", 8),
+        CurveKey(*names, "", "b", 8),
+    )
+    assert [both.only(key).lines.tolist() for key in both.keys()] == [[4], [2, 5], [3]]  # noqa: SIM118
+    kernels = steps(["a", "b"], 4.0, operator="experts")
+    assert [(key.model, key.tensor_parallel) for key in kernels.keys()] == [("", 0)]  # noqa: SIM118
+    assert len(kernels.only(kernels.keys()[0])) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "devices", "said"),
+    [
+        ("", 8.0, "a whole step needs the column model, which is blank; name its model"),
+        ("a", 1.5, "tensor_parallel is 1.5; it must be a whole number up to 4096"),
+        ("a", 1e300, "tensor_parallel is 1e+300; it must be a whole number up to 4096"),
+        ("a", 0.0, "tensor_parallel is 0; it must be positive"),
+        ("a", -np.inf, "tensor_parallel is -inf; it must be positive"),
+        ("a", np.nan, "step_decode needs the column tensor_parallel, which is blank"),
+    ],
+)
+def test_a_step_without_model_or_split_is_rejected(model: str, devices: float, said: str) -> None:
+    checked = check_timings(steps(["a", model, "a"], [8.0, devices, 8.0]))
+    assert messages(checked) == [f"timings:3: rejected: {said}"]
+    assert len(checked.timings) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "a", "b"]), st.floats(), st.sampled_from(sorted(OPERATORS))),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_every_row_belongs_to_one_key(rows: list[tuple[str, float, str]]) -> None:
+    table = steps(
+        [row[0] for row in rows], [row[1] for row in rows], operator=[row[2] for row in rows]
+    )
+    lines = [table.only(key).lines.tolist() for key in table.keys()]  # noqa: SIM118
+    assert sorted(sum(lines, [])) == table.lines.tolist()  # noqa: RUF017
 
 
 def test_a_form_without_its_column_is_refused() -> None:

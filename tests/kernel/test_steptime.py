@@ -23,6 +23,16 @@ STEPS_S = st.floats(1e-6, 10.0)
 SHARES = st.floats(0.0, 1.0)
 
 
+def polled(poll_steps: int) -> np.void:
+    """Return a pool that looks at its queue every so many steps."""
+    pool = np.zeros(1, POOL)[0]
+    pool["poll_steps"] = poll_steps
+    return pool
+
+
+EVERY_STEP = polled(1)
+
+
 @given(step_s=STEPS_S, share=SHARES, steps=st.integers(0, 10**6))
 def test_elapsed_is_the_sum_of_the_steps(step_s: float, share: float, steps: int) -> None:
     growth_s = share * step_s
@@ -72,7 +82,7 @@ def test_first_boundary_at_the_very_boundary(
 def test_a_cut_never_ends_before_its_cause(start: int, steps: int, tick: float) -> None:
     replica = run_of(tick, 0.0, 2000, start * tick)
     now_s = (start + steps) * tick  # rounds to either side of the boundary
-    cut_run(replica, now_s, False)
+    cut_run(replica, EVERY_STEP, now_s, False)
     assert replica["run_end_s"] >= now_s
 
 
@@ -84,7 +94,7 @@ def test_steps_without_length_reach_nothing() -> None:
 def test_a_settled_step_is_not_the_next_to_end() -> None:
     replica = run_of(1.0, 0.0, 5, 0.0)
     replica["settled_steps"] = 2
-    assert cut_run(replica, 2.0, False)
+    assert cut_run(replica, EVERY_STEP, 2.0, False)
     assert replica["run_steps"] == 3
 
 
@@ -118,25 +128,40 @@ def test_a_run_is_cut_once() -> None:
     runs = started_run(4)
     replica = runs[0]
     assert (replica["cut"], replica["run_end_s"]) == (0, 20.0 + 4 * 17.5 + 0.5 * 6)
-    assert cut_run(replica, 37.6, False)  # in its second step
+    assert cut_run(replica, EVERY_STEP, 37.6, False)  # in its second step
     assert (replica["run_steps"], replica["run_end_s"]) == (2, 20.0 + 17.5 + 18.0)
-    assert not cut_run(replica, 21.0, False)
+    assert not cut_run(replica, EVERY_STEP, 21.0, False)
 
 
 @pytest.mark.parametrize(("passed", "steps"), [(False, 2), (True, 3)])
 def test_a_boundary_that_has_passed_does_not_come_again(passed: bool, steps: int) -> None:
     replica = started_run(4)[0]
-    assert cut_run(replica, 20.0 + 17.5 + 18.0, passed)  # at the end of the second step
+    assert cut_run(replica, EVERY_STEP, 20.0 + 17.5 + 18.0, passed)  # at the end of the second step
     assert replica["run_steps"] == steps
+
+
+@pytest.mark.parametrize(("unpolled", "steps"), [(0, 3), (1, 2), (2, 4)])
+def test_a_run_is_cut_where_the_queue_is_looked_at(unpolled: int, steps: int) -> None:
+    """The arrival falls into the second step; a look comes after every third."""
+    replica = started_run(9)[0]
+    replica["unpolled_steps"] = unpolled
+    assert cut_run(replica, polled(3), 37.6, False)
+    assert replica["run_steps"] == steps
+
+
+def test_a_run_that_ends_before_the_next_look_is_not_cut() -> None:
+    replica = started_run(4)[0]
+    assert not cut_run(replica, polled(5), 37.6, False)
+    assert replica["run_steps"] == 4
 
 
 def test_a_run_in_its_last_step_is_not_shortened() -> None:
     replica = started_run(2)[0]
-    assert not cut_run(replica, 40.0, False)
+    assert not cut_run(replica, EVERY_STEP, 40.0, False)
     assert (replica["run_steps"], replica["cut"]) == (2, 1)
 
 
 def test_an_idle_replica_has_no_run_to_cut() -> None:
     idle = np.zeros(1, REPLICA)
-    assert not cut_run(idle[0], 1.0, False)
+    assert not cut_run(idle[0], EVERY_STEP, 1.0, False)
     assert idle["cut"] == 0

@@ -25,6 +25,7 @@ from planner.report.fit_record import (
     key_text,
     parameter_text,
     range_text,
+    short_key,
     standard_errors,
 )
 from planner.report.html import plotly_script
@@ -226,6 +227,9 @@ def test_parameters_are_in_the_unit_that_suits_them(
 def test_keys_ranges_and_bounds_in_words() -> None:
     key = CurveKey("decode_attention", "h200-sxm", "sglang", "bf16", "fp8")
     assert key_text(key) == "decode_attention bf16, KV fp8 · h200-sxm · sglang"
+    steps = CurveKey("step_decode", "h200-sxm", "vllm", "bf16", "", "llama-2-70b", 4)
+    assert key_text(steps) == "step_decode bf16 · llama-2-70b TP 4 · h200-sxm · vllm"
+    assert short_key(steps) == "step_decode bf16 llama-2-70b TP 4"
     assert range_text(fitted().curve) == ["m 1 to 4,096", "n 4,096", "k 1,024 to 8,192"]
     launch = fitted().curve.form.parameters[0]
     assert bounds_text(launch) == "within 500 ns and 300 µs"

@@ -109,7 +109,6 @@ def test_objectives_out_of_reach_and_without_effect() -> None:
     assert capacity(deployment_of(point(), catalog), HOST) is None
 
 
-@pytest.mark.xfail(reason="replay sends the rate of the whole system to one replica", strict=False)
 def test_replicas_share_the_load_evenly() -> None:
     catalog = load_catalog()
     one = deployment_of(stream(2.0), catalog)

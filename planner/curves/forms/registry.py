@@ -34,6 +34,8 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "linear_prefill": ("linear_attention", "LinearPrefill"),
     "linear_decode": ("linear_attention", "LinearDecode"),
     "experts": ("experts", "Experts"),
+    "step_prefill": ("step", "StepPrefill"),
+    "step_decode": ("step", "StepDecode"),
 }
 """Module under `planner.curves.forms` and class, by name of the form."""
 

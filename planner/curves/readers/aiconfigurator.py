@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -304,4 +304,4 @@ def quickest(timings: Timings) -> Timings:
     first = ranked[np.r_[True, np.diff(codes[ranked]) != 0]]
     kept = timings.rows(np.sort(first))
     blank = np.broadcast_to(np.array("", dtype=np.str_), (len(kept),))
-    return Timings({**kept.labels, "model": blank}, kept.shape, kept.seconds, kept.lines, kept.file)
+    return replace(kept, labels={**kept.labels, "model": blank})

@@ -9,6 +9,7 @@ both tables have the same values of them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ def with_known_scales(timings: Timings, table: Path) -> tuple[Timings, str]:
     found = np.array([float(np.median(search.get(pair, [np.nan]))) for pair in pairs])
     seconds = timings.seconds - found
     good = np.isfinite(seconds) & (seconds > 0)
-    less = Timings(timings.labels, timings.shape, seconds, timings.lines, timings.file).rows(good)
+    less = replace(timings, seconds=seconds).rows(good)
     note = f"fp8: the search for the scale (median {np.nanmedian(found) * 1e6:.1f} µs) is taken off"
     dropped = int(np.count_nonzero(~good))
     return less, note + (f"; {dropped} rows have none and are left out" if dropped else "")

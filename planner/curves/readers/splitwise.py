@@ -3,7 +3,9 @@
 The file is `data/perf_model.csv` of Mutinifni/splitwise-sim (MIT): times in ms, of the prompt and
 of one token, by prompt length, batch and tensor parallelism, 16-bit weights, vLLM of late 2023
 (Patel et al., Splitwise, ISCA 2024). `token_time` is the mean over the output, so it stands for the
-context halfway through.
+context halfway through. Two devices cannot hold 64 prompts beside Llama 2 70B: there, `prompt_time`
+is that of the first part of the batch, and neither time is that of one step. Such rows are left
+out, known by a batch that is quicker than a smaller one.
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.curves.readers.columns import Profile, read_sheet
+from planner.curves.readers.columns import Profile, Sheet, read_sheet
 from planner.curves.timings import CurveError, Timings
 
 SOURCE: Final = "Mutinifni/splitwise-sim, data/perf_model.csv (Patel et al., ISCA 2024)"
 LICENCE: Final = "MIT"
 _CHIPS: Final = {"a100-80gb": "a100-sxm", "h100-80gb": "h100-sxm"}
+_MODELS: Final = {"llama2-70b": "llama-2-70b"}
+"""Names of the catalogue, where it has the model."""
+_PART: Final = 0.5
+"""A batch was not read at once if it takes less than this share of a smaller one's time."""
 _NUMBERS: Final = (
     "prompt_size",
     "batch_size",
@@ -45,8 +52,10 @@ def read_splitwise(path: Path) -> Profile:
         raise CurveError(f"{path}: no rows of {' or '.join(_CHIPS)}; is it Splitwise's table?")
     left_out = sorted(set(hardware[~known].tolist()))
     notes = [f"{path.name}: {int((hardware == name).sum())} rows of {name}" for name in left_out]
+    notes += _mark_part_batches(sheet, known, path.name)
     number = {name: column[known] for name, column in sheet.numbers.items()}
     chips = np.array([_CHIPS[name] for name in hardware[known].tolist()])
+    names = sheet.texts["model"][known].tolist()
     parts = []
     for operator, column, new, context in (
         ("step_prefill", "prompt_time", number["prompt_size"], np.zeros(int(known.sum()))),
@@ -68,7 +77,7 @@ def read_splitwise(path: Path) -> Profile:
                 version="2023",
                 dtype="bf16",
                 source=SOURCE,
-                model=sheet.texts["model"][known],
+                model=np.array([_MODELS.get(name, name) for name in names]),
                 shape={
                     "tensor_parallel": number["tensor_parallel"],
                     "sequences": number["batch_size"],
@@ -82,3 +91,31 @@ def read_splitwise(path: Path) -> Profile:
         )
     left = tuple(f"left out: {note}" for note in notes)
     return Profile(Timings.joined(parts), SOURCE, LICENCE, "2023-11-30", left)
+
+
+def _mark_part_batches(sheet: Sheet, known: NDArray[np.bool_], file: str) -> list[str]:
+    """Take rows out of `known` whose batch was not read at once; return a note for each setting."""
+    settings = zip(
+        sheet.texts["model"].tolist(),
+        sheet.texts["hardware"].tolist(),
+        sheet.numbers["tensor_parallel"].tolist(),
+        sheet.numbers["prompt_size"].tolist(),
+        strict=True,
+    )
+    rows: dict[tuple[str, str, float, float], dict[float, list[int]]] = {}
+    for row, (setting, batch) in enumerate(zip(settings, sheet.numbers["batch_size"], strict=True)):
+        if known[row]:
+            rows.setdefault(setting, {}).setdefault(float(batch), []).append(row)
+    notes = []
+    for (model, hardware, split, _), batches in rows.items():
+        longest = 0.0
+        for batch, members in sorted(batches.items()):
+            middle = float(np.median(sheet.numbers["prompt_time"][members]))
+            if middle < _PART * longest:
+                known[members] = False
+                notes.append(
+                    f"{file}: {len(members)} rows of {model} on {split:g} × {hardware}, batch "
+                    f"{batch:g}: quicker than a smaller batch, so it was not read at once"
+                )
+            longest = max(longest, middle)
+    return notes
