@@ -45,6 +45,7 @@ class Pool:
     router: Router = Router.LEAST_LOADED
     scheduler: Scheduler = Scheduler.FCFS
     request_s: float = 0.0
+    late_steps: float = 0.0
     prefill_first: bool = False
     poll_steps: int = 1
     replicas: int = 1
@@ -259,8 +260,6 @@ class Simulation:
         self.abandoned_turns = 0
         self.unsent = 0
 
-    # --- Events ---
-
     def schedule(self, time_s: float, kind: int, number: int, what: object = None) -> None:
         heapq.heappush(self.events, (time_s, kind, number, what))
 
@@ -303,8 +302,6 @@ class Simulation:
             totals.waiting_s += elapsed_s * len(replica.waiting)
             totals.kv_block_s += elapsed_s * sum(request.blocks for request in replica.running)
             replica.accounted_s = self.now_s
-
-    # --- Arrival ---
 
     def _arrive(self, row: Row, later_turns: list[Row], stream: int) -> None:
         rules = self.classes[row.class_index]
@@ -380,8 +377,6 @@ class Simulation:
         first = active[int(self.rng.random() * len(active))]
         second = active[int(self.rng.random() * len(active))]
         return second if second.load < first.load else first
-
-    # --- Step boundary ---
 
     def _boundary(self, replica: Replica) -> None:
         polled = self._poll(replica)
@@ -498,8 +493,6 @@ class Simulation:
             if isnan(request.started_s):
                 request.started_s = self.now_s
 
-    # --- Ends ---
-
     def _end(self, request: Request, fate: Fate) -> None:
         """Give a request its fate, and send what its end sets off."""
         request.fate = fate
@@ -519,13 +512,13 @@ class Simulation:
 
     def _keeps_limits(self, request: Request) -> bool:
         limits = self.classes[request.class_index]
-        output = request.row.output_tokens
-        front_s = self.pools[request.pool].request_s
-        decode_s = request.finish_s - request.first_token_s
+        pool, gaps = self.pools[request.pool], max(request.row.output_tokens - 1, 0)
+        gap_s = (request.finish_s - request.first_token_s) / max(gaps, 1)
+        sent_s = request.first_token_s + min(pool.late_steps, gaps) * gap_s
         return (
-            request.first_token_s + front_s - request.arrival_s <= limits.ttft_limit_s
-            and request.finish_s + front_s - request.arrival_s <= limits.e2e_limit_s
-            and (output < 2 or decode_s / (output - 1) <= limits.tpot_limit_s)
+            sent_s + pool.request_s - request.arrival_s <= limits.ttft_limit_s
+            and request.finish_s + pool.request_s - request.arrival_s <= limits.e2e_limit_s
+            and (request.finish_s - sent_s) / max(gaps, 1) <= limits.tpot_limit_s
         )
 
     def send_next_of_stream(self, stream: int, time_s: float) -> None:
@@ -540,8 +533,6 @@ class Simulation:
             return
         self.schedule(time_s, GENERATED, self.generated, (row, later_turns, stream))
         self.generated += 1
-
-    # --- Control ---
 
     def lose(self, replica: Replica) -> None:
         self._account(replica)

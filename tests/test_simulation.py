@@ -15,9 +15,7 @@ import planner
 from planner.calibration.store import calibration_text
 from planner.catalog import load_catalog
 from planner.control import Fleet
-from planner.curves.attention import USUAL_SEQUENCES
 from planner.curves.engines import EngineOverhead
-from planner.curves.layout import TYPICAL_CONTEXT_TOKENS
 from planner.errors import ScenarioError
 from planner.lowering.pools import basis_of, lower_pool
 from planner.results.result import Result
@@ -125,28 +123,21 @@ OWN_OVERHEAD = EngineOverhead("vllm", step_s=2e-3, request_s=0.0125, late_steps=
 
 
 def test_one_client_sees_step_times_and_what_the_engine_adds(folder: Path) -> None:
-    """TTFT = the prefill + request_s + late_steps usual decode steps; E2E has them once as well."""
+    """TTFT = the prefill + request_s + late_steps gaps of its own; E2E = the steps + request_s."""
     (folder / "own.json").write_text(calibration_text([OWN_OVERHEAD]), encoding="utf-8")
     text = ONE_CLIENT + "calibration: {overheads: [own.json]}\n"
     _, requests = run_requests(folder, "one-client", text=text)
     loaded = load(folder, text=text)
-    lowered = lower_pool(loaded.scenario.pools[0], load_catalog(), basis_of(loaded))
-    plan, batch = lowered.plan, int(USUAL_SEQUENCES)
+    plan = lower_pool(loaded.scenario.pools[0], load_catalog(), basis_of(loaded)).plan
     assert plan.fixed_s == 2e-3
-    usual_s = (
-        plan.fixed_s
-        + plan.linear_s[batch]
-        + plan.decode_seq_s * batch
-        + plan.decode_s * batch * TYPICAL_CONTEXT_TOKENS
-    )
-    later_s = 0.0125 + 3.0 * usual_s
     first_s = plan.fixed_s + plan.linear_s[512] + plan.prefill_s * 512 * 512 / 2
     contexts = np.arange(513, 513 + 127)
     rest_s = plan.fixed_s + plan.linear_s[1] + plan.decode_seq_s + plan.decode_s * contexts
+    late_s = 3.0 * rest_s.mean()
     ttft = requests["first_token_s"] - requests["arrival_s"]
     e2e = requests["finish_s"] - requests["arrival_s"]
-    assert ttft.to_numpy() == pytest.approx(first_s + later_s, rel=1e-9)
-    assert e2e.to_numpy() == pytest.approx(first_s + rest_s.sum() + later_s, rel=1e-9)
+    assert ttft.to_numpy() == pytest.approx(first_s + late_s + 0.0125, rel=1e-9)
+    assert e2e.to_numpy() == pytest.approx(first_s + rest_s.sum() + 0.0125, rel=1e-9)
     gaps = requests["arrival_s"].to_numpy()[1:] - requests["finish_s"].to_numpy()[:-1]
     assert gaps == pytest.approx(0.0, abs=1e-9)
 

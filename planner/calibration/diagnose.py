@@ -22,14 +22,14 @@ MEANINGS: Final[Mapping[str, str]] = {
     "step_s": "host time per step that the device does not hide",
     "sequence_s": "host time per decoding sequence and step",
     "request_s": "time per request outside the steps",
-    "late_steps": "steps by which a token is sent late",
+    "late_steps": "steps by which the first token is sent late",
     "compute_rate": "attained share of the kernels' arithmetic",
     "experts_rate": "attained share of the expert kernels' arithmetic",
     "bandwidth_rate": "attained share of the kernels' memory traffic",
     "link_rate": "attained share of the collectives' speed",
 }
 _FAR: Final = 3.0
-_UNDETERMINED: Final = 0.8
+UNDETERMINED: Final = 0.8
 """Standard deviation after the fit over that before it, above which the data said nothing."""
 _AT_BOUND: Final = 0.01
 
@@ -84,7 +84,7 @@ def undetermined(calibration: Calibration, prior: float = 1.0) -> list[str]:
         name
         for index, name in enumerate(SCALARS)
         if name in calibration.overhead.errors
-        and spread[index] > _UNDETERMINED * prior * PRIOR[name]
+        and spread[index] > UNDETERMINED * prior * PRIOR[name]
     ]
 
 

@@ -47,8 +47,10 @@ BOUNDS: Final = {
     "bandwidth_rate": (0.01, 1.6),
     "link_rate": (0.02, 3.0),
 }
-_STEP: Final = 0.08
-"""Difference in the logarithm for the Jacobian: wide, since a replay answers in small jumps."""
+STEP: Final = 0.08
+"""Difference in the logarithm for derivatives: wide, since a replay answers in small jumps."""
+UNSERVED: Final = float(np.log(10.0))
+"""What a replay that serves nothing is taken to be off by."""
 _MOST_EVALUATIONS: Final = 8
 
 
@@ -124,11 +126,20 @@ def calibrate(
         weak = (logs - centre) / spread
         return np.concatenate([_soft(residuals(logs)), weak])
 
+    def jacobian(logs: Array) -> Array:
+        still, columns = loss_rows(logs), []
+        for index in range(len(free)):
+            step = STEP if logs[index] + STEP <= upper[index] else -STEP
+            beside = logs.copy()
+            beside[index] += step
+            columns.append((loss_rows(beside) - still) / step)
+        return np.stack(columns, axis=1)
+
     solution = least_squares(
         loss_rows,
         centre,
         bounds=(lower, upper),
-        diff_step=_STEP / np.maximum(np.abs(centre), 1e-3),
+        jac=jacobian,
         max_nfev=_MOST_EVALUATIONS,
         x_scale=spread,
         xtol=1e-3,
@@ -171,7 +182,7 @@ def _measured(deployment: Deployment) -> dict[str, float]:
 def _errors(deployment: Deployment, host: EngineOverhead, known: dict[str, float]) -> list[float]:
     replayed = replay(deployment, host).metrics
     return [
-        float(np.log(replayed[name] / value)) / TOLERANCE[name] if name in replayed else 0.0
+        (float(np.log(replayed[name] / value)) if name in replayed else UNSERVED) / TOLERANCE[name]
         for name, value in known.items()
     ]
 

@@ -124,7 +124,8 @@ def hold_out(
 def is_trained_on(point: Point) -> bool:
     """Tell whether a point is one that overheads are fitted to: latencies of a closed loop."""
     known = {"ttft_mean_s", "tpot_mean_s"} <= set(point.metrics)
-    return known and isinstance(point.protocol, ClosedLoop) and not aside_of(point)
+    whole = point.disaggregated is None and isinstance(point.protocol, ClosedLoop)
+    return known and whole and not aside_of(point)
 
 
 def engine_of(point: Point) -> str:

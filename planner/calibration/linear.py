@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.calibration.fit import BOUNDS, PRIOR, TOLERANCE, log_errors
+from planner.calibration.fit import BOUNDS, PRIOR, STEP, TOLERANCE, UNSERVED, log_errors
 from planner.curves.engines import SCALARS, EngineOverhead
 from planner.validation.deployment import Deployment
 
@@ -28,8 +28,6 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Replays = Callable[[int], None]
 
-_STEP: Final = 0.08
-"""Difference in the logarithm for the derivatives: wide, since a replay answers in small jumps."""
 _TRUST: Final = 0.7
 """A step goes no further than this in the logarithm of a scalar: beyond it nothing is linear."""
 _SOFT: Final = 2.0
@@ -105,7 +103,7 @@ def whitened(
     """Replay the points; return their residuals, and which point each belongs to.
 
     What is fitted is as in `calibrate`: both latencies, and the throughput where there is no TPOT.
-    A replay that serves nothing has residuals of 0.
+    A replay that serves nothing counts as off by a factor of 10.
     """
     errors = log_errors(deployments, host)
     values: list[float] = []
@@ -117,7 +115,7 @@ def whitened(
             names.append("output_tps")
         for name in names:
             error = float(errors[name][position])
-            values.append(error / TOLERANCE[name] if np.isfinite(error) else 0.0)
+            values.append((error if np.isfinite(error) else UNSERVED) / TOLERANCE[name])
             owners.append(position)
     return np.array(values), np.array(owners, dtype=np.int64)
 
@@ -143,7 +141,7 @@ def linearise(
     _, upper = limits()
     columns = []
     for index in range(len(SCALARS)):
-        step = _STEP if logs[index] + _STEP <= upper[index] else -_STEP
+        step = STEP if logs[index] + STEP <= upper[index] else -STEP
         beside = logs.copy()
         beside[index] += step
         moved, _ = whitened(deployments, with_logs(host, beside))

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from planner.calibration.diagnose import UNDETERMINED
+from planner.calibration.fit import PRIOR
 from planner.calibration.hold_out import (
     CHIP_SCALE,
     Counter,
@@ -31,6 +34,8 @@ from planner.measurements import read_collection
 from planner.validation.deployment import Deployment, deployment_of
 from planner.validation.split import by_group
 
+Array = NDArray[np.float64]
+
 TARGET: Final = Path(__file__).parent.parent / "curves" / "data" / "engines.json"
 SOURCE: Final = (
     "closed loops of SemiAnalysis InferenceX and NVIDIA aiconfigurator's silicon points, replayed"
@@ -44,26 +49,34 @@ def fit_shipped(deployments: Sequence[Deployment]) -> list[EngineOverhead]:
     found = []
     for name, positions in by_group(used, lambda each: engine_of(each.point)).items():
         fit = fit_engine(name, [used[at] for at in positions], counter)
-        found.append(_overhead(fit, fit.linear, fit.centre, range(len(fit.deployments)), ""))
+        everywhere = range(len(fit.deployments))
+        general = _covariance(fit.linear, fit.centre, everywhere)
+        found.append(_overhead(fit, fit.linear.logs, general, everywhere, ""))
         chips = sorted({each.point.chip for each in fit.deployments})
         for chip in chips:
             rows = [at for at, each in enumerate(fit.deployments) if each.point.chip == chip]
             near = Centre(fit.linear.logs, fit.centre.spread * CHIP_SCALE)
             logs = solve(fit.linear, near, fit.linear.rows(rows))
-            moved = replace(fit.linear, logs=logs)
-            found.append(_overhead(fit, moved, near, rows, chip))
+            # what is not known of the engine is not known of it on this chip either
+            here: Array = general + _covariance(fit.linear, near, rows)
+            found.append(_overhead(fit, logs, here, rows, chip))
     return found
 
 
-def _overhead(
-    fit: EngineFit, linear: Linear, centre: Centre, points: Sequence[int], chip: str
-) -> EngineOverhead:
-    """Return a solution as an overhead, with the errors that curvature and prior give."""
+def _covariance(linear: Linear, centre: Centre, points: Sequence[int]) -> Array:
+    """Return the covariance of the logarithms that curvature and prior give."""
     rows = linear.rows(list(points))
     jacobian = linear.jacobian[rows] * np.sqrt(linear.weights[rows])[:, None]
-    covariance = np.linalg.inv(jacobian.T @ jacobian + np.diag(centre.spread**-2.0))
-    host = with_logs(fit.host, linear.logs)
-    sds = np.sqrt(np.diag(covariance))
+    result: Array = np.linalg.inv(jacobian.T @ jacobian + np.diag(centre.spread**-2.0))
+    return result
+
+
+def _overhead(
+    fit: EngineFit, logs: Array, covariance: Array, points: Sequence[int], chip: str
+) -> EngineOverhead:
+    """Return a solution as an overhead; what was not determined has no error: it is estimated."""
+    host = with_logs(fit.host, logs)
+    sds = dict(zip(SCALARS, np.sqrt(np.diag(covariance)), strict=True))
     used = [fit.deployments[at].point for at in points]
     versions = sorted({point.engine_version for point in used if point.engine_version})
     dates = sorted({point.date for point in used if point.date})
@@ -73,11 +86,14 @@ def _overhead(
         version=_range(versions),
         date=_range([dates[0], dates[-1]] if dates else []),
         errors={
-            name: getattr(host, name) * float(sd) for name, sd in zip(SCALARS, sds, strict=True)
+            name: getattr(host, name) * float(sd)
+            for name, sd in sds.items()
+            if sd < UNDETERMINED * PRIOR[name]
         },
         points=len(used),
-        source=SOURCE,
-        tier="fitted",
+        source=SOURCE if chip else f"{SOURCE}, on all chips",
+        # on a chip that was not measured, which is where it is used
+        tier="fitted" if chip else "estimated",
     )
 
 

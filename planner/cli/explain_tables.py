@@ -165,7 +165,7 @@ def _kinds(pool: ExplainedPool, steps: Sequence[StepAnatomy]) -> RenderableType:
     rows = (
         ("kernels as measured", [step.kernels_s for step in steps]),
         ("lost by the engine", [step.attained_s for step in steps]),
-        ("kept from falling", [step.raised_s for step in steps]),
+        ("made to rise", [step.raised_s for step in steps]),
         ("host, per step", [step.host_step_s for step in steps]),
         ("host, per sequence", [step.host_sequences_s for step in steps]),
     )
@@ -183,12 +183,14 @@ def _host(pool: ExplainedPool) -> RenderableType:
     version = f" {host.version}" if host.version else ""
     rates = (
         f"{percent(host.compute_rate)} of the kernels' arithmetic, "
-        f"{percent(host.bandwidth_rate)} of their traffic, {percent(host.link_rate)} of the links"
+        f"{percent(host.bandwidth_rate)} of their traffic, {percent(host.link_rate)} of the links, "
+        f"{percent(host.compute_rate * host.experts_rate)} of the experts' arithmetic"
     )
     text = (
         f"{host.engine}{version} ({host.tier}): attains {rates}; adds "
         f"{host.step_s * 1e3:.3g} ms per step, {host.sequence_s * 1e6:.3g} µs per sequence and "
-        f"{host.request_s * 1e3:.3g} ms per request. From: {host.source}"
+        f"{host.request_s * 1e3:.3g} ms per request; the first token is sent "
+        f"{host.late_steps:.2g} steps late. From: {host.source}"
     )
     return Padding(Text(text, style="dim"), (0, 0, 1, 0))
 

@@ -82,7 +82,8 @@ class StepAnatomy:
     attained_s: float
     """What the engine's attained rates add to that; below 0 where it is faster than them."""
     raised_s: float
-    """What is added so that a step of more tokens never takes less time."""
+    """What is added or taken so that a step of more tokens never takes less time, and none less
+    than its memory traffic."""
     host_step_s: float
     """Host time per step."""
     host_sequences_s: float

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from planner.curves.curve import Curve
+from planner.curves.curve import Curve, Tier
 from planner.curves.device import Device, basis_of, lowest_tier
-from planner.curves.layout import Dtypes
+from planner.curves.layout import DTYPE_BYTES, Dtypes
 from planner.curves.operators import AttentionWork
 from planner.curves.straight import (
     DecodeLine,
@@ -56,7 +56,7 @@ class AttentionTime:
     """The arithmetic in `prefill_s`, at the chip's peak."""
     token_compute_s: float = 0.0
     """The arithmetic in `token_s`, at the chip's peak."""
-    tier: str = "measured"
+    tier: Tier = "measured"
     basis: str = ""
 
     def __add__(self, other: AttentionTime) -> AttentionTime:
@@ -97,7 +97,15 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
     if decode is None or prefill is None:
         return replace(_roofline(work, device, load, ideal), tier="estimated", basis="roofline")
     reading, filling = _lines(work, decode, prefill, load)
+    device.remark(decode, "line", f"{reading.mean_relative_error:.0%} off its curve near typical")
+    device.remark(prefill, "line", f"{filling.mean_relative_error:.0%} off its curve near typical")
     layers = float(work.layers)
+    tiers: list[Tier] = [decode.tier, prefill.tier]
+    if decode.key.kv_dtype not in ("", dtypes.kv):
+        # measured with another cache: traffic goes by its bytes
+        scale = dtypes.kv_bytes / DTYPE_BYTES[decode.key.kv_dtype]
+        reading = reading._replace(per_context_token_s=reading.per_context_token_s * scale)
+        tiers.append("estimated")
     bites = work.window_tokens is not None and load.context_tokens >= work.window_tokens
     return replace(
         ideal,
@@ -106,8 +114,8 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
         decode_seq_s=layers * reading.per_sequence_s,
         prefill_s=0.0 if bites else max(layers * filling.per_pair_s, ideal.prefill_compute_s),
         token_s=max(layers * filling.per_token_s, ideal.token_compute_s),
-        tier=lowest_tier((decode.tier, prefill.tier)),
-        basis=basis_of(decode),
+        tier=lowest_tier(tiers),
+        basis="; ".join(dict.fromkeys((basis_of(decode), basis_of(prefill)))),
     )
 
 

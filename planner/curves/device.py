@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from planner.curves.collectives import Fabric
-from planner.curves.curve import Curve
+from planner.curves.curve import Curve, Tier
 from planner.curves.efficiency import Efficiency
 from planner.curves.forms.base import Array, Shape
 from planner.curves.layout import Dtypes
 from planner.curves.library import CurveSet, borrowed
-from planner.curves.operators import Collective, Operator
+from planner.curves.operators import STATE_UPDATE, Collective, Operator
 from planner.curves.peaks import peaks_of
 from planner.curves.provenance import Provenance
 from planner.curves.quantization import SpeedupTable, ratio_at
@@ -29,17 +29,30 @@ if TYPE_CHECKING:
     from planner.catalog import Chip, Model, Node
 
 RELATIVES: Final[Mapping[str, str]] = {
+    "a100-sxm-40gb": "a100-sxm",
+    "h100-pcie": "h100-sxm",
+    "h100-nvl": "h100-sxm",
     "h800-sxm": "h100-sxm",
-    "gb300": "b300-sxm",
+    "gh200": "h100-sxm",
+    "gh200-144gb": "h200-sxm",
+    "h200-nvl": "h200-sxm",
+    "l4": "l40s",
+    "rtx-4090": "l40s",
+    "mi250": "a100-sxm",
     "mi300x": "h200-sxm",
     "mi325x": "h200-sxm",
     "mi355x": "b200-sxm",
+    "gaudi-2": "a100-sxm",
+    "gaudi-3": "h100-sxm",
+    "max-1550": "a100-sxm",
+    "trainium2": "h100-sxm",
+    "trainium3": "h200-sxm",
     "tpu-v5e": "tpu-v6e",
     "tpu-v5p": "tpu-v6e",
     "tpu-7x": "tpu-v6e",
 }
-"""Whose efficiencies a chip borrows: the same architecture, or the same generation of kernels."""
-DEFAULT_RELATIVE: Final = "h100-sxm"
+"""Whose efficiencies a chip borrows where it has no curve of its own: the same architecture, or the
+GPU of the same years and class. Chips without off-chip memory have none: the roofline."""
 
 SAME_CORES: Final[Mapping[str, str]] = {
     "h200-sxm": "h100-sxm",
@@ -73,7 +86,7 @@ class Timed:
     """The time of one operator over a grid of token counts, and what it stands on."""
 
     seconds: Array
-    tier: str
+    tier: Tier
     basis: str
     """The curve, or that it is the roofline."""
 
@@ -88,7 +101,7 @@ class Device:
         node: Node,
         dtypes: Dtypes,
         engine: str,
-        curves: CurveSet | None,
+        curves: Sequence[CurveSet],
         efficiency: Efficiency,
     ) -> None:
         self.chip = chip
@@ -102,27 +115,35 @@ class Device:
         """Curves that were asked for, by what they are."""
         self.outside: set[str] = set()
         """Operators and columns for which a measured range was left."""
+        self._remarks: dict[str, str] = {}
 
     def curve(self, operator: str, dtype: str, kv_dtype: str = "") -> Curve | None:
-        """Return the curve of an operator in a format, or in one of the same size; None: none."""
-        if self._curves is None:
-            return None
+        """Return the curve of an operator in a format; None if nobody measured a like one.
+
+        The user's own comes first; then, on this chip and after it on its relative, the engine's
+        kernel in this format, in one of the same size, and those of other engines. What is not
+        the kernel asked for is at best `fitted`; what another chip runs is `estimated`.
+        """
         names = (dtype, *SUBSTITUTES.get(dtype, ()))
-        found = [
-            self._curves.find(operator, name, kv_dtype=kv_dtype, engine=self.engine)
-            for name in names
-        ]
-        known = [curve for curve in found if curve is not None]
-        if not known:
-            return None
-        # the engine's own kernel in a like format is closer than another engine's in the same
-        own = [curve for curve in known if curve.key.engine == self.engine]
-        best = (own or known)[0]
-        peaks = peaks_of(self.chip, best.key.dtype)
-        if self._curves.chip != self.chip.name:
-            return borrowed(best, self.chip.name, peaks)
-        # what is asked of a chip with other figures than the one measured scales with them
-        return replace(best, peaks=peaks)
+        for curves in self._curves:
+            own = curves.find_own(operator, dtype, kv_dtype=kv_dtype, engine=self.engine)
+            found = [
+                curves.find(operator, name, kv_dtype=kv_dtype, engine=self.engine) for name in names
+            ]
+            known = [curve for curve in found if curve is not None]
+            # the engine's own kernel in a like format is closer than another engine's in the same
+            same_engine = [curve for curve in known if curve.key.engine == self.engine]
+            best = own or next(iter((*same_engine, *known)), None)
+            if best is None:
+                continue
+            peaks = peaks_of(self.chip, best.key.dtype)
+            if curves.chip != self.chip.name:
+                return borrowed(best, self.chip.name, peaks)
+            asked = best is own or (best.key.engine == self.engine and best.key.dtype == dtype)
+            tier: Tier = best.tier if asked else lowest_tier((best.tier, "fitted"))
+            # what is asked of a chip with other figures than the measured one scales with them
+            return replace(best, peaks=peaks, tier=tier)
+        return None
 
     def uses(self, curve: Curve) -> str:
         """Note that a curve is used, and return what it is called in notes."""
@@ -130,8 +151,14 @@ class Device:
         self.used[name] = curve
         return name
 
-    def seconds(self, curve: Curve, shape: Mapping[str, Array | float]) -> Array:
-        """Return a curve's seconds, and note which measured ranges are left."""
+    def remark(self, curve: Curve, what: str, remark: str) -> None:
+        """Note something about the use of a curve."""
+        self._remarks[f"{self.uses(curve)}.{what}"] = remark
+
+    def time(
+        self, curve: Curve, shape: Mapping[str, Array | float], repeats: float | Array = 1.0
+    ) -> Timed:
+        """Return a curve's time, and note which measured ranges are left."""
         size = max(np.size(value) for value in shape.values())
         full: Shape = {
             name: np.broadcast_to(np.asarray(value, dtype=np.float64), (size,))
@@ -141,7 +168,12 @@ class Device:
         for column, (low, high) in curve.valid.items():
             if column in full and not (low <= full[column].min() and full[column].max() <= high):
                 self.outside.add(f"{name}: {column}")
-        return curve.seconds(full)
+        seconds = repeats * curve.seconds(full)
+        return Timed(seconds, curve.tier, basis_of(curve))
+
+    def is_in_attention(self, operator: Operator) -> bool:
+        """Return whether the curve of attention holds an operator: timed as one kernel."""
+        return operator.name == STATE_UPDATE and self.curve("linear_decode", "bf16") is not None
 
     def operator(self, operator: Operator, share: Array) -> Timed:
         """Return an operator's time, all its layers and launches included."""
@@ -151,19 +183,25 @@ class Device:
         # A separately timed kernel may find its weights in the cache; in a step none does.
         arithmetic, traffic = self.roofline.ideal(operator, share)
         slowest = np.maximum(np.maximum(timed.seconds, arithmetic), traffic)
-        return Timed(slowest, timed.tier, timed.basis)
+        return replace(timed, seconds=slowest)
 
     def collective(self, collective: Collective, share: Array) -> Timed:
-        """Return the time of all repetitions of a collective."""
+        """Return the time of all repetitions of a collective; `share` rises."""
         curve = None
         linked = self.chip.scale_up_bandwidth is not None and self._fabric.holds(collective)
-        if linked and collective.kind == "all_reduce":
-            curve = self.curve("all_reduce", "bf16")
+        if linked and collective.kind in ("all_reduce", "all_to_all"):
+            curve = self.curve(collective.kind, "bf16")
         if curve is None:
-            return Timed(self._fabric.time(collective, share), "estimated", "link figures")
+            seconds = self._fabric.time(collective, share)
+            return Timed(seconds, "estimated", "link figures")
+        devices = float(collective.devices)
         size = collective.bytes_per_token * np.maximum(share, 1.0)
-        seconds = self.seconds(curve, {"devices": float(collective.devices), "bytes": size})
-        return Timed(collective.count * seconds, curve.tier, basis_of(curve))
+        if collective.kind == "all_to_all":  # timed with what stays on the device included
+            size = size * devices / (devices - 1.0)
+        timed = self.time(curve, {"devices": devices, "bytes": size}, collective.count)
+        # What is measured falls here and there with the size; but a message can be padded.
+        padded = np.minimum.accumulate(timed.seconds[::-1])[::-1]
+        return replace(timed, seconds=padded)
 
     def format_of(self, operator: Operator) -> str:
         """Return the format of the timing table in which an operator runs.
@@ -204,7 +242,7 @@ class Device:
             return None
         if curve is None:
             return None
-        return Timed(repeats * self.seconds(curve, shape), curve.tier, basis_of(curve))
+        return self.time(curve, shape, repeats)
 
     def _by_speedup(self, operator: Operator, name: str, tokens: Array) -> Timed | None:
         """Return the bf16 curve divided by a format's measured speed-up by tokens.
@@ -212,11 +250,11 @@ class Device:
         For formats without a curve of their own: the speed-up is a median over shapes, so it knows
         of batch size what a flat factor does not.
         """
-        if self._curves is None or name == "bf16":
+        if not self._curves or name == "bf16":
             return None
-        if any(key.dtype == name for key in self._curves.keys("gemm")):
+        if any(key.dtype == name for curves in self._curves for key in curves.keys("gemm")):
             return None
-        chip = self._curves.chip
+        chip = self._curves[-1].chip
         kin = (self.chip.name, chip, SAME_CORES.get(chip, chip))
         rows = SpeedupTable.load().measured_on(kin, name)
         curve = self.curve("gemm", "bf16")
@@ -227,9 +265,9 @@ class Device:
             "n": float(operator.outer),
             "k": float(operator.inner),
         }
-        seconds = self.seconds(curve, shape) / ratio_at(rows, tokens)
-        basis = f"{basis_of(curve)}, measured {name} speed-up"
-        return Timed(operator.layers * seconds, curve.tier, basis)
+        timed = self.time(curve, shape, operator.layers / ratio_at(rows, tokens))
+        tier = lowest_tier((timed.tier, "fitted"))
+        return replace(timed, tier=tier, basis=f"{timed.basis}, measured {name} speed-up")
 
     def notes(self) -> tuple[Provenance, ...]:
         """Return the curves used, with fit error and source."""
@@ -243,6 +281,18 @@ class Device:
                 curve.tier,
             )
             for name, curve in sorted(self.used.items())
+        ]
+        rows += [
+            Provenance(
+                f"curve.{self.chip.name}.{name}.warning", warning, "", "the fit", "", "fitted"
+            )
+            for name, curve in sorted(self.used.items())
+            for warning in curve.warnings
+            if "bound" in warning or "singular" in warning
+        ]
+        rows += [
+            Provenance(f"curve.{self.chip.name}.{name}", remark, "", "the fit", "", "fitted")
+            for name, remark in sorted(self._remarks.items())
         ]
         if self.outside:
             rows.append(
@@ -273,14 +323,14 @@ def basis_of(curve: Curve) -> str:
     return f"{curve.key.engine} {curve.version} {curve.key.dtype}".replace("  ", " ").strip()
 
 
-def lowest_tier(tiers: Iterable[str]) -> str:
+def lowest_tier(tiers: Iterable[Tier]) -> Tier:
     """Return the weakest of some tiers: estimated below fitted below measured."""
-    order = ("estimated", "fitted", "measured")
+    order: tuple[Tier, ...] = ("estimated", "fitted", "measured")
     return min(tiers, key=order.index, default="estimated")
 
 
-def curves_for(chip: Chip, files: Sequence[Path] = ()) -> CurveSet:
-    """Return the curves of a chip, or those of the relative whose efficiencies it borrows.
+def curves_for(chip: Chip, files: Sequence[Path] = ()) -> tuple[CurveSet, ...]:
+    """Return the curves of a chip, and after them those of the relative that it borrows from.
 
     Args:
         chip: of the pool.
@@ -290,4 +340,5 @@ def curves_for(chip: Chip, files: Sequence[Path] = ()) -> CurveSet:
         CurveError: a file has faults.
     """
     own = CurveSet(chip.name, layers=files)
-    return own if own.keys("gemm") else CurveSet(RELATIVES.get(chip.name, DEFAULT_RELATIVE))
+    relative = RELATIVES.get(chip.name)
+    return (own,) if relative is None else (own, CurveSet(relative))

@@ -2,9 +2,11 @@
 
 ::
 
-    step on the device      traffic / bandwidth_rate + arithmetic / compute_rate + links / link_rate
+    kernel                  traffic / bandwidth_rate, arithmetic / compute_rate, links / link_rate,
+                            arithmetic of routed experts / (compute_rate · experts_rate)
     step seen by requests   + step_s + sequence_s · decoding sequences
     time to first token     + request_s + late_steps · step
+    time to the last one    + request_s
 
 The rates say which share of the speed of separately measured kernels is attained when an engine
 runs them one after the other, with cold caches and gaps between them. All figures are fitted to
@@ -35,6 +37,7 @@ SCALARS: Final = (
 )
 """The fitted numbers of an `EngineOverhead`."""
 ENGINES: Final = ("vllm", "sglang", "tensorrt-llm", "generic")
+TIERS: Final = ("measured", "fitted", "estimated")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class EngineOverhead:
     request_s: float = 5e-3
     """Per request, outside the steps: HTTP, tokenisation, the way of the first token back [s]."""
     late_steps: float = 1.0
-    """Steps by which a token is sent later than it was computed: overlapped scheduling looks at the
-    results of a step while the next one runs."""
+    """Steps by which the first token is sent later than it was computed: overlapped scheduling
+    looks at the results of a step while the next one runs. The last token is not: with it late as
+    well, closed loops are fitted worse."""
     compute_rate: float = 1.0
     """Share of the kernels' measured arithmetic that is attained."""
     experts_rate: float = 1.0
@@ -109,22 +113,34 @@ class EngineTable:
         self._overheads = dict(overheads)
 
     def find(self, engine: str, chip: str) -> EngineOverhead:
-        """Return the overhead of `engine` on `chip`: fitted there, else fitted over all chips.
+        """Return the overhead of `engine` on `chip`.
+
+        What was fitted there, else what was fitted over all chips; an engine that nobody measured
+        is estimated to be like vLLM on this chip, or over all.
 
         Raises:
             CatalogError: the engine is unknown.
         """
         if engine not in ENGINES:
             raise CatalogError(f"unknown engine {engine!r}; known are {', '.join(ENGINES)}")
-        for key in ((engine, chip), (engine, "")):
-            if key in self._overheads:
-                return self._overheads[key]
-        stand_in = self._overheads.get(("vllm", ""))
-        return EngineOverhead(engine) if stand_in is None else replace(stand_in, engine=engine)
+        for key in ((engine, chip), (engine, ""), ("vllm", chip), ("vllm", "")):
+            if (found := self._overheads.get(key)) is None:
+                continue
+            if found.engine == engine:
+                return found
+            source = f"{found.source}; of vLLM, as {engine} was not measured"
+            return replace(found, engine=engine, errors={}, source=source, tier="estimated")
+        return EngineOverhead(engine)
 
     def with_file(self, path: Path) -> EngineTable:
-        """Return the table with the overheads of a calibration file on top."""
-        return EngineTable({**self._overheads, **read_overheads(path)})
+        """Return the table with the overheads of a calibration file on top.
+
+        What the file says of an engine without naming a chip holds on all chips.
+        """
+        own = read_overheads(path)
+        general = {engine for engine, chip in own if not chip}
+        kept = {key: each for key, each in self._overheads.items() if key[0] not in general}
+        return EngineTable({**kept, **own})
 
 
 def shipped_engines() -> EngineTable:
@@ -145,8 +161,15 @@ def read_overheads(path: Path) -> dict[tuple[str, str], EngineOverhead]:
     entries = document.get("engines") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise CatalogError(f'{path}: has no list "engines"; `planner calibrate` writes such files')
-    overheads = [_overhead(path, number, entry) for number, entry in enumerate(entries)]
-    return {(overhead.engine, overhead.chip): overhead for overhead in overheads}
+    overheads: dict[tuple[str, str], EngineOverhead] = {}
+    for number, entry in enumerate(entries):
+        overhead = _overhead(path, number, entry)
+        key = (overhead.engine, overhead.chip)
+        if key in overheads:
+            where = f"{overhead.engine} on {overhead.chip or 'all chips'}"
+            raise CatalogError(f"{path}: engines[{number}]: {where} stands there twice; keep one")
+        overheads[key] = overhead
+    return overheads
 
 
 def _overhead(path: Path, number: int, entry: Any) -> EngineOverhead:
@@ -164,6 +187,14 @@ def _overhead(path: Path, number: int, entry: Any) -> EngineOverhead:
             wanted = (dict,) if name == "errors" else (int,)
         if isinstance(value, bool) or not isinstance(value, wanted):
             raise CatalogError(f"{at}.{name}: {value!r} is not a {wanted[-1].__name__}")
+    for name, choices in (("engine", ENGINES), ("tier", TIERS)):
+        if (value := entry.get(name, choices[0])) not in choices:
+            advice = did_you_mean(value, choices)
+            raise CatalogError(f"{at}.{name}: unknown {name} {value!r}; {advice}")
+    if missing := [name for name in ("engine", *SCALARS) if name not in entry]:
+        raise CatalogError(
+            f"{at}: has no {', '.join(missing)}; `planner calibrate` writes all of them"
+        )
     try:
         return EngineOverhead(**entry)
     except (TypeError, ValueError) as error:

@@ -8,8 +8,9 @@ operator on the roofline (Williams, Waterman and Patterson 2009)::
 
 Left of the ridge memory sets the pace, right of it arithmetic.
 
-An engine attains a share of the speed of separately measured kernels. What that costs is spread
-over the operators in proportion to their own time, as `steptime.with_overhead` does.
+An engine attains a share of the speed of separately measured kernels, which
+`steptime.part_seconds` charges to each operator by what bounds it. Where `steptime.with_overhead`
+then makes the whole rise with the number of tokens, all operators are scaled alike.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def explain_replica(
     *,
     maximum_sequences: int,
     engine: str,
-    curves: CurveSet | None = None,
+    curves: Sequence[CurveSet] | None = None,
 ) -> ReplicaAnatomy:
     """Take steps of one replica apart.
 
@@ -73,7 +74,7 @@ def explain_replica(
         dtypes: of weights, arithmetic and cache.
         maximum_sequences: most sequences of one step.
         engine: that `time` was made for.
-        curves: that `time` was made with; None: those shipped.
+        curves: that `time` was made with, in their order; None: those shipped.
 
     Raises:
         CatalogError: the chip lacks a figure that is needed.
@@ -94,7 +95,7 @@ def explain_replica(
     groups = time.device.groups
     return ReplicaAnatomy(
         steps=tuple(replica.step(load) for load in loads),
-        curves=curve_uses(device, library.chip, work.attentions, loads, groups),
+        curves=curve_uses(device, work.attentions, loads, groups),
         ridges={
             dtype: peak / device.roofline.bandwidth for dtype, peak in device.roofline.peak.items()
         },
@@ -168,7 +169,7 @@ class _Replica:
         time, attention = self._time, self._time.device.attention
         kernels_s = (
             attention.decode_s * load.context_tokens
-            + attention.decode_seq_s * load.sequences
+            + max(attention.decode_seq_s - attention.token_s, 0.0) * load.sequences
             + attention.prefill_s * load.work
         ) / time.device.groups
         device_seq_s = time.decode_seq_s - time.host.sequence_s / time.device.data
@@ -219,6 +220,8 @@ class _Replica:
             return self._of_collectives(collectives, load, served)
         found = attention_curves(self._device, self._work.attentions, load.phase) if served else ()
         flops, traffic = self._of_attention(load)
+        within = [each for each in self._work.operators if self._device.is_in_attention(each)]
+        flops += self._of_operators(within, load, served).flops
         peak = self._device.roofline.peak[self._device.roofline.wide]
         return _Counted(flops, traffic, peak, _errors(found))
 
@@ -240,14 +243,14 @@ class _Replica:
     def _of_collectives(
         self, collectives: Iterable[Collective], load: StepLoad, served: bool
     ) -> _Counted:
-        sent = 0.0
+        sent, found = 0.0, []
         for each in collectives:
             size = each.bytes_per_token * max(self._share(each.scope, load), 1.0)
             # The least that an all-reduce can send (Patarasuk and Yuan 2009).
             factor = 2 * (each.devices - 1) / each.devices if each.kind == "all_reduce" else 1.0
             sent += each.count * factor * size
-        curve = self._device.curve("all_reduce", "bf16") if served else None
-        return _Counted(bytes=sent, errors=_errors([curve]))
+            found.append(self._device.curve(each.kind, "bf16") if served else None)
+        return _Counted(bytes=sent, errors=_errors(found))
 
     def _of_attention(self, load: StepLoad) -> tuple[float, float]:
         """Return FLOP and bytes of attention proper: the cache is read once, windows count."""

@@ -12,7 +12,6 @@ from planner.curves.operators import AttentionWork
 
 def curve_uses(
     device: Device,
-    measured_chip: str,
     works: Sequence[AttentionWork],
     loads: Sequence[StepLoad],
     groups: int,
@@ -21,7 +20,6 @@ def curve_uses(
 
     Args:
         device: that has timed the replica's operators.
-        measured_chip: that its curves belong to.
         works: attention of the replica.
         loads: steps looked at; they say which contexts and batches attention sees.
         groups: into which tokens, sequences and context are divided.
@@ -41,7 +39,7 @@ def curve_uses(
             dtype=curve.key.dtype,
             kv_dtype=curve.key.kv_dtype,
             engine=curve.key.engine,
-            chip=measured_chip,
+            chip=curve.key.chip,
             version=curve.version,
             date=curve.date,
             source=curve.source,

@@ -76,6 +76,17 @@ class CurveSet:
                     return curves[key]
         return None
 
+    def find_own(
+        self, operator: str, dtype: str, *, kv_dtype: str = "", engine: str = "generic"
+    ) -> Curve | None:
+        """Return the curve of the user's files only; arguments as for `find`."""
+        for curves in reversed(self._layers):
+            for name in dict.fromkeys((engine, *FALL_BACK)):
+                key = CurveKey(operator, self.chip, name, dtype, kv_dtype)
+                if key in curves:
+                    return curves[key]
+        return None
+
     def keys(self, operator: str) -> tuple[CurveKey, ...]:
         """Return what there are curves for, sorted."""
         found = {key for curves in self._layers for key in curves if key.operator == operator}
@@ -108,7 +119,8 @@ def shipped_chips(folder: Path | None = None) -> tuple[str, ...]:
 def borrowed(curve: Curve, chip: str, peaks: Peaks) -> Curve:
     """Return `curve` as an estimate for a relative of its chip, which has other peaks.
 
-    Shares of peaks, fixed times and ratios carry over; the valid range does too.
+    Shares of peaks, fixed times and ratios carry over; the valid range does too. Its key goes on
+    naming the chip that was measured.
 
     Raises:
         CurveError: the curve is of whole steps: their seconds do not scale with peaks.
@@ -118,4 +130,4 @@ def borrowed(curve: Curve, chip: str, peaks: Peaks) -> Curve:
             f"{describe(curve.key)}: whole steps cannot stand in for those of {chip}, since their "
             "form knows no peaks; fit timings of that chip"
         )
-    return replace(curve, key=replace(curve.key, chip=chip), peaks=peaks, tier="estimated")
+    return replace(curve, peaks=peaks, tier="estimated")

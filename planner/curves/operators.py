@@ -35,6 +35,9 @@ SAMPLER_BYTES_PER_LOGIT = 12.0
 
 FOUR_BIT = ("fp4", "int4")
 
+STATE_UPDATE = "attention.state"
+"""Name of the operator that moves the state of linear attention on by a token."""
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -268,9 +271,7 @@ def _attention_operators(
         output = max(attention.kv_heads / parallelism.tensor, 1.0) * value
         gate = output if attention.output_gate else 0.0
         yield matmul("query_key_value", hidden, 2 * heads * key + output + gate)
-        yield Operator(
-            "attention.state", flops_per_token=layers * 6.0 * output * key, kernels=layers
-        )
+        yield Operator(STATE_UPDATE, flops_per_token=layers * 6.0 * output * key, kernels=layers)
     else:
         kv_heads = _kv_heads(attention, parallelism)
         gate = output if attention.output_gate else 0.0

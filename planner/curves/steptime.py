@@ -27,7 +27,7 @@ taken as given:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,8 @@ from planner.curves.attention import (
     TypicalLoad,
     attention_time,
 )
-from planner.curves.device import Device, curves_for, lowest_tier
+from planner.curves.curve import Tier
+from planner.curves.device import Device, Timed, curves_for, lowest_tier
 from planner.curves.efficiency import DEFAULT, Efficiency, assumptions
 from planner.curves.engines import EngineOverhead, shipped_engines
 from planner.curves.layout import TYPICAL_CONTEXT_TOKENS, Dtypes, Parallelism
@@ -66,7 +67,7 @@ class Part:
     """At each of `DeviceTime.tokens`, all layers together."""
     arithmetic: Array
     """Share that arithmetic has in arithmetic plus memory traffic, both at the chip's peak."""
-    tier: str
+    tier: Tier
     basis: str
 
 
@@ -154,7 +155,7 @@ def step_time(
     engine: str = "vllm",
     typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
     efficiency: Efficiency = DEFAULT,
-    curves: CurveSet | None = None,
+    curves: Sequence[CurveSet] | None = None,
     overhead: EngineOverhead | None = None,
 ) -> StepTime:
     """Return the step time of one replica of `model`.
@@ -171,7 +172,7 @@ def step_time(
         typical_context_tokens: context of a typical sequence, which decides how sliding windows are
             charged.
         efficiency: shares of the peaks and fixed costs where there is no curve.
-        curves: of the chip; None: those shipped, or those of the relative that it borrows from.
+        curves: of the chip, then those it borrows from; None: those shipped.
         overhead: of the engine; None: as shipped.
 
     Raises:
@@ -225,19 +226,16 @@ def device_time(
     compute, memory = np.zeros_like(tokens), np.zeros_like(tokens)
     parts = []
     for operator in work.operators:
-        timed = device.operator(operator, share[operator.scope])
         arithmetic, traffic = device.roofline.ideal(operator, share[operator.scope])
-        ratio = arithmetic / np.maximum(arithmetic + traffic, np.finfo(np.float64).tiny)
-        kind = kind_of(operator)
-        parts.append(Part(operator.name, kind, timed.seconds, ratio, timed.tier, timed.basis))
+        if not device.is_in_attention(operator):
+            timed = device.operator(operator, share[operator.scope])
+            ratio = arithmetic / np.maximum(arithmetic + traffic, np.finfo(np.float64).tiny)
+            parts.append(_part(operator.name, kind_of(operator), timed, ratio))
         compute += arithmetic
         memory += traffic
-    none = np.zeros_like(tokens)
     for collective in work.collectives:
         timed = device.collective(collective, share[collective.scope])
-        parts.append(
-            Part(collective.name, "communication", timed.seconds, none, timed.tier, timed.basis)
-        )
+        parts.append(_part(collective.name, "communication", timed, np.zeros_like(tokens)))
     load = TypicalLoad(
         typical_context_tokens,
         sequences=max(1.0, min(maximum_sequences / groups, USUAL_SEQUENCES)),
@@ -260,7 +258,7 @@ def device_time(
         data=parallelism.data,
         compute_s=compute,
         memory_s=memory,
-        tier=_tier(parts),
+        tier=_tier(parts, load.sequences * load.context_tokens * attention.decode_s),
         notes=device.roofline.figures() + device.notes() + _efficiencies(parts, device),
     )
 
@@ -268,19 +266,26 @@ def device_time(
 def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
     """Return the step time of an engine: what it attains of the devices' speed, and its own time.
 
-    The time of an operator is divided by the attained rate of what it is bound by, arithmetic or
-    traffic, as the two compare at the chip's peak.
+    See `part_seconds` for how the rates apply to an operator.
     """
-    linear = np.maximum.accumulate(sum(part_seconds(part, host) for part in device.parts))
+    total = sum((part_seconds(part, host) for part in device.parts), np.zeros_like(device.tokens))
+    # However well an engine overlaps its kernels, no memory is faster than its data sheet.
+    linear = rising(np.maximum(total, device.memory_s))
     attention = device.attention
     return StepTime(
         fixed_s=host.step_s,
         linear_s=_table(device, linear),
         compute_s=_table(device, np.minimum(device.compute_s, linear)),
         memory_s=_table(device, np.minimum(device.memory_s, linear)),
-        decode_s=attention.decode_s / host.bandwidth_rate / device.groups,
+        decode_s=max(attention.decode_s / host.bandwidth_rate, attention.decode_memory_s)
+        / device.groups,
         decode_seq_s=host.sequence_s / device.data
-        + attention.decode_seq_s / host.bandwidth_rate / device.groups,
+        # a decoded token is in the table as well, where it was charged as a prefilled one
+        + max(
+            attention.decode_seq_s / host.bandwidth_rate - attention.token_s / host.compute_rate,
+            0.0,
+        )
+        / device.groups,
         prefill_s=attention.prefill_s / host.compute_rate / device.groups,
         decode_memory_s=attention.decode_memory_s / device.groups,
         prefill_compute_s=attention.prefill_compute_s / device.groups,
@@ -291,11 +296,31 @@ def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
     )
 
 
+def rising(values: Array) -> Array:
+    """Return the rising sequence closest to `values` in squares (pooling of adjacent violators).
+
+    Measured kernels are not monotone in the number of tokens, by a few percent and sometimes more,
+    since libraries choose among kernels imperfectly; a step with one more token is never quicker.
+
+    >>> [float(value) for value in rising(np.array([1.0, 4.0, 2.0, 5.0]))]
+    [1.0, 3.0, 3.0, 5.0]
+    """
+    levels: list[tuple[float, int]] = []
+    for value in values.tolist():
+        level, count = value, 1
+        while levels and levels[-1][0] > level:
+            other, weight = levels.pop()
+            level = (other * weight + level * count) / (weight + count)
+            count += weight
+        levels.append((level, count))
+    return np.repeat([level for level, _ in levels], [count for _, count in levels])
+
+
 def token_grid(token_budget: int) -> Array:
     """Return the numbers of tokens at which operators are timed, 1 to `token_budget`.
 
-    Every number up to 32, then steps of about 6%, besides the multiples of 64 up to 512, where tiles and
-    kernels change.
+    Every number up to 32, then steps of about 6%, besides the multiples of 64 up to 512, where
+    tiles and kernels change.
 
     >>> [int(n) for n in token_grid(40)[-3:]]
     [34, 37, 40]
@@ -317,16 +342,28 @@ def kind_of(operator: Operator) -> str:
 
 
 def part_seconds(part: Part, host: EngineOverhead) -> Array:
-    """Return the seconds of a part as an engine attains them, on the grid."""
+    """Return the seconds of a part as an engine attains them, on the grid.
+
+    A part is divided by the rate of what bounds it, and near the ridge of the roofline, where
+    arithmetic and traffic take equally long, by a mean of both: they weigh as their squares.
+    Launches count as traffic, for what an engine saves on one it mostly saves on the other.
+    """
     if part.kind == "communication":
         return part.seconds / host.link_rate
     compute_rate = host.compute_rate
     if part.kind == "experts":
         compute_rate = compute_rate * host.experts_rate
-    arithmetic, traffic = part.arithmetic, 1.0 - part.arithmetic
-    longer = np.maximum(arithmetic / compute_rate, traffic / host.bandwidth_rate)
-    attained: Array = part.seconds * longer / np.maximum(arithmetic, traffic)
+    arithmetic, traffic = part.arithmetic**2, (1.0 - part.arithmetic) ** 2
+    attained: Array = (
+        part.seconds
+        * (arithmetic / compute_rate + traffic / host.bandwidth_rate)
+        / (arithmetic + traffic)
+    )
     return attained
+
+
+def _part(name: str, kind: str, timed: Timed, arithmetic: Array) -> Part:
+    return Part(name, kind, timed.seconds, arithmetic, timed.tier, timed.basis)
 
 
 def _efficiencies(parts: Iterable[Part], device: Device) -> tuple[Provenance, ...]:
@@ -336,15 +373,24 @@ def _efficiencies(parts: Iterable[Part], device: Device) -> tuple[Provenance, ..
     return assumptions(device.roofline.efficiency)
 
 
-def _tier(parts: Iterable[Part]) -> str:
-    """Return the weakest tier of what makes up at least nine tenths of a middling step."""
-    ordered = sorted(parts, key=lambda part: -float(part.seconds[len(part.seconds) // 2]))
-    whole = sum(float(part.seconds[len(part.seconds) // 2]) for part in ordered)
+def _tier(parts: Sequence[Part], reading_s: float) -> Tier:
+    """Return the weakest tier of what makes up nine tenths of a middling decode step.
+
+    Args:
+        parts: with their times on the grid.
+        reading_s: what attention takes to read the contexts of such a step.
+    """
+    middle = [float(part.seconds[len(part.seconds) // 2]) for part in parts]
+    weights = [
+        seconds + (reading_s if part.kind == "attention" else 0.0)
+        for part, seconds in zip(parts, middle, strict=True)
+    ]
+    order = sorted(range(len(parts)), key=lambda at: -weights[at])
     covered, tiers = 0.0, []
-    for part in ordered:
-        if covered < 0.9 * whole:
-            tiers.append(part.tier)
-        covered += float(part.seconds[len(part.seconds) // 2])
+    for at in order:
+        if covered < 0.9 * sum(weights):
+            tiers.append(parts[at].tier)
+        covered += weights[at]
     return lowest_tier(tiers)
 
 

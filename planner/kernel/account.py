@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.kernel.dtypes import Fate, Metric, World
 from planner.kernel.histogram import add_progression, add_value
@@ -186,31 +187,45 @@ def add_resumed_gap(world: World, replica: np.void, request: np.void, now_s: flo
 
 
 @kernel
-def mean_gap_s(request: np.void, now_s: float) -> float:
-    """Return the TPOT of a request served at `now_s` [s]; 0 if it has fewer than two tokens."""
-    if request["output_tokens"] < 2:
-        return 0.0
-    return float((now_s - request["first_token_s"]) / (request["output_tokens"] - 1))
+def sent_s(world: World, request: np.void, now_s: float) -> float:
+    """Return when the first token of a request served at `now_s` was sent [s].
+
+    That is `late_steps` gaps of its own after it was computed, and at the end at the latest.
+    """
+    late = min(world.pools[request["pool"]]["late_steps"], request["output_tokens"] - 1.0)
+    if late <= 0.0:
+        return float(request["first_token_s"])
+    gap_s = (now_s - request["first_token_s"]) / (request["output_tokens"] - 1)
+    return float(request["first_token_s"] + late * gap_s)
 
 
 @kernel
-def add_latencies(world: World, request: np.void, now_s: float, front_s: float) -> None:
-    """Count the latencies of a request served at `now_s`, as its client sees them."""
-    latencies = world.histograms[request["class"]]
-    add_value(latencies[TTFT], request["first_token_s"] + front_s - request["arrival_s"])
-    add_value(latencies[E2E], now_s + front_s - request["arrival_s"])
+def add_latencies(
+    latencies: NDArray[np.int64], request: np.void, now_s: float, first_s: float
+) -> None:
+    """Count the latencies of a request served at `now_s`, as its client sees them.
+
+    Args:
+        latencies: histograms of its class.
+        request: that was served.
+        now_s: when its client sees the last token.
+        first_s: when its client sees the first one.
+    """
+    add_value(latencies[TTFT], first_s - request["arrival_s"])
+    add_value(latencies[E2E], now_s - request["arrival_s"])
     add_value(latencies[QUEUE_TIME], request["started_s"] - request["arrival_s"])
     if request["output_tokens"] >= 2:
-        add_value(latencies[TPOT], mean_gap_s(request, now_s))
+        add_value(latencies[TPOT], (now_s - first_s) / (request["output_tokens"] - 1))
 
 
 @kernel
-def is_good(limits: np.void, request: np.void, now_s: float, front_s: float) -> bool:
-    """Tell whether a request served at `now_s` kept every objective of its class."""
+def is_good(limits: np.void, request: np.void, now_s: float, first_s: float) -> bool:
+    """Tell whether a served request kept every objective of its class; times as its client's."""
+    tpot_s = (now_s - first_s) / max(request["output_tokens"] - 1, 1)
     return bool(
-        request["first_token_s"] + front_s - request["arrival_s"] <= limits["ttft_limit_s"]
-        and mean_gap_s(request, now_s) <= limits["tpot_limit_s"]
-        and now_s + front_s - request["arrival_s"] <= limits["e2e_limit_s"]
+        first_s - request["arrival_s"] <= limits["ttft_limit_s"]
+        and tpot_s <= limits["tpot_limit_s"]
+        and now_s - request["arrival_s"] <= limits["e2e_limit_s"]
     )
 
 
@@ -233,12 +248,13 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
     ended["input_tokens"] += request["input_tokens"]
     ended["output_tokens"] += request["output_tokens"]
     ended["reasoning_tokens"] += request["reasoning_tokens"]
-    front_s = world.pools[request["pool"]]["request_s"]
-    good = is_good(world.classes[klass], request, now_s, front_s)
+    back_s = world.pools[request["pool"]]["request_s"]
+    first_s = sent_s(world, request, now_s) + back_s
+    good = is_good(world.classes[klass], request, now_s + back_s, first_s)
     if good:
         ended["good"] += 1
     if measured:
-        add_latencies(world, request, now_s, front_s)
+        add_latencies(world.histograms[klass], request, now_s + back_s, first_s)
         if good:
             arrived["measured_good"] += 1
 

@@ -260,6 +260,7 @@ POOL = np.dtype(
         ("decode_memory_s", "f8"),  # share of decode_s that is memory traffic at peak bandwidth
         ("prefill_compute_s", "f8"),  # share of prefill_s that is arithmetic at peak rate
         ("request_s", "f8"),  # between client and engine, there and back, per request
+        ("late_steps", "f8"),  # by which a token is sent later than it was computed
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("step_table", "i8"),  # first row of its table in `steps`

@@ -43,6 +43,9 @@ class PoolPlan:
     request_s: float = 0.0
     """Time that a request spends between client and engine, there and back [s]: its client sees the
     first token and the end later by this."""
+    late_steps: float = 0.0
+    """Decode steps by which the first token is sent later than it was computed; as `request_s`,
+    seen by the client only."""
     prefill_first: bool = False
     """Prompts are prefilled in steps of their own, for which decoding sequences stand still
     (SGLang's default); otherwise chunks ride along with the decodes (vLLM V1)."""

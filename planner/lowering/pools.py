@@ -7,10 +7,8 @@ from pathlib import Path
 
 from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves import StepTime, step_time
-from planner.curves.attention import USUAL_SEQUENCES
 from planner.curves.device import curves_for
 from planner.curves.engines import EngineTable, shipped_engines
-from planner.curves.layout import TYPICAL_CONTEXT_TOKENS
 from planner.curves.library import CurveSet
 from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
@@ -36,7 +34,7 @@ class Basis:
     curve_files: tuple[Path, ...] = ()
     """The user's; later ones win over earlier ones, and all over those that ship."""
 
-    def curves(self, chip: Chip) -> CurveSet:
+    def curves(self, chip: Chip) -> tuple[CurveSet, ...]:
         """Return the curves of a chip."""
         return curves_for(chip, self.curve_files)
 
@@ -139,7 +137,8 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         context_tokens=context_of(pool, model),
         queue_limit=UNLIMITED if engine.queue_limit is None else engine.queue_limit,
         overflow_waiting=pool.overflow_waiting,
-        request_s=curve.host.request_s + curve.host.late_steps * _usual_step_s(curve),
+        request_s=curve.host.request_s,
+        late_steps=curve.host.late_steps,
         prefill_first=engine.name == "sglang"
         if engine.prefill_first is None
         else engine.prefill_first,
@@ -176,12 +175,6 @@ def _meta(
         weight_dtype=pool.weight_dtype,
         tier=curve.tier,
     )
-
-
-def _usual_step_s(curve: StepTime) -> float:
-    """Return a decode step of a middling batch: what a token that is sent late waits for."""
-    tokens = min(int(USUAL_SEQUENCES), len(curve.linear_s) - 1)
-    return curve.step_s(tokens, tokens, tokens * TYPICAL_CONTEXT_TOKENS)
 
 
 def context_of(pool: Pool, model: Model) -> int:

@@ -157,6 +157,13 @@ class Point:
         return self.parallelism.devices * self.replicas
 
     @property
+    def clients(self) -> int:
+        """Clients of a closed loop that one replica serves, at least 1; 0: another protocol."""
+        if not isinstance(self.protocol, ClosedLoop):
+            return 0
+        return max(1, self.protocol.concurrency // self.replicas)
+
+    @property
     def implied_output_tps(self) -> float | None:
         """Output tokens per second that follow from the latencies, for a closed loop.
 

@@ -27,7 +27,8 @@ class RequestWriter:
         path: the file to write.
         class_names: by class index.
         pool_names: by pool index.
-        request_s: by pool index: how much later than the engine its clients see a token [s].
+        outside: by pool index: `request_s`, by which its clients see tokens later than the engine
+            emits them, and `late_steps`, by which they see the first one later still.
     """
 
     def __init__(
@@ -35,13 +36,13 @@ class RequestWriter:
         path: Path,
         class_names: Sequence[str],
         pool_names: Sequence[str],
-        request_s: Sequence[float] = (),
+        outside: Sequence[tuple[float, float]] = (),
     ) -> None:
         self._path = path
         self._classes = pa.array(class_names)
         # A request that was refused has no pool: index −1 reads the last name.
         self._pools = pa.array([*pool_names, ""])
-        self._request_s = np.array([*(request_s or [0.0] * len(pool_names)), 0.0])
+        self._outside = np.array([*(outside or [(0.0, 0.0)] * len(pool_names)), (0.0, 0.0)])
         self._fates = pa.array([fate.name.lower() for fate in Fate])
         self._writer: pq.ParquetWriter | None = None
 
@@ -69,9 +70,13 @@ class RequestWriter:
     def _table(self, rows: NDArray[np.void]) -> pa.Table:
         columns = {name: pa.array(rows[name]) for name in NUMBERS}
         served = rows["fate"] == int(Fate.SERVED)
-        later_s = np.where(served, self._request_s[rows["pool"] % len(self._pools)], 0.0)
-        for name in ("first_token_s", "finish_s"):  # as the client sees them
-            columns[name] = pa.array(rows[name] + later_s)
+        request_s, late_steps = self._outside[rows["pool"] % len(self._pools)].T
+        gaps = np.maximum(rows["output_tokens"] - 1.0, 0.0)
+        gap_s = (rows["finish_s"] - rows["first_token_s"]) / np.maximum(gaps, 1.0)
+        first_s = rows["first_token_s"] + np.minimum(late_steps, gaps) * gap_s
+        for name, times_s in (("first_token_s", first_s), ("finish_s", rows["finish_s"])):
+            seen_s = np.where(served, times_s + request_s, rows[name])  # by the client
+            columns[name] = pa.array(seen_s)
         columns["class"] = _named(self._classes, rows["class"])
         columns["pool"] = _named(self._pools, rows["pool"] % len(self._pools))
         columns["fate"] = _named(self._fates, rows["fate"])

@@ -67,6 +67,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_sources,
         _check_arrivals,
         _check_trace_files,
+        _check_calibration_files,
         _check_lengths,
         _check_shipped_names,
         _check_repeats,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.catalog import Catalog, Figure, Model, Node
@@ -47,6 +48,8 @@ class Deployment:
     def pool(self, host: EngineOverhead) -> PoolPlan:
         """Return its pool with the overhead of an engine."""
         time = with_overhead(self.device, host)
+        # an offline run is no server: nothing travels, and nobody waits for single tokens
+        served = not isinstance(self.point.protocol, Flood | StaticBatch)
         return PoolPlan(
             name=self.point.id,
             fixed_s=time.fixed_s,
@@ -60,6 +63,8 @@ class Deployment:
             kv_block_tokens=self.kv_block_tokens,
             prefill_first=self.prefill_first,
             poll_steps=self.poll_steps,
+            request_s=host.request_s if served else 0.0,
+            late_steps=host.late_steps + self.hold_steps if served else 0.0,
         )
 
 
@@ -68,7 +73,7 @@ def deployment_of(
     catalog: Catalog,
     *,
     parallelism: Parallelism | None = None,
-    curves: CurveSet | None = None,
+    curves: Sequence[CurveSet] | None = None,
 ) -> Deployment:
     """Return the deployment of a point; what its source leaves open is filled with usual values.
 
@@ -76,7 +81,7 @@ def deployment_of(
         point: a measurement.
         catalog: knows its model and chip.
         parallelism: instead of the point's, for one side of a disaggregated system.
-        curves: of the chip; None: those shipped.
+        curves: of the chip, then those it borrows from; None: those shipped.
 
     Raises:
         CatalogError: an unknown model or chip, or a figure that is missing.
@@ -120,13 +125,13 @@ def _limits(point: Point, layout: Parallelism) -> tuple[int, int]:
     longest = point.prompt.maximum_tokens
     sequences = settings.maximum_sequences or USUAL_SEQUENCES[engine]
     budget = settings.token_budget or USUAL_BUDGET[engine]
+    clients = point.clients
     made_for_prompt = settings.token_budget is None and "protocol assumed" in point.flags
     if made_for_prompt and engine in PROMPTS_PER_STEP:
         budget = int(PROMPTS_PER_STEP[engine] * longest)
-        if isinstance(point.protocol, ClosedLoop):
-            budget += point.protocol.concurrency
-    if isinstance(point.protocol, ClosedLoop):
-        sequences = min(sequences, point.protocol.concurrency)
+        budget += clients
+    if clients:
+        sequences = min(sequences, clients)
     if isinstance(point.protocol, StaticBatch):
         # a static batch is prefilled at once and decoded together, by definition
         sequences = point.protocol.batch
@@ -145,7 +150,7 @@ def _kv_blocks(
     budget: int,
     sequences: int,
 ) -> int:
-    """Return the KV blocks of the replica; at least enough for one request."""
+    """Return the KV blocks of the replica; too few, and its requests are refused as too long."""
     settings = point.settings
     block_tokens = settings.kv_block_tokens or 16
     if settings.kv_blocks is not None:
@@ -166,7 +171,7 @@ def _kv_blocks(
         typical_context_tokens=point.prompt.mean_tokens + point.output.mean_tokens / 2,
     )
     blocks = int(plan.kv_blocks * fraction) if of_free else plan.kv_blocks
-    return max(blocks, -(-longest // block_tokens) + 1)
+    return max(blocks, 1)
 
 
 def _node(catalog: Catalog, point: Point) -> Node:

@@ -1,10 +1,10 @@
 """Simulates a measured point as it was run, and takes the same measures as the benchmark did.
 
-What a benchmark client sees differs from what the engine does in two ways. A request spends
-`request_s` on its way (HTTP, tokenisation, and back). Clients that start together are sent one
-after the other, `SENDING_S` each, by a benchmark that is a program of its own: a burst reaches the
-engine as a quick stream, and what was in lockstep drifts apart. And a server that streams every k
-tokens shows the first one when k have been emitted.
+What a benchmark client sees differs from what the engine does in three ways. A request spends time
+outside the engine, and its first token is sent late: `request_s` and `late_steps` of the pool.
+Clients that start together are sent one after the other, `SENDING_S` each, by a benchmark that is a
+program of its own: a burst reaches the engine as a quick stream, and what was in lockstep drifts
+apart. And a server that streams every k tokens shows the first one when k have been emitted.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def replay(deployment: Deployment, host: EngineOverhead, seed: int = 0) -> Repla
     point = deployment.point
     rng = np.random.default_rng(seed)
     pool = deployment.pool(host)
-    rows, delay_s = _requests(point, host, rng)
-    clients = _clients(point, len(rows))
+    rows, sending_s = _requests(point, rng)
+    clients = min(point.clients, len(rows))
     finished: list[Rows] = []
     engine = Engine(
         Plan(
@@ -89,27 +89,27 @@ def replay(deployment: Deployment, host: EngineOverhead, seed: int = 0) -> Repla
     engine.run()
     ended = np.concatenate(finished)
     ended = ended[np.argsort(ended["row"])]
-    return _measured(deployment, host, ended, delay_s)
+    return _measured(deployment, pool, ended, sending_s[ended["row"]])
 
 
-def _requests(point: Point, host: EngineOverhead, rng: np.random.Generator) -> tuple[Rows, Array]:
-    """Return the requests of one replica, and how long each spends outside the engine."""
+def _requests(point: Point, rng: np.random.Generator) -> tuple[Rows, Array]:
+    """Return the requests of one replica, and how long the benchmark takes to send each."""
     count = _count(point)
     prompts, outputs = _drawn(point, count, rng)
     rows = np.zeros(count, ARRIVAL)
     rows["session"] = rows["visitor"] = rows["next_turn"] = NONE
     rows["row"] = np.arange(count)
     rows["input_tokens"], rows["output_tokens"] = prompts, outputs
-    delay_s = rng.exponential(SENDING_S, count)
-    rows["think_s"] = rng.permutation(delay_s) + host.request_s
+    sending_s = rng.exponential(SENDING_S, count)
+    rows["think_s"] = rng.permutation(sending_s)
     protocol = point.protocol
     if isinstance(protocol, ClosedLoop):
-        clients = min(protocol.concurrency, count)
-        starts_s = np.cumsum(delay_s[:clients])
-        delay_s[:clients] = starts_s
+        clients = min(point.clients, count)
+        starts_s = np.cumsum(sending_s[:clients])
+        sending_s[:clients] = starts_s
         rows["arrival_s"] = math.nan
         rows["arrival_s"][:clients] = starts_s
-        return rows, delay_s + host.request_s
+        return rows, sending_s
     if isinstance(protocol, Poisson):
         gaps_s = rng.gamma(protocol.burstiness, 1.0 / protocol.burstiness, count)
         rows["arrival_s"] = np.cumsum(gaps_s) * (point.replicas / protocol.rate_rps)
@@ -117,8 +117,8 @@ def _requests(point: Point, host: EngineOverhead, rng: np.random.Generator) -> t
         rows["arrival_s"] = protocol.arrivals_s
     else:
         rows["arrival_s"] = 0.0
-        return rows, np.zeros(count)  # offline: nothing is served over HTTP
-    return rows, delay_s + host.request_s
+        return rows, np.zeros(count)  # offline: nothing is sent
+    return rows, sending_s
 
 
 def _count(point: Point) -> int:
@@ -134,13 +134,6 @@ def _count(point: Point) -> int:
         case Replay():
             return len(protocol.arrivals_s)
     return max(1, min(-(-requests // point.replicas), MOST_REQUESTS))
-
-
-def _clients(point: Point, requests: int) -> int:
-    """Return the clients of a closed loop on one replica; 0: an open loop."""
-    if isinstance(point.protocol, ClosedLoop):
-        return max(1, min(point.protocol.concurrency // point.replicas, requests))
-    return 0
 
 
 def _drawn(
@@ -168,26 +161,22 @@ def _lengths(lengths: Lengths, count: int, rng: np.random.Generator) -> NDArray[
     return rng.integers(lengths.low, lengths.high + 1, count)
 
 
-def _measured(
-    deployment: Deployment, host: EngineOverhead, ended: Rows, delay_s: Array
-) -> Replayed:
+def _measured(deployment: Deployment, pool: PoolPlan, ended: Rows, sending_s: Array) -> Replayed:
     point = deployment.point
     served = ended["fate"] == int(Fate.SERVED)
     rows = ended[served]
-    delays_s = delay_s[ended["row"]][served]
     tokens = rows["output_tokens"].astype(np.float64)
-    gaps = np.maximum(tokens - 1.0, 1.0)
-    first_s = rows["first_token_s"]
-    decoding_s = rows["finish_s"] - first_s
-    # the server shows the first token with the k-th, and the last one as late as the first
-    shown = deployment.stream_interval - 1.0 + deployment.hold_steps + host.late_steps
-    shown = np.minimum(shown, gaps)
-    gap_s = decoding_s / gaps
-    ttft_s = first_s - rows["arrival_s"] + delays_s + shown * gap_s
-    late_s = np.minimum(host.late_steps, gaps) * gap_s
-    e2e_s = rows["finish_s"] - rows["arrival_s"] + delays_s + late_s
+    gaps = tokens - 1.0
+    decoding_s = rows["finish_s"] - rows["first_token_s"]
+    gap_s = decoding_s / np.maximum(gaps, 1.0)
+    outside_s = sending_s[served] + pool.request_s
+    # the server shows the first token with the k-th
+    shown = pool.late_steps + deployment.stream_interval - 1.0
+    late_s = np.minimum(shown, gaps) * gap_s
+    ttft_s = rows["first_token_s"] - rows["arrival_s"] + outside_s + late_s
+    e2e_s = rows["finish_s"] - rows["arrival_s"] + outside_s
     several = tokens >= 2
-    tpot_s = ((e2e_s - ttft_s) / gaps)[several]
+    tpot_s = (e2e_s - ttft_s)[several] / gaps[several]
     metrics: dict[str, float] = {}
     for name, values in (("ttft", ttft_s), ("tpot", tpot_s), ("e2e", e2e_s)):
         if len(values):
@@ -203,6 +192,3 @@ def _measured(
         metrics["total_tps"] = copies * float((tokens + rows["input_tokens"]).sum()) / span_s
         metrics["request_rps"] = copies * len(rows) / span_s
     return Replayed(metrics, int(served.sum()), len(ended), int(ended["preemptions"].sum()))
-
-
-__all__ = ["PoolPlan", "Replayed", "replay"]

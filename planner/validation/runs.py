@@ -56,7 +56,7 @@ def prepare(
     points: Sequence[Point],
     catalog: Catalog,
     *,
-    curves: Mapping[str, CurveSet] | None = None,
+    curves: Mapping[str, Sequence[CurveSet]] | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Return the deployments of points; curves are read once per chip.

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from planner.cli.validate import validate
+from planner.curves.engines import SCALARS
 from planner.errors import PlannerError
 from planner.measurements import published
 
@@ -101,7 +102,7 @@ def test_files_that_are_there_stay(call: Call, tmp_path: Path) -> None:
 
 def test_a_calibration_file_changes_the_predictions(call: Call, tmp_path: Path) -> None:
     plain = call("--set", "trtllm-overview", "--json")
-    entry = {"engine": "tensorrt-llm", "chip": "h100-sxm", "step_s": 0.05, "compute_rate": 0.3}
+    entry = {"engine": "tensorrt-llm", "chip": "h100-sxm", **dict.fromkeys(SCALARS, 0.3)}
     (tmp_path / "own.json").write_text(json.dumps({"engines": [entry]}), encoding="utf-8")
     changed = call("--set", "trtllm-overview", "--json", "--calibration", "own.json")
     assert changed.exit_code == 0, changed.output

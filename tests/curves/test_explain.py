@@ -74,7 +74,7 @@ def lowered(number: int) -> tuple[Pool, LoweredPool]:
 
 
 @cache
-def shipped(chip: str) -> CurveSet:
+def shipped(chip: str) -> tuple[CurveSet, ...]:
     """Return the curves of a chip, whose files are then read once."""
     return curves_for(load_catalog().chip(chip))
 
@@ -139,7 +139,7 @@ def check_operators(step: StepAnatomy) -> None:
 
     An engine may: its overhead is fitted to whole steps, and can make up for a kernel's slowness.
     """
-    assert step.raised_s >= -1e-12
+    assert abs(step.raised_s) <= 0.1 * step.total_s
     assert [*step.kinds] == [*KINDS]
     names = [each.name for each in step.operators]
     assert len(names) == len(set(names))
@@ -163,7 +163,7 @@ def hopper(
     dtypes: Dtypes = WIDE,
     parallelism: Parallelism = ALONE,
     overhead: EngineOverhead | None = None,
-    curves: CurveSet | None = None,
+    curves: tuple[CurveSet, ...] | None = None,
 ) -> ReplicaAnatomy:
     curves = curves or shipped("h100-sxm")
     limits: dict[str, Any] = {"maximum_sequences": 256, "engine": "vllm"}
@@ -251,7 +251,7 @@ rates = st.floats(0.3, 1.2)
 def test_what_the_engine_loses_falls_on_each_operator(
     compute: float, bandwidth: float, link: float, decode: bool
 ) -> None:
-    """Rates divide every kernel's time by something between them, that of links by theirs."""
+    """Rates divide every kernel's time, launches aside; that of links theirs."""
     host = EngineOverhead(
         "vllm", step_s=2e-3, sequence_s=1e-5,
         compute_rate=compute, bandwidth_rate=bandwidth, link_rate=link,
@@ -262,10 +262,10 @@ def test_what_the_engine_loses_falls_on_each_operator(
     parts = step.kernels_s + step.attained_s + step.raised_s
     assert parts + step.kinds[HOST] == pytest.approx(step.total_s, rel=1e-9)
     assert step.kinds[HOST] == pytest.approx(2e-3 + (1e-3 if decode else 0))
-    # the table is raised where it would fall: all parts by the same factor
+    # the table is levelled where it would fall: all parts by the same factor
     lift = next(e.seconds / e.kernel_s for e in step.operators if e.kind == "communication") * link
-    assert lift >= 1 - 1e-9
-    low, high = sorted((1 / compute, 1 / bandwidth))
+    assert lift >= 0.95
+    low, *_, high = sorted((1.0, 1 / compute, 1 / bandwidth))
     for each in step.operators:
         if each.kind not in ("communication", "attention"):
             assert low - 1e-9 <= each.seconds / each.kernel_s / lift <= high + 1e-9
@@ -292,7 +292,7 @@ def test_without_losses_the_kernels_are_what_is_seen() -> None:
 
 
 def test_without_curves_everything_is_an_estimate(tmp_path: Any) -> None:
-    empty = CurveSet("h100-sxm", shipped=tmp_path)
+    empty = (CurveSet("h100-sxm", shipped=tmp_path),)
     four = Parallelism(tensor=4)
     anatomy = hopper(decode_load(8, 2048), parallelism=four, model=LLAMA_70B, curves=empty)
     assert anatomy.curves == ()

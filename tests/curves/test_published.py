@@ -39,7 +39,7 @@ def roofline_time(
         dtypes,
         token_budget=token_budget,
         engine=host.engine,
-        curves=CurveSet(chip.name, shipped=Path(__file__).parent / "no-such-folder"),
+        curves=[CurveSet(chip.name, shipped=Path(__file__).parent / "no-such-folder")],
         overhead=host,
     )
     assert time.tier == "estimated"

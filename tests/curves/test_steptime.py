@@ -77,7 +77,7 @@ def estimate(
         engine=engine,
         efficiency=efficiency,
         typical_context_tokens=typical_context_tokens,
-        curves=CurveSet(on.name, shipped=NO_CURVES),
+        curves=[CurveSet(on.name, shipped=NO_CURVES)],
         overhead=overhead,
     )
 
@@ -187,11 +187,11 @@ def test_attained_rates_slow_down_what_they_stand_for() -> None:
     slow = estimate(LLAMA_8B, efficiency=IDEAL, overhead=replace(HOST, bandwidth_rate=0.5))
     assert half.linear_s[2048] > 1.7 * base.linear_s[2048]
     assert slow.linear_s[1] > 1.98 * base.linear_s[1]
-    # An operator slows down with what it is bound by; near the ridge with both, but never twice.
+    # An operator slows down with what it is bound by, near the ridge with both: together by all,
+    # but for tables that are made to rise.
     added = (half.linear_s - base.linear_s) + (slow.linear_s - base.linear_s)
-    assert added[[1, 2048]] == pytest.approx(base.linear_s[[1, 2048]], rel=0.01)
-    assert (added >= base.linear_s * (1 - 1e-9)).all()
-    assert (added <= 2.0 * base.linear_s * (1 + 1e-9)).all()
+    assert added == pytest.approx(base.linear_s, rel=0.1)
+    assert np.median(added / base.linear_s) == pytest.approx(1.0, rel=1e-6)
     assert (half.prefill_s, half.decode_s) == pytest.approx((2 * base.prefill_s, base.decode_s))
     assert slow.prefill_s == base.prefill_s
     assert slow.decode_s == pytest.approx(2 * base.decode_s)
@@ -250,7 +250,9 @@ def test_short_windows_cost_the_same_at_any_context() -> None:
     per_token_s = 18 * 2 * 8 * 64 * 2 / 3.35e12
     assert time.decode_s == pytest.approx(per_token_s)
     windows_s = time.decode_seq_s - HOST.sequence_s
-    assert windows_s == pytest.approx(128 * per_token_s)
+    # what the table charges each token as if it was a prompt's is not charged twice
+    as_prefill_s = 18 * 4 * 64 * 64 * 128 / 989e12
+    assert windows_s == pytest.approx(128 * per_token_s - as_prefill_s)
     assert time.prefill_s == pytest.approx(18 * 4 * 64 * 64 / 989e12)
 
 
@@ -330,7 +332,7 @@ CHIPS = ("a100-sxm", "h100-sxm", "h200-sxm", "b200-sxm", "l40s", "mi300x", "tpu-
 
 
 @cache
-def shipped(chip_name: str) -> CurveSet:
+def shipped(chip_name: str) -> tuple[CurveSet, ...]:
     """Return the curves of a chip, whose files are then read once."""
     return curves_for(load_catalog().chip(chip_name))
 

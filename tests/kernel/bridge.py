@@ -72,6 +72,7 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             queue_limit=UNLIMITED if pool.queue_limit is None else pool.queue_limit,
             overflow_waiting=pool.overflow_waiting,
             request_s=pool.request_s,
+            late_steps=pool.late_steps,
             prefill_first=pool.prefill_first,
             poll_steps=pool.poll_steps,
             router=pool.router,

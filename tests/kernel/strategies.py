@@ -199,6 +199,9 @@ def _scenario(
     ranges = draw(st.sampled_from([VARIED, CROWDED, CROWDED]))
     pool_count = draw(st.sampled_from(ranges.pools))
     pools = [_pool(draw, seconds, ranges, routers) for _ in range(pool_count)]
+    if not ties:  # a mean gap is a quotient, which no grid of dyadic times holds
+        lateness = st.sampled_from([0.0, 0.0, 0.7, 2.5])
+        pools = [replace(pool, late_steps=draw(lateness)) for pool in pools]
     open_classes = draw(st.integers(1, 3))
     closed_classes = draw(st.integers(0, 2)) if closed else 0
     classes = [

@@ -117,3 +117,22 @@ def test_replicas_of_nodes(
 ) -> None:
     pool = replace(SMALL, replicas_per_node=replicas_per_node, nodes_per_replica=nodes_per_replica)
     assert pool.replicas_of(nodes) == replicas
+
+
+def test_rules_of_the_batch_reach_the_kernel() -> None:
+    pool = replace(LARGE, request_s=0.25, late_steps=1.5, prefill_first=True, poll_steps=7)
+    records = build.pool_record(pool)
+    for name in ("request_s", "late_steps", "prefill_first", "poll_steps"):
+        assert records[name].tolist() == [getattr(pool, name)]
+    plain = build.pool_record(LARGE)
+    assert (plain["request_s"][0], plain["prefill_first"][0], plain["poll_steps"][0]) == (0, 0, 1)
+
+
+def test_all_sequences_must_fit_into_a_step() -> None:
+    """Prefill first admits by the whole budget, so decodes are not what limits the batch."""
+    full = replace(LARGE, prefill_first=True, maximum_sequences=LARGE.token_budget)
+    assert full.prefill_first
+    with pytest.raises(
+        ValueError, match="pool large: 5 sequences cannot all decode in a step of 4"
+    ):
+        replace(full, maximum_sequences=5)

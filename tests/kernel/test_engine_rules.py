@@ -139,9 +139,9 @@ def test_polls_are_counted_from_the_last_step_that_prefilled() -> None:
     pool = replace(UNIT_STEPS, poll_steps=4)
     rows = [row(0.0, 1, 12), row(2.5, 1, 1), row(5.5, 1, 1), row(6.5, 1, 1), row(12.5, 1, 1)]
     outcome, _ = run(pool, rows)
-    # 5: the fourth decode step since 1 has ended.   6: the step before carried a prompt, so the
-    # queue is looked at again.   7: again; the fourth and fifth are idle's: polled at 7 + 4 = 11
-    # if anything came. 12.5: an idle replica starts at once.
+    # 5: the fourth decode step since 1 has ended: the second starts.   6: the step that ends has
+    # carried a prompt, so the queue is looked at again: the third starts.   7: so does the fourth.
+    # 12: the first is served.   12.5: an idle replica starts at once.
     assert [start for start, _, _ in times(outcome)] == [0.0, 5.0, 6.0, 7.0, 12.5]
 
 
@@ -202,3 +202,26 @@ def test_a_time_out_is_the_clients_own() -> None:
     # The second client hangs up at 1.5; nothing travels back, so its next comes at 2.
     assert outcome.requests[1].fate == Fate.TIMED_OUT
     assert [request.arrival_s for request in outcome.requests] == [0.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("output_tokens", "late_s"),
+    [
+        (5, 1.5),  # one and a half gaps of a second
+        (2, 1.0),  # it has only one gap
+        (1, 0.0),  # and this none
+        (0, 0.0),
+    ],
+)
+def test_the_first_token_is_sent_late_by_gaps_of_its_own(output_tokens: int, late_s: float) -> None:
+    pool = replace(DISTANT, late_steps=1.5)
+    last_s = float(max(output_tokens, 1))
+    turn = row(None, 1, 1, think_s=0.5)
+    outcome, engine = run(pool, [row(0.0, 1, output_tokens, later_turns=[turn])])
+    assert times(outcome)[0] == (0.0, 1.0, last_s)
+    # The end is as early as ever, and the next turn with it.
+    assert outcome.requests[1].arrival_s == last_s + 0.25 + 0.5
+    assert_counted(engine, Metric.TTFT, [1.0 + 0.25 + late_s, 1.25])
+    assert_counted(engine, Metric.E2E, [last_s + 0.25, 1.25])
+    tpot_s = (last_s - 1.0 - late_s) / max(output_tokens - 1, 1)
+    assert_counted(engine, Metric.TPOT, [tpot_s] * (output_tokens >= 2))

@@ -115,6 +115,15 @@ def test_lifting_changes_one_thing(tmp_path: Path, resource: str) -> None:
     assert decode == pytest.approx(traffic * after.plan.decode_memory_s)
 
 
+@pytest.mark.parametrize("resource", ["compute", "memory_bandwidth"])
+def test_no_step_takes_longer_on_a_faster_chip(tmp_path: Path, resource: str) -> None:
+    catalog = load_catalog()
+    pool = load(tmp_path, text=ONE_POOL).scenario.pools[0]
+    before = lower_pool(pool, catalog)
+    after = LIFTS[resource][1](pool, before, catalog)
+    assert (after.plan.linear_s <= before.plan.linear_s * (1 + 1e-9)).all()
+
+
 def test_binding_prefers_a_limit_that_alone_explains_it() -> None:
     strains = {"kv_capacity": 0.9, "queueing": 2.0, "compute": 0.5, "memory_bandwidth": 0.4}
     passed = {name: strain <= 1 for name, strain in strains.items()}

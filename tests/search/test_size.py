@@ -232,9 +232,7 @@ def test_impossible_promise_ends_soon_and_says_why(folder: Path) -> None:
     assert len(trials) <= 8
 
 
-def test_limit_of_nodes_is_tried_before_giving_up(
-    folder: Path, sets: Sets, sizing: Sizing
-) -> None:
+def test_limit_of_nodes_is_tried_before_giving_up(folder: Path, sets: Sets, sizing: Sizing) -> None:
     wanted = max(sizing.nodes.values())
     start = load(folder, *sets, f"pools.reasoning.nodes={wanted - 1}")
     assert size(start, maximum_nodes=wanted).nodes == sizing.nodes

@@ -1,0 +1,110 @@
+"""The fields that name calibration files and the batch rules of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner.catalog import Catalog, load_catalog
+from planner.errors import ScenarioError
+from planner.scenario import check_scenario, load_checked, load_scenario
+from tests.scenario.samples import VALID, changed
+
+WriteFile = Callable[[str, str], Path]
+FILES = "calibration:\n  curves:\n    - ours.json\n  overheads: [engine.json]\n"
+LINE = VALID.count("\n") + 1
+"""Where the calibration starts when it follows the valid scenario."""
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def findings(name: str, catalog: Catalog, *sets: str) -> list[str]:
+    loaded = load_scenario(name, sets=sets)
+    return [str(fault).splitlines()[0] for fault in check_scenario(loaded, catalog)]
+
+
+def test_missing_files_are_named_with_line_and_remedy(
+    write_file: WriteFile, catalog: Catalog
+) -> None:
+    write_file("q.yaml", VALID + FILES)
+    advice = "paths are relative to this file, and `planner {}` writes such files"
+    expected = [
+        f"q.yaml:{LINE + 2}:7: calibration.curves[0]: no such file: ours.json; "
+        + advice.format("fit"),
+        f"q.yaml:{LINE + 3}:15: calibration.overheads[0]: no such file: engine.json; "
+        + advice.format("calibrate"),
+    ]
+    assert findings("q.yaml", catalog) == expected
+    with pytest.raises(ScenarioError) as caught:
+        load_checked("q.yaml", catalog)
+    for message in expected:
+        assert message in str(caught.value)
+
+
+def test_files_are_sought_beside_the_scenario(write_file: WriteFile, catalog: Catalog) -> None:
+    write_file("there/q.yaml", VALID + FILES)
+    assert len(findings("there/q.yaml", catalog)) == 2
+    for folder in ("", "there/"):  # those of the working directory are not meant
+        write_file(f"{folder}ours.json", "{}")
+        write_file(f"{folder}engine.json", "{}")
+        assert len(findings("there/q.yaml", catalog)) == (0 if folder else 2)
+    loaded = load_scenario("there/q.yaml")
+    assert loaded.file_path(("calibration", "curves", 0)) == Path("there/ours.json")
+
+
+def test_a_file_given_as_an_option_is_relative_to_the_working_directory(
+    write_file: WriteFile, catalog: Catalog
+) -> None:
+    write_file("there/q.yaml", VALID)
+    option = "calibration.overheads=[ours.json]"
+    (fault,) = findings("there/q.yaml", catalog, option)
+    assert fault.startswith(f"--set {option}: calibration.overheads[0]: no such file: ours.json")
+    write_file("ours.json", "{}")
+    assert findings("there/q.yaml", catalog, option) == []
+
+
+def test_a_folder_is_no_calibration_file(write_file: WriteFile, catalog: Catalog) -> None:
+    write_file("there/q.yaml", VALID + "calibration: {curves: [.]}\n")
+    (fault,) = findings("there/q.yaml", catalog)
+    assert "calibration.curves[0]: no such file" in fault
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  - name: big\n", "  - name: big\n    engine: {prefill_first: 1}\n",
+         "pools[1].engine.prefill_first: "),
+        ("  - name: big\n", "  - name: big\n    engine: {poll_steps: 0}\n",
+         "pools[1].engine.poll_steps: "),
+        ("  - name: big\n", "  - name: big\n    engine: {pol_steps: 4}\n",
+         "pools[1].engine.pol_steps: unknown field; did you mean poll_steps?"),
+        ("prices:\n", "calibration: {curvs: [a.json]}\nprices:\n",
+         "calibration.curvs: unknown field; did you mean curves?"),
+        ("prices:\n", "calibration: {overheads: a.json}\nprices:\n", "calibration.overheads: "),
+        ("prices:\n", "calibration: {overheads: [7]}\nprices:\n", "calibration.overheads[0]: "),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused(
+    write_file: WriteFile, catalog: Catalog, old: str, new: str, message: str
+) -> None:
+    write_file("q.yaml", changed(old, new))
+    with pytest.raises(ScenarioError) as caught:
+        load_checked("q.yaml", catalog)
+    assert message in str(caught.value)
+
+
+def test_defaults() -> None:
+    from planner.scenario.schema import Calibration, Engine
+
+    assert (Calibration().curves, Calibration().overheads) == ([], [])
+    assert (Engine().prefill_first, Engine().poll_steps) == (None, 1)
