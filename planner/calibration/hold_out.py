@@ -5,7 +5,7 @@ Three protocols, each with real replays of the points that are scored:
 - unseen: a group (model × chip × engine) is predicted with overheads fitted to other groups;
 - calibrated: with overheads fitted to a quarter of the group's own points, the rest is scored;
 - one model: chips that are not NVIDIA's, where throughput of static batches is all there is: fitted
-  to one model per chip and engine, scored on the others.
+  to one model per chip and engine, scored on the others; each model in turn.
 
 The shipped overheads take no part: they were fitted to some of the very points. The prior of a fit
 is the untouched `EngineOverhead(engine)`, or the fit without the group that a quarter refines.
@@ -261,13 +261,14 @@ def load_of(point: Point) -> tuple[float, ...]:
 def _one_model(
     deployments: Sequence[Deployment], catalog: Catalog, counter: Counter
 ) -> list[Score]:
-    """Fit static batches of one model on each chip and engine, and score the other models."""
+    """Fit static batches of one model on each chip and engine, and score the others; in turn."""
     static = [
         with_output_rate(each)
         for each in deployments
         if isinstance(each.point.protocol, StaticBatch)
         and "total_tps" in each.point.metrics
         and catalog.chip(each.point.chip).vendor != "NVIDIA"
+        and not aside_of(each.point)
     ]
     found: list[Score] = []
     kinds = by_group(static, lambda each: f"{each.point.chip} {_name(each.point)}")
@@ -277,19 +278,21 @@ def _one_model(
 
 
 def _others(members: Sequence[Deployment], counter: Counter) -> list[Score]:
-    """Fit one chip and engine to its best-measured model, and score the other models."""
+    """Fit one chip and engine to each of its models in turn, and score the other models."""
     models = by_group(members, lambda each: each.point.model)
-    if len(models) < 2:
-        return []
-    model = max(models, key=lambda name: (len(models[name]), name))
-    chosen = subsample(models[model], lambda at: members[at].point.id, _ONE_MODEL)
     host = EngineOverhead(engine_of(members[0].point))
-    own = [members[at] for at in chosen]
     # Nothing else is known of these chips, so the measurements alone decide.
     centre = Centre.around(host, _OPEN_SCALE)
-    refined = with_logs(host, descend(own, host, centre, rounds=12, on_replays=counter).logs)
-    others = [each for each in members if each.point.model != model]
-    return _scores(others, refined, f"fitted to {model} on {members[0].point.chip}", counter)
+    found: list[Score] = []
+    for model, positions in models.items():
+        others = [each for each in members if each.point.model != model]
+        if not others or len(positions) < _FEWEST_TO_FIT:
+            continue
+        chosen = subsample(positions, lambda at: members[at].point.id, _ONE_MODEL)
+        own = [members[at] for at in chosen]
+        refined = with_logs(host, descend(own, host, centre, rounds=12, on_replays=counter).logs)
+        found += _scores(others, refined, f"fitted to {model} on {others[0].point.chip}", counter)
+    return found
 
 
 def _name(point: Point) -> str:

@@ -58,8 +58,8 @@ def fit_shipped(deployments: Sequence[Deployment]) -> list[EngineOverhead]:
             near = Centre(fit.linear.logs, fit.centre.spread * CHIP_SCALE)
             logs = solve(fit.linear, near, fit.linear.rows(rows))
             # what is not known of the engine is not known of it on this chip either
-            here: Array = general + _covariance(fit.linear, near, rows)
-            found.append(_overhead(fit, logs, here, rows, chip))
+            own = _covariance(fit.linear, near, rows)
+            found.append(_overhead(fit, logs, np.add(general, own), rows, chip))
     return found
 
 
@@ -67,8 +67,8 @@ def _covariance(linear: Linear, centre: Centre, points: Sequence[int]) -> Array:
     """Return the covariance of the logarithms that curvature and prior give."""
     rows = linear.rows(list(points))
     jacobian = linear.jacobian[rows] * np.sqrt(linear.weights[rows])[:, None]
-    result: Array = np.linalg.inv(jacobian.T @ jacobian + np.diag(centre.spread**-2.0))
-    return result
+    known: Array = jacobian.T @ jacobian + np.diag(centre.spread**-2.0)
+    return np.asarray(np.linalg.inv(known), dtype=np.float64)
 
 
 def _overhead(

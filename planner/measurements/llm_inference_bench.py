@@ -146,7 +146,7 @@ def _add(reading: Reading, rows: list[Row]) -> None:
         weight_dtype=dtype,
         kv_dtype=kv if kv == "fp8" else ("bf16" if dtype == "fp8" else dtype),
         devices_per_node=_DEVICES_PER_NODE.get(chip, 8),
-        flags=_flags(chip, values),
+        flags=_flags(chip, engine, values),
         assumptions=_assumptions(row, chip),
     )
 
@@ -159,8 +159,10 @@ def _identity(row: Row) -> str:
     return f"{' '.join(parts)} kv {kv} {load} {row.text('concurrency_or_rate')} in {figure}"
 
 
-def _flags(chip: str, values: dict[str, list[float]]) -> tuple[str, ...]:
+def _flags(chip: str, engine: str, values: dict[str, list[float]]) -> tuple[str, ...]:
     found = []
+    if engine == "llama.cpp":  # a runtime for one user at a time
+        found.append("engine not modelled")
     if any(max(v) > (1 + _REPEATS_APART) * min(v) for v in values.values()):
         found.append("repeats differ by over 5%")
     if chip == "max-1550":

@@ -172,7 +172,10 @@ def _held(found: Validation) -> str:
         for title, scores in (
             ("Group unseen: overheads fitted to other groups of the engine", held.unseen),
             ("Calibrated on a quarter of the group, scored on the rest", held.calibrated),
-            ("Static batches on other vendors' chips, calibrated on one model", held.one_model),
+            (
+                "Static batches on other vendors' chips, calibrated on each model in turn",
+                held.one_model,
+            ),
         )
         if scores
     ]

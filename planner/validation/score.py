@@ -25,6 +25,7 @@ ASIDE: Final = (
     "multi-token prediction suspected",
     "numbers of workers unknown",
     "speculative decoding",
+    "engine not modelled",
 )
 """Flags of points that are scored on lines of their own: the replay leaves out what they name."""
 BASES: Final = ("output tokens measured", "all tokens measured", "implied by the latencies")

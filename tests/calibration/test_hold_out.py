@@ -106,10 +106,12 @@ def test_nothing_to_fit_is_no_error() -> None:
     assert hold_out([], CATALOG).unseen == ()
 
 
-def test_other_vendors_are_calibrated_on_one_model_and_scored_on_the_others() -> None:
+def test_other_vendors_are_calibrated_on_each_model_and_scored_on_the_others() -> None:
     truth = EngineOverhead("vllm", step_s=6e-3, compute_rate=0.5, bandwidth_rate=0.5)
     found = []
-    for model, batches in (("llama-2-7b", (1, 4, 16, 64)), ("mistral-7b", (1, 16))):
+    several, few = (1, 2, 4, 8, 16, 64), (1, 16)  # too few to be fitted to
+    loads = (("llama-2-7b", several), ("llama-3-8b", several), ("mistral-7b", few))
+    for model, batches in loads:
         for batch in batches:
             blank = point(
                 id=f"{model} {batch}",
@@ -125,7 +127,12 @@ def test_other_vendors_are_calibrated_on_one_model_and_scored_on_the_others() ->
             total = replay(deployment, truth).metrics["total_tps"]
             found.append(with_metrics(deployment, {"total_tps": total}))
     scores = hold_out(found, CATALOG).one_model
-    assert {score.point.model for score in scores} == {"mistral-7b"}
+    assert {(score.host, score.point.model) for score in scores} == {
+        ("fitted to llama-2-7b on mi300x", "llama-3-8b"),
+        ("fitted to llama-2-7b on mi300x", "mistral-7b"),
+        ("fitted to llama-3-8b on mi300x", "llama-2-7b"),
+        ("fitted to llama-3-8b on mi300x", "mistral-7b"),
+    }
     errors = errors_of(scores, THROUGHPUT)
     assert errors is not None
     assert errors.median < 0.1

@@ -69,7 +69,10 @@ def test_nothing_is_implied_without_latencies_or_a_closed_loop() -> None:
     assert found.basis == ""
 
 
-@pytest.mark.parametrize("flag", ["multi-token prediction suspected", "numbers of workers unknown"])
+@pytest.mark.parametrize(
+    "flag",
+    ["multi-token prediction suspected", "numbers of workers unknown", "engine not modelled"],
+)
 def test_doubtful_points_are_no_part_of_the_headline(flag: str) -> None:
     doubtful = point(flags=("protocol assumed", flag))
     assert aside_of(doubtful) == flag
