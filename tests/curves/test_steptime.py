@@ -191,7 +191,7 @@ def test_attained_rates_slow_down_what_they_stand_for() -> None:
     # but for tables that are made to rise.
     added = (half.linear_s - base.linear_s) + (slow.linear_s - base.linear_s)
     assert added == pytest.approx(base.linear_s, rel=0.1)
-    assert np.median(added / base.linear_s) == pytest.approx(1.0, rel=1e-6)
+    assert np.median(added[1:] / base.linear_s[1:]) == pytest.approx(1.0, rel=1e-6)
     assert (half.prefill_s, half.decode_s) == pytest.approx((2 * base.prefill_s, base.decode_s))
     assert slow.prefill_s == base.prefill_s
     assert slow.decode_s == pytest.approx(2 * base.decode_s)
