@@ -51,6 +51,7 @@ STEP: Final = 0.08
 """Difference in the logarithm for derivatives: wide, since a replay answers in small jumps."""
 UNSERVED: Final = float(np.log(10.0))
 """What a replay that serves nothing is taken to be off by."""
+_LEAST: Final = 1e-9
 _MOST_EVALUATIONS: Final = 8
 
 
@@ -166,7 +167,7 @@ def log_errors(deployments: Sequence[Deployment], host: EngineOverhead) -> dict[
             if measured is None or name not in replayed:
                 values.append(float("nan"))
             else:
-                values.append(float(np.log(replayed[name] / measured)))
+                values.append(_off(replayed[name], measured))
     return {name: np.array(values) for name, values in rows.items()}
 
 
@@ -182,9 +183,14 @@ def _measured(deployment: Deployment) -> dict[str, float]:
 def _errors(deployment: Deployment, host: EngineOverhead, known: dict[str, float]) -> list[float]:
     replayed = replay(deployment, host).metrics
     return [
-        (float(np.log(replayed[name] / value)) if name in replayed else UNSERVED) / TOLERANCE[name]
+        (_off(replayed[name], value) if name in replayed else UNSERVED) / TOLERANCE[name]
         for name, value in known.items()
     ]
+
+
+def _off(replayed: float, measured: float) -> float:
+    """Return log(replayed / measured); an answer that is sent all at once has a TPOT of zero."""
+    return float(np.log(max(replayed, _LEAST) / measured))
 
 
 def _soft(residuals: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.options import iso_day
 from planner.cli.tables import open_console, plain_table, print_table
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def calibrate(
         str | None, typer.Option("--source", help="What was measured, in a few words.")
     ] = None,
     date: Annotated[
-        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="When it was measured.")
+        str | None,
+        typer.Option(
+            "--date", metavar="YYYY-MM-DD", callback=iso_day, help="When it was measured."
+        ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the fit as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -91,7 +95,12 @@ def calibrate(
 
     Every result is replayed as it was run, so queueing and batching are not mistaken for overhead.
     Prints the scalars with standard errors, the error of each result before and after, and
-    warnings. Exit codes: 0 written; 1 the error exceeds --max-error; 2 bad input.
+    warnings. Exit codes: 0 written; 1 the error exceeds --max-error, or is so large even after the
+    fit (tenfold) that nothing is written; 2 bad input.
+
+    Columns of a CSV, a row per operating point: prompt_tokens, output_tokens; concurrency (closed
+    loop) or rate_rps (Poisson); requests; ttft_ms, tpot_ms (means), or output_tps; what a row
+    leaves blank was not measured.
 
     For example:
 
@@ -112,7 +121,7 @@ def calibrate(
         raise typer.BadParameter("is a share: above 0 up to 1", param_hint="--memory-fraction")
     catalog = load_catalog()
     check_names(catalog, model, chip, engine, sorted({weight_dtype, kv_dtype}))
-    check_outputs([output], force=force)
+    check_outputs([output], force=force, inputs=[*results, *(curves or ())])
     try:
         layout = Parallelism(tensor, pipeline, expert, data)
     except ValueError as error:
@@ -150,6 +159,10 @@ def calibrate(
         typer.echo(as_json(found))
     else:
         _print(found)
+    for reason in found.far_off:
+        typer.echo(f"error: {reason}", err=True)
+    if found.far_off:
+        raise typer.Exit(1)
     _write(found, output)
     median = found.calibration.median_error("tpot_mean_s")
     if max_error is not None and not median <= max_error:

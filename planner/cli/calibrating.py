@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from planner.validation.deployment import Deployment
     from planner.validation.score import Score
 
+FAR_OFF = 10.0
+"""A result that is off by this factor after the fit was measured on another system."""
 ADVICE = (
     "1. sweep the concurrency: 1, 4, 16, 64, and the one you plan for",
     "2. use two lengths of prompts, such as 1,000 and 8,000 tokens",
@@ -38,6 +40,18 @@ class Calibrated:
     unseen: tuple[Score, ...]
     """Points kept out of the fit."""
     skipped: Mapping[str, int]
+
+    @property
+    def far_off(self) -> list[str]:
+        """Why the fit is useless, by result and metric: off tenfold, whatever the overhead."""
+        return [
+            f"{self.deployments[each.point].point.id}: {each.metric} is off by a factor of "
+            f"{max(1.0 + each.after, 1.0 / (1.0 + each.after)):.3g} even after the fit; it was "
+            "measured on something else than what was described: check model, chip, layout, "
+            "lengths and units"
+            for each in self.errors
+            if not 1 / FAR_OFF <= 1.0 + each.after <= FAR_OFF
+        ]
 
 
 def check_names(

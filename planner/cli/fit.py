@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.options import iso_day
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -63,14 +65,18 @@ def fit(
         typer.Option(
             "--max-mape",
             min=0.0,
-            help="Exit with 1 if a curve's error on unseen shapes exceeds this: 0.06 is 6%.",
+            help="Exit with 1 if a curve's error on unseen shapes exceeds this: 0.06 is 6%. "
+            "Without it, curves beyond 50% are not written.",
         ),
     ] = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Where the timings come from, if they say not.")
     ] = None,
     date: Annotated[
-        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="When they were taken.")
+        str | None,
+        typer.Option(
+            "--date", metavar="YYYY-MM-DD", callback=iso_day, help="When they were taken."
+        ),
     ] = None,
     licence: Annotated[
         str | None, typer.Option("--licence", help="Licence of the timings.")
@@ -95,17 +101,25 @@ def fit(
     """
     from planner.catalog import load_catalog
     from planner.cli.fit_reading import read_inputs
-    from planner.cli.fitting import Origin, Wanted, check_outputs, fit_all
+    from planner.cli.fitting import WORST_ERROR, Origin, Wanted, check_outputs, fit_all
     from planner.cli.progress import LateBar
 
-    check_outputs([output, *([report] if report is not None else [])], force=force)
+    outputs = [output, *([report] if report is not None else [])]
+    check_outputs(outputs, force=force, inputs=timings)
     catalog = load_catalog()
     wanted = Wanted(catalog, chip, engine, tuple(operator or ()))
     with LateBar("reading timings") as bar:
         reading = read_inputs(timings, reader, wanted, progress=bar)
     origin = Origin(source=source, date=date, licence=licence)
     with LateBar("fitting curves") as bar:
-        record = fit_all(reading, wanted, origin, form_only=form_only, progress=bar)
+        record = fit_all(
+            reading,
+            wanted,
+            origin,
+            form_only=form_only,
+            worst=WORST_ERROR if max_mape is None else math.inf,
+            progress=bar,
+        )
     _print(record, reading.notes)
     if not record.fits:
         typer.echo("error: nothing could be fitted", err=True)

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from planner.catalog import Catalog, Chip
     from planner.curves.curve import Curve, CurveKey
     from planner.curves.data.jobs import Job
-    from planner.curves.forms.base import Form, Shape
+    from planner.curves.forms.base import Form, Peaks, Shape
     from planner.curves.timing_checks import Finding
     from planner.curves.timings import Timings
     from planner.report.fit_record import FitRecord, FlaggedRow, InputFile
 
+WORST_ERROR: Final = 0.5
+"""A curve that is further off than this on shapes left out says nothing; unless a limit is asked
+for, it is not kept."""
+FASTEST: Final = 2.0
+"""Kernels faster than the data sheet's peak by this are none: clocks do not vary that much."""
 MANY_TIMINGS: Final = 500
 """With fewer, a grid may follow noise: it is kept only if it helps on shapes left out."""
 _NO_ENGINE: Final = "generic"
@@ -100,13 +105,16 @@ class _Task:
     curated: bool
 
 
-def check_outputs(paths: Sequence[Path], *, force: bool) -> None:
+def check_outputs(paths: Sequence[Path], *, force: bool, inputs: Sequence[Path] = ()) -> None:
     """Raise before the work starts if its result could not be written afterwards.
 
     Raises:
-        OutputError: a file is there already, or its place is a folder.
+        OutputError: a file is there already, its place is a folder, or it is read as well.
     """
+    read = {path.resolve() for path in inputs}
     for path in paths:
+        if path.resolve() in read:
+            raise OutputError(f"{path}: is read, and would be overwritten; name another output")
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; name a file")
         if path.exists() and not force:
@@ -121,6 +129,7 @@ def fit_all(
     origin: Origin,
     *,
     form_only: bool = False,
+    worst: float = WORST_ERROR,
     progress: Progress | None = None,
 ) -> FitRecord:
     """Fit one curve per operator, chip, engine and format; of whole steps per model and split.
@@ -130,6 +139,7 @@ def fit_all(
         wanted: what of it to fit.
         origin: what the user said of it; it wins over what the readers found.
         form_only: no grid of measured over fitted.
+        worst: curves with a larger error on unseen shapes are not kept.
         progress: told how many fits of how many are done.
     """
     from planner.curves.fit import FOLDS
@@ -151,6 +161,7 @@ def fit_all(
             chosen = jobs.get(task.key.operator) if task.curated else None
             timings = _chosen(chosen, checked.timings, findings)
             curve = _fit(task, timings, chip, jobs, form_only, steps)
+            _require_close(curve, worst)
         except (CurveError, ValueError) as error:
             failed.append((key_text(task.key), str(error)))
         else:
@@ -302,6 +313,7 @@ def _fit(
     }
     # whole steps are fitted in seconds: no peak of the chip stands in their form
     peaks = Peaks() if key.is_whole_step else peaks_of(chip, key.dtype)
+    _require_possible(timings, chip, peaks)
     correction = None if job is None or form_only else job.correction
     plain = None
     if correction is None or len(timings) < MANY_TIMINGS:
@@ -313,6 +325,36 @@ def _fit(
     if plain is None or gridded.mape_out < plain.mape_out:
         return gridded
     return plain
+
+
+def _require_possible(timings: Timings, chip: Chip, peaks: Peaks) -> None:
+    """Refuse products that mostly beat the chip's peak: another unit, or another chip."""
+    import numpy as np
+
+    from planner.curves.timings import CurveError
+
+    columns = [timings.shape.get(name) for name in ("m", "n", "k")]
+    if timings.keys()[0].operator != "gemm" or any(column is None for column in columns):
+        return
+    attained = 2.0 * np.prod(np.array(columns), axis=0) / timings.seconds / peaks.flops
+    share = float(np.median(attained))
+    if share > FASTEST:
+        raise CurveError(
+            f"half of the products attain over {share:.3g} times the peak of {chip.name} "
+            f"({peaks.flops / 1e12:.4g} TFLOP/s). Is time_us in another unit than µs, or the chip "
+            "another? --chip names the one whose peaks apply"
+        )
+
+
+def _require_close(curve: Curve, worst: float) -> None:
+    from planner.curves.timings import CurveError
+
+    if curve.mape_out > worst:
+        raise CurveError(
+            f"the error on unseen shapes is {curve.mape_out:.0%}, so the curve says nothing. Is "
+            "this one kernel, timed in µs on one chip, over shapes that vary in every column? "
+            "--max-mape 10 keeps it nevertheless"
+        )
 
 
 def _groups(form: Form, job: Job | None, shape: Shape) -> tuple[str, ...] | None:

@@ -73,11 +73,11 @@ def microbench(
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Start anew if FILE is there.")] = False,
 ) -> None:
-    """Measure matrix products, attention, memory and all-reduce on this machine.
+    r"""Measure matrix products, attention, memory and all-reduce on this machine.
 
     Writes a CSV of timings, and beside it what they were taken on (.json) and how each case went
     (.log.csv). Run again after an interruption: what is in the CSV is not measured again. Needs
-    PyTorch: pip install 'planner[microbench]'.
+    PyTorch: pip install 'planner\[microbench]'.
 
     For example:
 

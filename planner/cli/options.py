@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -17,3 +18,17 @@ Overrides = Annotated[
 Named = Annotated[
     str | None, typer.Option("--scenario", metavar="NAME", help="Use this scenario of the file.")
 ]
+
+
+def iso_day(text: str | None) -> str | None:
+    """Return a day in ISO 8601 as it stands: the callback of an option.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if text is not None:
+        try:
+            date.fromisoformat(text)
+        except ValueError:
+            raise typer.BadParameter("is no day; write it as 2026-01-31") from None
+    return text

@@ -17,7 +17,7 @@ class Correction(Protocol):
     """Measured over fitted seconds, interpolated over the shape; dimensionless."""
 
     def ratio(self, shape: Shape) -> Array:
-        """Return what to multiply the form's seconds with; 1 outside the measured range."""
+        """Return what to multiply the form's seconds with; beyond the range, as the grid says."""
 
     def __len__(self) -> int:
         """Return the number of stored ratios."""

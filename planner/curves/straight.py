@@ -7,7 +7,6 @@ around a typical operating point, and how far off the line is there. Slopes are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
@@ -50,45 +49,6 @@ class PrefillLine(NamedTuple):
     """Largest error within a factor of four of the typical chunk."""
     mean_relative_error: float
     """Mean error, points near the typical chunk counting most."""
-
-
-class MixedLine(NamedTuple):
-    """Attention of a step that prefills and decodes in one kernel, as sums over its batch."""
-
-    floor_s: float
-    per_token_s: float
-    """Per prefilled token."""
-    per_pair_s: float
-    """Per pair of query and key of the prefill."""
-    per_sequence_s: float
-    """Per decoding sequence."""
-    per_context_token_s: float
-    """Per context token of the decoding sequences."""
-    mean_relative_error: float
-
-
-def mixed_line(columns: Mapping[str, Array]) -> MixedLine:
-    """Return the line through timings of mixed batches.
-
-    Where one kernel serves both (FlashAttention 2 in vLLM), it runs decodes as prompts of one
-    token: every query head walks the cache alone, and long contexts are not split. They then take
-    1.5 to 7 times as long as in a step that only decodes, so their times do not add up.
-
-    Args:
-        columns: of `planner.curves.readers.layer_profiles.read_mixed_attention`.
-    """
-    chunk, prior = columns["prefill_chunk"], columns["kv_prefill"]
-    many = columns["n_decode"]
-    terms = [
-        np.ones_like(chunk),
-        chunk,
-        attended_pairs(chunk, prior, np.zeros_like(chunk)),
-        many,
-        many * columns["kv_decode"],
-    ]
-    slopes, _, mean = _line(terms, columns["seconds"], np.zeros_like(chunk))
-    floor, per_token, per_pair, per_sequence, per_context_token = slopes
-    return MixedLine(floor, per_token, per_pair, per_sequence, per_context_token, mean)
 
 
 def step_seconds(curve: Curve, shape: Shape) -> Array:

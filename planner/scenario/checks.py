@@ -13,6 +13,7 @@ from pathlib import Path
 
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
+from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
@@ -67,7 +68,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_sources,
         _check_arrivals,
         _check_trace_files,
-        _check_calibration_files,
+        check_calibration,
         _check_lengths,
         _check_shipped_names,
         _check_repeats,
@@ -159,24 +160,6 @@ def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
             yield (*where, "file"), f"no such file: {path}; paths are relative to this file"
         elif path.is_dir() and trace.format not in ("auto", "servegen"):
             yield (*where, "file"), f"{path} is a folder; name the trace file in it"
-
-
-def _check_calibration_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
-    for kind in ("curves", "overheads"):
-        node, taken = parts.root.follow(("calibration", kind))
-        if taken != 2:
-            continue
-        for number in range(len(node.value) if isinstance(node.value, list) else 0):
-            where: Location = ("calibration", kind, number)
-            entry, _ = parts.root.follow(where)
-            folder = Path(entry.place.file).parent if entry.place.line else Path()
-            if isinstance(entry.value, str) and not (folder / entry.value).is_file():
-                command = "fit" if kind == "curves" else "calibrate"
-                yield (
-                    where,
-                    f"no such file: {folder / entry.value}; paths are relative to this file, and "
-                    f"`planner {command}` writes such files",
-                )
 
 
 def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:

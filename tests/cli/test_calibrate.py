@@ -118,6 +118,27 @@ def test_an_error_above_the_limit_ends_with_1(call: Call, tmp_path: Path) -> Non
     assert "at most" in done.output
 
 
+def test_results_of_another_system_are_no_calibration(
+    call: Call, tmp_path: Path, rows: list[str]
+) -> None:
+    fields = [row.split(",") for row in rows]
+    in_us = [",".join([*row[:-2], f"{float(row[-2]) * 1e3:g}", row[-1]]) for row in fields]
+    write(tmp_path / "r.csv", in_us)
+    done = call("r.csv", *FLAGS)
+    assert done.exit_code == 1
+    assert "ttft_mean_s is off by a factor of" in done.output
+    assert "lengths and units" in done.output
+    assert not (tmp_path / "calibration.json").exists()
+
+
+def test_an_input_is_never_overwritten(call: Call, tmp_path: Path, rows: list[str]) -> None:
+    path = write(tmp_path / "r.csv", rows)
+    before = path.read_bytes()
+    done = call("r.csv", *FLAGS, "-o", "./r.csv", "--force")
+    assert "r.csv: is read, and would be overwritten" in str(done.exception)
+    assert path.read_bytes() == before
+
+
 def test_names_are_checked_all_at_once(call: Call, tmp_path: Path, rows: list[str]) -> None:
     write(tmp_path / "r.csv", rows)
     wrong = ["--model", "lama-3.1-8b", "--chip", "h100-sx", "--engine", "vlm", "--kv-dtype", "fp9"]
@@ -169,6 +190,7 @@ def test_hostile_files_are_refused_by_name(call: Call, tmp_path: Path, text: str
         ["--memory-fraction", "0"],
         ["--tensor-parallel", "0"],
         ["--tensor-parallel", "2", "--expert-parallel", "3"],
+        ["--date", "yesterday"],
     ],
 )
 def test_impossible_options(call: Call, tmp_path: Path, rows: list[str], wrong: list[str]) -> None:

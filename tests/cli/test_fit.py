@@ -70,7 +70,12 @@ def noise(seed: int = 0, size: float = 0.01) -> Iterator[float]:
 
 
 def write_gemms(
-    path: Path, *, extra: str = "", size: float = 0.01, engine: str = "generic"
+    path: Path,
+    *,
+    extra: str = "",
+    size: float = 0.01,
+    engine: str = "generic",
+    unit_s: float = 1e-6,
 ) -> None:
     """Write timings of products with known parameters, give or take `size`."""
     factors = noise(size=size)
@@ -91,7 +96,7 @@ def write_gemms(
         writer.writerow(columns)
         for m, n, k in SHAPES:
             seconds = true_seconds(GEMM, TRUE_GEMM, {"m": m, "n": n, "k": k}) * next(factors)
-            labels = ("gemm", "h100-sxm", engine, "1.0", "bf16", "made up", repr(seconds * 1e6))
+            labels = ("gemm", "h100-sxm", engine, "1.0", "bf16", "made up", repr(seconds / unit_s))
             writer.writerow([*labels, m, n, k])
         file.write(extra)
 
@@ -377,6 +382,28 @@ def test_the_quality_gate(call: Call, tmp_path: Path) -> None:
     assert call("t.csv", "--form-only", "--max-mape", "0.5", "--force").exit_code == 0
 
 
+def test_curves_that_say_nothing_are_not_written(call: Call, tmp_path: Path) -> None:
+    write_gemms(tmp_path / "t.csv", size=1.5)
+    done = call("t.csv", "--form-only")
+    assert done.exit_code == 1
+    assert "so the curve says nothing" in done.output
+    assert not (tmp_path / "curves.json").exists()
+    assert call("t.csv", "--form-only", "--max-mape", "100").exit_code == 0
+
+
+def test_times_in_ms_beat_every_peak(call: Call, tmp_path: Path) -> None:
+    write_gemms(tmp_path / "t.csv", unit_s=1e-3)
+    done = call("t.csv", "--form-only", "--max-mape", "100")
+    assert done.exit_code == 1
+    assert "times the peak of h100-sxm" in done.output
+    assert "Is time_us in another unit" in done.output
+
+
+def test_a_date_is_a_day(call: Call, tmp_path: Path) -> None:
+    write_gemms(tmp_path / "t.csv")
+    assert call("t.csv", "--date", "31.1.2026").exit_code == 2
+
+
 def test_too_few_timings_are_exit_code_1_with_advice(call: Call, tmp_path: Path) -> None:
     write_gemms(tmp_path / "t.csv")
     lines = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[:5]
@@ -403,7 +430,8 @@ def test_one_bad_key_does_not_cost_the_others(call: Call, tmp_path: Path) -> Non
         (("t.csv", "--reader", "timing"), "did you mean timings?"),
         (("t.csv", "--operator", "gem"), "did you mean gemm?"),
         (("t.csv", "--chip", "h100-sx"), "did you mean h100-sxm?"),
-        (("t.csv", "-o", "t.csv"), "t.csv: exists already"),
+        (("t.csv", "-o", "folder/../t.csv", "--force"), "t.csv: is read, and would be overwritten"),
+        (("t.csv", "-o", "other.csv"), "other.csv: exists already"),
         (("t.csv", "-o", "folder"), "folder: is a folder"),
         (("t.csv", "-o", "x", "--report", "x"), "name two files"),
         (("folder",), "a folder in which no reader finds its tables"),

@@ -17,12 +17,10 @@ from planner.curves.readers.layer_profiles import (
     head_shape,
     matrices,
     read_layer_profiles,
-    read_mixed_attention,
     streams,
 )
 from planner.curves.readers.splitwise import read_splitwise
 from planner.curves.readers.tpu import read_tpu
-from planner.curves.straight import mixed_line
 from planner.curves.timing_checks import check_timings
 from planner.curves.timings import CurveError
 from tests.conftest import WriteFile
@@ -101,10 +99,6 @@ def test_the_new_format(write_file: WriteFile, catalog: Catalog) -> None:
     assert set(labels["chip"]) == {"rtx-4090"}
     assert set(labels["version"]) == {"0.19.0"}
     assert not check_timings(profile.timings).rejected
-    mixed = read_mixed_attention(path)
-    assert {name: float(column[0]) for name, column in mixed.items()} == pytest.approx(
-        {"prefill_chunk": 128, "kv_prefill": 64, "n_decode": 4, "kv_decode": 512, "seconds": 5e-5}
-    )
 
 
 def test_the_old_format(write_file: WriteFile, catalog: Catalog) -> None:
@@ -310,13 +304,3 @@ def test_the_original_tables(shared_data: Path, catalog: Catalog) -> None:
     assert len(read_tpu(folder / "tpu_v6e", catalog).timings) == 30624
     assert len(read_splitwise(folder / "splitwise_sim" / "perf_model.csv").timings) == 1660
     assert len(read_dynamo(folder / "dynamo_planner_h200").timings) == 58
-
-
-def test_decodes_among_prompts_cost_more_than_alone(shared_data: Path) -> None:
-    path = (
-        shared_data / "microbench/layer_profiles/RTXPRO6000/meta-llama/Llama-3.1-8B/bf16/tp1"
-    ) / "attention.csv"
-    mixed = mixed_line(read_mixed_attention(path))
-    alone = 8 * 2 * 128 * 2.0 / 1.792e12  # s per context token at the data-sheet bandwidth
-    assert mixed.per_context_token_s > 1.5 * alone
-    assert mixed.mean_relative_error < 0.5

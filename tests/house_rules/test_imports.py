@@ -48,6 +48,7 @@ LAYERS = {
     "scenario.checks": Layer("scenario curves catalog errors units"),
     "scenario.check_pools": Layer("scenario curves catalog errors units"),
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
+    "scenario.check_calibration": Layer("scenario curves catalog errors units"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
     "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
     "curves.data": Layer("curves catalog errors units", "numpy rich"),
