@@ -21,8 +21,10 @@ from planner.economics import (
 )
 from planner.engine import Engine
 from planner.lowering.pools import LoweredPool
-from planner.scenario.schema import Plan as PricePlan
-from planner.scenario.schema import Pool, Prices, Scenario
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.money import Plan as PricePlan
+from planner.scenario.schema.money import Prices
+from planner.scenario.schema.pools import Pool
 
 SCENARIO = "the scenario"
 

@@ -10,7 +10,8 @@ from planner.economics import ApiPlan, Statement, SubscriptionPlan
 from planner.economics.cost import Policy
 from planner.lowering.pools import LoweredPool
 from planner.results.result import Assumption
-from planner.scenario.schema import Lengths, Scenario
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.workload import Lengths
 from planner.trace.library import load_length_preset, load_shape
 
 

@@ -16,7 +16,8 @@ from planner.engine import Engine
 from planner.errors import CatalogError
 from planner.lowering import lower
 from planner.lowering.workload import seconds_of_day
-from planner.scenario.schema import Plan, Pool, Prices
+from planner.scenario.schema.money import Plan, Prices
+from planner.scenario.schema.pools import Pool
 from tests.control.clusters import Process
 from tests.lowering.scenarios import load, write_trace
 

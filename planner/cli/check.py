@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from planner.catalog import Catalog
     from planner.errors import Fault
     from planner.scenario import LoadedScenario
-    from planner.scenario.schema import Pool, RequestClass
+    from planner.scenario.schema.pools import Pool
+    from planner.scenario.schema.workload import RequestClass
 
 _SPANS = {"day": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3}
 

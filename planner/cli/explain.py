@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.kernel.plan import PoolPlan
     from planner.lowering.pools import LoweredPool
     from planner.scenario import LoadedScenario
-    from planner.scenario.schema import Pool
+    from planner.scenario.schema.pools import Pool
 
 USUAL_CONTEXT = 2048
 """Tokens of context, where none are asked for and the pool serves as many."""

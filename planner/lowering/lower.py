@@ -13,7 +13,8 @@ from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
-from planner.scenario.schema import Objective, RequestClass, Scenario
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.workload import Objective, RequestClass
 
 
 @dataclass(frozen=True)

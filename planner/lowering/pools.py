@@ -23,7 +23,7 @@ from planner.scenario import (
     pool_memory,
     replicas_of,
 )
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 
 @dataclass(frozen=True)

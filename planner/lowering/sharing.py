@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel.dtypes import NONE
-from planner.scenario.schema import RequestClass
+from planner.scenario.schema.workload import RequestClass
 from planner.trace.table import Rows, chain_starts
 
 

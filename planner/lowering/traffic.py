@@ -19,7 +19,7 @@ from planner.lowering.merging import merged, until
 from planner.lowering.sharing import hashed, is_synthetic, owners_of, shared_classes
 from planner.lowering.workload import class_workload, class_workloads, distribution
 from planner.scenario import LoadedScenario
-from planner.scenario.schema import RequestClass, TraceInput
+from planner.scenario.schema.workload import RequestClass, TraceInput
 from planner.trace import closed_rows, open_trace, synthesize
 from planner.trace.table import Rows, chain_starts
 

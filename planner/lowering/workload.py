@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from planner.scenario.schema import Lengths, RequestClass, Workload
+from planner.scenario.schema.workload import Lengths, RequestClass, Workload
 from planner.trace import Arrivals, ClassWorkload, LengthDistribution
 from planner.trace.library import load_shape
 

@@ -10,7 +10,7 @@ from planner.curves.engines import read_overheads
 from planner.errors import PlannerError, shown
 from planner.scenario.nodes import Location
 from planner.scenario.parts import Parts
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 Finding = tuple[Location, str]
 

@@ -10,7 +10,7 @@ from planner.errors import CatalogError, shown
 from planner.scenario.check_quality import check_quality
 from planner.scenario.nodes import Location
 from planner.scenario.replicas import dtypes_of, limits_of, parallelism_of, replicas_of
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 Finding = tuple[Location, str]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from planner.catalog import Model
 from planner.curves.quality import WEIGHT_DTYPES, QualityTable, Retention
 from planner.scenario.nodes import Location
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 Finding = tuple[Location, str]
 

@@ -20,7 +20,8 @@ from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.replicas import replicas_of
-from planner.scenario.schema import Lengths, RequestClass, Scenario
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.workload import Lengths, RequestClass
 from planner.scenario.source import parse_text
 
 Finding = tuple[Location, str]

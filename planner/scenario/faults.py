@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from planner.errors import Fault, did_you_mean, shown
 from planner.scenario.merge import format_location
 from planner.scenario.nodes import Location, Node
-from planner.scenario.schema import PATTERN_ADVICE, Lengths, Part, Scenario
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.fields import PATTERN_ADVICE, Part
+from planner.scenario.schema.workload import Lengths
 
 _MESSAGES = {
     "bool_type": "must be true or false",

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from planner.errors import ScenarioError, did_you_mean, shown
 from planner.scenario.nodes import Location, Node
-from planner.scenario.schema import ALTERNATIVES
+from planner.scenario.schema.fields import ALTERNATIVES
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[([^\[\]]*)\]")
 

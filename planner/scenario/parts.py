@@ -13,7 +13,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from planner.scenario.nodes import Location, Node
-from planner.scenario.schema import NodePrice, Part, Plan, Pool, Prices, RequestClass, TraceInput
+from planner.scenario.schema.fields import Part
+from planner.scenario.schema.money import NodePrice, Plan, Prices
+from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.workload import RequestClass, TraceInput
 from planner.units import parse_quantity
 
 _AnyPart = TypeVar("_AnyPart", bound=Part)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from planner.catalog import Chip, Model
 from planner.curves.layout import Dtypes, Parallelism
 from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 
 @dataclass(frozen=True)

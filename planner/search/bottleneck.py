@@ -18,7 +18,7 @@ import numpy as np
 from planner.catalog import Catalog, Chip, Figure
 from planner.lowering.pools import LoweredPool, lower_pool
 from planner.results.result import Result
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 SPEED_UP: Final = 2.0
 """How much faster a chip's arithmetic or memory is made. Both by the same, to be compared."""

@@ -33,7 +33,7 @@ from planner.kernel.plan import PoolPlan
 from planner.kernel.steptime import start_run
 from planner.lowering.pools import LoweredPool, lower_pool
 from planner.scenario import dtypes_of, parallelism_of
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 from tests.curves.shapes import (
     BOX,
     DEEPSEEK_V3,

@@ -11,7 +11,7 @@ from planner.kernel.dtypes import Router, Scheduler
 from planner.kernel.plan import UNLIMITED
 from planner.lowering.pools import lower_pool, with_nodes
 from planner.scenario import pool_memory
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.kernel.dtypes import NONE
 from planner.lowering.sharing import hashed, owners_of, shared_classes
-from planner.scenario.schema import RequestClass
+from planner.scenario.schema.workload import RequestClass
 from planner.trace.table import Rows, new_rows
 
 LENGTHS = {"input": {"fixed": 1}, "output": {"fixed": 1}}

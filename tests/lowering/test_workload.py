@@ -15,7 +15,7 @@ from planner.lowering.workload import (
     start_s_of_week,
     window_s_of,
 )
-from planner.scenario.schema import Lengths
+from planner.scenario.schema.workload import Lengths
 from tests.lowering.scenarios import load
 
 LENGTHS = "input: {fixed: 9}, output: {fixed: 5}"

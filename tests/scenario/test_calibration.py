@@ -137,7 +137,8 @@ def test_wrong_values_are_refused(
 
 
 def test_defaults() -> None:
-    from planner.scenario.schema import Calibration, Engine
+    from planner.scenario.schema import Calibration
+    from planner.scenario.schema.pools import Engine
 
     assert (Calibration().curves, Calibration().overheads) == ([], [])
     assert (Engine().prefill_first, Engine().poll_steps) == (None, 1)

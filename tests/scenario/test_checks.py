@@ -17,7 +17,7 @@ from planner.scenario import (
     pool_memory,
     replicas_of,
 )
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 from tests.scenario.samples import VALID, changed
 
 WriteFile = Callable[[str, str], Path]

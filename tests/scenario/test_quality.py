@@ -12,7 +12,7 @@ from planner.curves.quality import QualityTable
 from planner.errors import ScenarioError
 from planner.scenario import check_scenario, load_checked, load_scenario
 from planner.scenario.check_quality import check_quality
-from planner.scenario.schema import Pool
+from planner.scenario.schema.pools import Pool
 from tests.scenario.samples import VALID, changed
 
 WriteFile = Callable[[str, str], Path]

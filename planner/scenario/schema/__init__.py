@@ -1,0 +1,57 @@
+"""The scenario, schema `planner/v1`: frozen models with one docstring per field.
+
+The docstrings are the reference documentation: they go into the JSON Schema that editors show.
+Every quantity is written with its unit and stored in SI (see `planner.units`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from planner.scenario.schema.fields import Name, Part
+from planner.scenario.schema.money import Prices
+from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.workload import Workload
+
+
+class Output(Part):
+    """What is written."""
+
+    requests: bool = False
+    """Write one Parquet row per request."""
+    report: bool = True
+    """Write the HTML report."""
+
+
+class Calibration(Part):
+    """Measurements of your own that step times stand on. Paths are relative to this file."""
+
+    curves: list[str] = []
+    """Curve files that `planner fit` wrote; later ones win."""
+    overheads: list[str] = []
+    """Calibration files that `planner calibrate` wrote; later ones win."""
+
+
+class Scenario(Part):
+    """One question: this traffic, on these pools, under these promises, at these prices."""
+
+    schema_: Annotated[Literal["planner/v1"], Field(alias="schema")]
+    """Version of this format."""
+    name: Name
+    """Short name; also the default name of the output folder."""
+    description: str = ""
+    """What the scenario shows."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of every random stream."""
+    workload: Workload
+    """Who asks what, when."""
+    pools: Annotated[list[Pool], Field(min_length=1)]
+    """The fleet."""
+    calibration: Calibration = Calibration()
+    """Curves and engine overheads of your own."""
+    prices: Prices = Prices()
+    """Prices and revenue."""
+    output: Output = Output()
+    """What is written."""
