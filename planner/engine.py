@@ -21,6 +21,7 @@ from planner.kernel.advance import advance, lack_for
 from planner.kernel.dtypes import NONE, ReplicaStatus, Stop, World
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
+from planner.kernel.kvcache import blocks_for_steps
 from planner.kernel.plan import Plan
 
 Records = NDArray[np.void]
@@ -294,6 +295,11 @@ class Engine:
             victims = victims[np.argsort(requests["key"][victims])]
             lose_replica(self.world, number, victims, self.env.now)
         self.world = build.list_active(self.world)
+
+    def blocks_under_way(self, replica: int) -> int:
+        """Return the KV blocks that the step under way on a replica has taken at its start."""
+        settled = int(self.world.replicas["settled_steps"][replica])
+        return int(blocks_for_steps(self.world, replica, settled, settled + 1))
 
     def account_active(self) -> None:
         """Add the replica-seconds in service since the last change, window by window.

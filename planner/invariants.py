@@ -155,9 +155,12 @@ def token_gaps_counted(world: World) -> Iterator[str]:
     """INV-5 token gaps counted.
 
     Every decoded token has one gap before it, and so has the token that ends a recomputed prompt.
-    Without a warm-up all of them are in the histograms. Catches gaps that are weighted wrongly, or
-    counted again when a run is settled in parts.
+    Without a warm-up all of them are in the histograms. Drafts are counted by their distribution,
+    so not there. Catches gaps that are weighted wrongly, or counted again when a run is settled in
+    parts.
     """
+    if world.pools["draft_tokens"].any():
+        return
     gaps = int(world.histograms[:, Metric.ITL].sum())
     decoded = int(world.pool_windows["decode_tokens"].sum())
     preempted = int(world.pool_windows["preemptions"].sum())
@@ -200,14 +203,18 @@ def kv_blocks_conserved(world: World) -> Iterator[str]:
     sequence takes its next block at one step of the cycle. Catches a block that is freed twice or
     never, which would slowly change how many sequences fit.
     """
+    classes = len(world.classes)
     for number, replica in enumerate(world.replicas):
         pool = world.pools[replica["pool"]]
         block_tokens = int(pool["kv_block_tokens"])
         first = int(replica["slots_first"])
         slots = world.slots[first : first + replica["decoding"]]
         batch = world.requests[slots["request"]]
-        tokens = batch["prompt_tokens"] + replica["step"] - batch["decode_start_step"]
-        blocks = int((-(-tokens // block_tokens)).sum())
+        groups = batch["class"] if pool["draft_tokens"] else np.zeros(len(batch), np.int64)
+        position = _positions(world, number)[groups]
+        tokens = batch["prompt_tokens"] + position - batch["decode_start_tokens"]
+        held = tokens + world.drafts["room"][replica["pool"] * classes + batch["class"]]
+        blocks = int((-(-held // block_tokens)).sum())
         used = int(replica["kv_used_blocks"])
         fits = blocks <= used <= pool["kv_blocks"]
         if not fits or (replica["prefilling"] == 0 and used != blocks):
@@ -220,11 +227,22 @@ def kv_blocks_conserved(world: World) -> Iterator[str]:
                 f"replica {number}: a context of {replica['context_tokens']} tokens, but its "
                 f"sequences have {tokens.sum()}"
             )
-        row = int(replica["growth_first"])
-        growth = world.kv_growth[row : row + block_tokens]
-        expected = np.bincount((replica["step"] - tokens) % block_tokens, minlength=block_tokens)
+        row, rows = int(replica["growth_first"]), int(pool["groups"]) * block_tokens
+        growth = world.kv_growth[row : row + rows]
+        residues = groups * block_tokens + (position - held) % block_tokens
+        expected = np.bincount(residues, minlength=rows)
         if not np.array_equal(growth, expected):
             yield f"replica {number}: blocks grow at {growth.tolist()}, not {expected.tolist()}"
+
+
+def _positions(world: World, number: int) -> NDArray[np.int64]:
+    """Return where each group of a replica stands: by the steps that are in the books."""
+    replica, classes = world.replicas[number], len(world.classes)
+    starts = world.queues["position_tokens"][number * classes : (number + 1) * classes]
+    first = replica["pool"] * classes
+    paces = world.drafts["pace"][first : first + classes] if replica["drafting"] else 1.0
+    positions: NDArray[np.int64] = np.floor(starts + paces * replica["settled_steps"]).astype("i8")
+    return positions
 
 
 def batches_counted(world: World) -> Iterator[str]:

@@ -99,14 +99,15 @@ class PoolView:
     @property
     def kv_usage_rate(self) -> float:
         """Share of the KV blocks of the active replicas in use, 0 to 1."""
-        world = self._engine.world
-        active = self._replicas[self._replicas["status"] == int(ReplicaStatus.ACTIVE)]
-        blocks = len(active) * int(self._row["kv_blocks"])
+        replicas = self._engine.world.replicas
+        active = (replicas["pool"] == self._index) & (
+            replicas["status"] == int(ReplicaStatus.ACTIVE)
+        )
+        blocks = int(active.sum()) * int(self._row["kv_blocks"])
         # A step under way has taken its new blocks at its start; the kernel books them at its end.
-        stepping = active[(active["run_steps"] > 0) & (active["advancing"] > 0)]
-        residue = stepping["step"] % self._row["kv_block_tokens"]
-        new = world.kv_growth[stepping["growth_first"] + residue]
-        used = int(active["kv_used_blocks"].sum()) + int(new.sum())
+        stepping = active & (replicas["run_steps"] > 0) & (replicas["advancing"] > 0)
+        new = sum(self._engine.blocks_under_way(int(each)) for each in np.flatnonzero(stepping))
+        used = int(replicas["kv_used_blocks"][active].sum()) + new
         return used / blocks if blocks else 0.0
 
     def busy_rate(self, since_s: float) -> float:

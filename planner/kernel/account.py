@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from planner.kernel.dtypes import Fate, Metric, World
 from planner.kernel.histogram import add_progression, add_value
 from planner.kernel.jit import kernel
+from planner.kernel.speculate import tokens_between, width_of
 from planner.kernel.steptime import boundary_s, first_boundary
 
 SERVED = int(Fate.SERVED)
@@ -77,29 +78,37 @@ def add_share(
 
 
 @kernel
-def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks: int) -> None:
+def add_run(world: World, replica_index: int, first: int, last: int, grown_blocks: int) -> None:
     """Account for the steps `first` to `last` − 1 of the run, spread over the windows they touch.
 
     Time is split at the edge of a window; a step is counted where it begins.
     """
     state = world.state[0]
+    replica = world.replicas[replica_index]
     pools = len(world.pools)
     pool_index = replica["pool"]
     pool = world.pools[pool_index]
     cost = world.steps[pool["step_table"] + replica["run_tokens"]]
+    compute_s, memory_s = cost["compute_s"], cost["memory_s"]
     decoding = replica["advancing"]
+    context_reads = 0.0
     count = last - first
-    # Context tokens read: an arithmetic progression like the step times.
-    context_reads = count * (replica["context_tokens"] + decoding) + decoding * (
-        0.5 * (count * (count - 1.0))
-    )
+    if decoding > 0:
+        # Context tokens read: an arithmetic progression like the step times.
+        context = replica["context_tokens"] + decoding * width_of(replica, pool)
+        growth = replica["run_growth_tokens"]
+        context_reads = count * context + growth * (0.5 * (count * (count - 1.0)))
+        if replica["drafting"] == 1:
+            draft = world.steps[pool["draft_table"] + decoding]
+            compute_s += draft["compute_s"]
+            memory_s += draft["memory_s"]
     at_s = boundary_s(replica, first)
     end_s = boundary_s(replica, last)
     busy_s = end_s - at_s
     costs_s = (
         busy_s,
-        count * cost["compute_s"] + pool["prefill_compute_s"] * (0.5 * replica["prefill_work"]),
-        count * cost["memory_s"] + pool["decode_memory_s"] * context_reads,
+        count * compute_s + pool["prefill_compute_s"] * (0.5 * replica["prefill_work"]),
+        count * memory_s + pool["decode_memory_s"] * context_reads,
     )
     # A step's new blocks are taken at its start; over a run they come in about evenly.
     blocks = replica["kv_used_blocks"] + grown_blocks * (count + 1) / (2.0 * count)
@@ -111,7 +120,7 @@ def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks:
         begun = min(max(first_boundary(replica, edge_s, False), first), last)
         add_share(row, replica, (edge_s - at_s) / busy_s, costs_s, blocks)
         row["steps"] += begun - first
-        row["decode_tokens"] += (begun - first) * decoding
+        row["decode_tokens"] += tokens_between(world, replica_index, first, begun)
         at_s = edge_s
         first = begun
         window += 1
@@ -119,7 +128,7 @@ def add_run(world: World, replica: np.void, first: int, last: int, grown_blocks:
         edge_s = window_end_s(state, window)
     add_share(row, replica, (end_s - at_s) / busy_s if busy_s > 0.0 else 1.0, costs_s, blocks)
     row["steps"] += last - first
-    row["decode_tokens"] += (last - first) * decoding
+    row["decode_tokens"] += tokens_between(world, replica_index, first, last)
 
 
 @kernel
@@ -138,7 +147,37 @@ def add_pause(world: World, replica: np.void) -> None:
     for position in range(replica["slots_first"], replica["slots_first"] + replica["decoding"]):
         request = world.requests[slots[position]["request"]]
         gap_s = until_s - last_emission_s(replica, request, until_s)
-        add_value(world.histograms[request["class"], ITL], gap_s)
+        add_gaps(world, replica, request["class"], (gap_s, 0.0), 1, 1)
+
+
+@kernel
+def add_gaps(
+    world: World, replica: np.void, klass: int, gaps_s: tuple[float, float], count: int, times: int
+) -> None:
+    """Count the gaps that steps make, shared alike by the tokens that a sequence emits in each.
+
+    With drafts the tokens of a step are those of its distribution, not of single draws.
+
+    Args:
+        world: the arrays.
+        replica: with its run.
+        klass: of the sequences.
+        gaps_s: the first gap and by how much each further one is longer.
+        count: steps.
+        times: sequences.
+    """
+    histogram = world.histograms[klass, ITL]
+    if replica["drafting"] == 0:
+        add_progression(histogram, gaps_s[0], gaps_s[1], count, times)
+        return
+    first = world.drafts[replica["pool"] * len(world.classes) + klass]["first"]
+    below = 0.0
+    for tokens in range(1, world.pools[replica["pool"]]["draft_tokens"] + 2):
+        upto = world.acceptance[first + tokens - 1]
+        if upto > below:
+            weight = times * tokens * (upto - below)
+            add_progression(histogram, gaps_s[0] / tokens, gaps_s[1] / tokens, count, weight)
+        below = upto
 
 
 @kernel
@@ -155,10 +194,11 @@ def add_decoding(world: World, replica_index: int, first: int, last: int) -> Non
         last: one past the last.
     """
     warmup_s = world.state[0]["warmup_s"]
-    histograms = world.histograms
     queues = world.queues
     replica = world.replicas[replica_index]
-    token_s = (boundary_s(replica, last) - boundary_s(replica, first)) / replica["run_tokens"]
+    elapsed_s = boundary_s(replica, last) - boundary_s(replica, first)
+    width = width_of(replica, world.pools[replica["pool"]])
+    sequence_s = elapsed_s * width / replica["run_tokens"]
     measured = first
     if first == 0 and not math.isnan(replica["paused_s"]):
         measured = 1
@@ -174,9 +214,9 @@ def add_decoding(world: World, replica_index: int, first: int, last: int) -> Non
         queue = queues[replica_index * classes + klass]
         decoding = queue["decoding"]
         if decoding > 0:
-            queue["busy_s"] += token_s * decoding
+            queue["busy_s"] += sequence_s * decoding
             if measured < last:
-                add_progression(histograms[klass, ITL], gap_s, growth_s, last - measured, decoding)
+                add_gaps(world, replica, klass, (gap_s, growth_s), last - measured, decoding)
 
 
 @kernel
@@ -201,7 +241,7 @@ def sent_s(world: World, request: np.void, now_s: float) -> float:
 
 @kernel
 def add_latencies(
-    latencies: NDArray[np.int64], request: np.void, now_s: float, first_s: float
+    latencies: NDArray[np.float64], request: np.void, now_s: float, first_s: float
 ) -> None:
     """Count the latencies of a request served at `now_s`, as its client sees them.
 

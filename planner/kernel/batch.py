@@ -26,6 +26,16 @@ from planner.kernel.queues import (
     return_to_queue,
     take_from_queue,
 )
+from planner.kernel.speculate import (
+    close_run,
+    group_of,
+    growth_of,
+    position_after,
+    room_of,
+    steps_to_end,
+    tokens_between,
+    width_of,
+)
 from planner.kernel.steptime import first_boundary, start_run
 
 SERVED = int(Fate.SERVED)
@@ -38,19 +48,46 @@ STOPPED = int(ReplicaStatus.STOPPED)
 def take_steps(world: World, replica_index: int, last: int) -> None:
     """Let the run's steps before `last` have happened: books, contexts, blocks, step counter."""
     replica = world.replicas[replica_index]
-    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     first = replica["settled_steps"]
-    count = last - first
     blocks = 0
     if replica["advancing"] > 0:
-        blocks = blocks_for_steps(replica, world.kv_growth, block_tokens, count)
+        blocks = blocks_for_steps(world, replica_index, first, last)
         add_decoding(world, replica_index, first, last)
-    add_run(world, replica, first, last, blocks)
+    add_run(world, replica_index, first, last, blocks)
     replica["settled_steps"] = last
     if replica["advancing"] == replica["decoding"]:
-        replica["step"] += count
-    replica["context_tokens"] += count * replica["advancing"]
+        replica["step"] += last - first
+    replica["context_tokens"] += tokens_between(world, replica_index, first, last)
     replica["kv_used_blocks"] += blocks
+
+
+@kernel
+def position_of(world: World, replica_index: int, request: np.void) -> int:
+    """Return where the group of a request on a replica stands [tokens]."""
+    replica = world.replicas[replica_index]
+    group = group_of(world.pools[replica["pool"]], request["class"])
+    return position_after(world, replica_index, group, replica["settled_steps"])
+
+
+@kernel
+def growth_row(world: World, replica_index: int, request: np.void, tokens: int) -> int:
+    """Return the row of `kv_growth` in which a decoding sequence of `tokens` is counted."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    block_tokens = pool["kv_block_tokens"]
+    room = room_of(world, replica["pool"], request["class"])
+    residue = growth_residue(
+        position_of(world, replica_index, request), tokens + room, block_tokens
+    )
+    group = group_of(pool, request["class"])
+    return int(replica["growth_first"] + group * block_tokens + residue)
+
+
+@kernel
+def blocks_held(world: World, replica: np.void, request: np.void, tokens: int) -> int:
+    """Return the blocks that a running request of `tokens` tokens holds."""
+    room = room_of(world, replica["pool"], request["class"])
+    return blocks_of(tokens + room, world.pools[replica["pool"]]["kv_block_tokens"])
 
 
 @kernel
@@ -58,20 +95,18 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
     """Let a request whose prompt is in the KV cache decode from the next step on."""
     replica = world.replicas[replica_index]
     request = world.requests[index]
-    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
-    finish_step = replica["step"] + request["output_tokens"] - request["emitted_tokens"]
+    left = request["output_tokens"] - request["emitted_tokens"]
     push_slot(
         world.slots,
         replica["slots_first"],
         replica["decoding"],
-        finish_step,
+        replica["step"] + steps_to_end(world, replica, request, left),
         request["key"],
         index,
     )
-    request["decode_start_step"] = replica["step"]
+    request["decode_start_tokens"] = position_of(world, replica_index, request)
     request["last_token_s"] = now_s
-    residue = growth_residue(replica, request["prompt_tokens"], block_tokens)
-    world.kv_growth[replica["growth_first"] + residue] += 1
+    world.kv_growth[growth_row(world, replica_index, request, request["prompt_tokens"])] += 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] += 1
     replica["decoding"] += 1
     replica["context_tokens"] += request["prompt_tokens"]
@@ -82,20 +117,47 @@ def stop_decode(world: World, replica_index: int, position: int) -> int:
     """Take the sequence at `position` of the finish heap out of the batch and return it."""
     replica = world.replicas[replica_index]
     first = replica["slots_first"]
-    index = int(world.slots[first + position]["request"])
+    slot = world.slots[first + position]
+    index = int(slot["request"])
     request = world.requests[index]
-    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
-    emitted = replica["step"] - request["decode_start_step"]
-    tokens = request["prompt_tokens"] + emitted
-    residue = growth_residue(replica, tokens, block_tokens)
-    world.kv_growth[replica["growth_first"] + residue] -= 1
+    advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
+    tokens = request["prompt_tokens"] + advanced
+    left = request["output_tokens"] - request["emitted_tokens"]
+    emitted = left if slot["finish_step"] == replica["step"] else min(advanced, left - 1)
+    if emitted != advanced:  # it was counted at the mean pace
+        state = world.state[0]
+        window = window_of(state, state["now_s"])
+        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
+        row["decode_tokens"] += emitted - advanced
+    world.kv_growth[growth_row(world, replica_index, request, tokens)] -= 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] -= 1
     remove_slot(world.slots, first, replica["decoding"], position)
     replica["decoding"] -= 1
     replica["context_tokens"] -= tokens
-    replica["kv_used_blocks"] -= blocks_of(tokens, block_tokens)
+    replica["kv_used_blocks"] -= blocks_held(world, replica, request, tokens)
     request["emitted_tokens"] += emitted
     return index
+
+
+@kernel
+def set_mode(world: World, replica_index: int) -> None:
+    """Decide whether the next steps draft; if that changes, plan every end anew.
+
+    What a sequence has emitted by then is taken at its mean pace.
+    """
+    replica = world.replicas[replica_index]
+    drafting = replica["decoding"] <= world.pools[replica["pool"]]["draft_sequences"]
+    if drafting == (replica["drafting"] == 1):
+        return
+    replica["drafting"] = 1 if drafting else 0
+    first = replica["slots_first"]
+    for position in range(replica["decoding"]):  # the slots before it are a heap already
+        index = int(world.slots[first + position]["request"])
+        request = world.requests[index]
+        advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
+        left = max(request["output_tokens"] - request["emitted_tokens"] - advanced, 1)
+        end = replica["step"] + steps_to_end(world, replica, request, left)
+        push_slot(world.slots, first, position, end, request["key"], index)
 
 
 @kernel
@@ -121,8 +183,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     if request["emitted_tokens"] < request["output_tokens"]:
         begin_decode(world, replica_index, index, now_s)
         return
-    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
-    replica["kv_used_blocks"] -= blocks_of(request["prompt_tokens"], block_tokens)
+    replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
     end_request(world, index, SERVED, now_s)
 
 
@@ -168,8 +229,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     if position == NONE:
         index = int(replica["prefill_head"])
         request = world.requests[index]
-        block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
-        replica["kv_used_blocks"] -= blocks_of(request["prompt_tokens"], block_tokens)
+        replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
         replica["prefill_head"] = NONE
         replica["prefill_tail"] = NONE
         replica["prefilling"] = 0
@@ -210,10 +270,9 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     by_priority = pool["scheduler"] == BY_PRIORITY
-    growth = world.kv_growth
     preempted = 0
     while replica["decoding"] > 0:
-        needed = blocks_for_steps(replica, growth, pool["kv_block_tokens"], 1)
+        needed = blocks_for_steps(world, replica_index, 0, 1)
         if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
             break
         preempt(world, replica_index, last_in_rank(world, replica_index, by_priority), now_s)
@@ -238,17 +297,16 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     pool = world.pools[replica["pool"]]
     requests = world.requests
     by_priority = pool["scheduler"] == BY_PRIORITY
-    block_tokens = pool["kv_block_tokens"]
     free = pool["kv_blocks"] - replica["kv_used_blocks"]
     if replica["decoding"] > 0:
-        free -= blocks_for_steps(replica, world.kv_growth, block_tokens, 1)
+        free -= blocks_for_steps(world, replica_index, 0, 1)
     admitted = 0
     while budget > 0 and replica["waiting"] > 0:
         if replica["decoding"] + replica["prefilling"] >= pool["maximum_sequences"]:
             break
         index = first_waiting(world, replica_index, by_priority)
         request = requests[index]
-        blocks = blocks_of(request["prompt_tokens"], block_tokens)
+        blocks = blocks_held(world, replica, request, request["prompt_tokens"])
         if blocks > free:
             break
         take_from_queue(world, replica_index, NONE, index)
@@ -295,9 +353,10 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     if replica["prefilling"] == 0 and (preempted == 0 or replica["waiting"] == 0):
         count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
         free = pool["kv_blocks"] - replica["kv_used_blocks"]
-        count = steps_within(replica, world.kv_growth, pool["kv_block_tokens"], free, count)
+        count = steps_within(world, replica_index, free, count)
         if replica["waiting"] > 0 and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
+    replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
 
 
@@ -321,6 +380,7 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     polled = poll(replica, pool)
     if replica["run_steps"] > 0:
         take_steps(world, replica_index, replica["run_steps"])
+        close_run(world, replica_index)
         if replica["advancing"] > 0:
             end_decodes(world, replica_index, now_s)
         if replica["prefilling"] > 0:
@@ -328,11 +388,13 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     if polled or replica["decoding"] == 0:
         polled = True
         replica["unpolled_steps"] = 0
+    if pool["draft_tokens"] > 0:
+        set_mode(world, replica_index)
     preempted = 0
     budget = pool["token_budget"]
     if pool["prefill_first"] == 0:
         preempted = make_room(world, replica_index, now_s)
-        budget -= replica["decoding"]
+        budget -= replica["decoding"] * width_of(replica, pool)
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     admitted = 0

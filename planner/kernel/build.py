@@ -38,6 +38,7 @@ def build_world(plan: Plan, windows: int) -> World:
     state["keep_finished"] = plan.keep_finished
     state["free_request"] = NONE
     state["free_turn"] = NONE
+    state["draw_seed"] = plan.seed.generate_state(1)[0]
     streams = np.zeros(1 + len(plan.closed), dtypes.STREAM)
     streams["closed"][1:] = 1
     world = World(
@@ -58,13 +59,21 @@ def build_world(plan: Plan, windows: int) -> World:
         classes=np.concatenate([class_record(klass) for klass in plan.classes]),
         routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
         visitors=np.zeros(plan.visitors),
-        histograms=np.zeros((classes, len(Metric), dtypes.HISTOGRAM_BINS), np.int64),
+        drafts=np.concatenate([draft_records(pool, classes) for pool in plan.pools]),
+        acceptance=np.concatenate([acceptance_of(pool) for pool in plan.pools]),
+        histograms=np.zeros((classes, len(Metric), dtypes.HISTOGRAM_BINS)),
         class_windows=np.zeros(windows * classes, dtypes.CLASS_WINDOW),
         pool_windows=np.zeros(windows * pools, dtypes.POOL_WINDOW),
         finished=np.zeros(FINISHED_ROWS if plan.keep_finished else 0, dtypes.FINISHED),
     )
-    lengths = [len(pool.linear_s) for pool in plan.pools]
+    lengths = [len(step_table(pool)) for pool in plan.pools]
     world.pools["step_table"] = np.cumsum([0, *lengths[:-1]])
+    world.pools["draft_table"] = world.pools["step_table"] + [
+        len(pool.linear_s) for pool in plan.pools
+    ]
+    tables = [len(acceptance_of(pool)) for pool in plan.pools]
+    world.drafts["first"] += np.repeat(np.cumsum([0, *tables[:-1]]), classes)
+    world.pools["groups"] = [1 if pool.draft is None else classes for pool in plan.pools]
     preferences = [len(klass.pools) for klass in plan.classes]
     world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
     world = grow_requests(world, FIRST_REQUESTS)
@@ -81,18 +90,52 @@ def pool_record(pool: PoolPlan) -> Records:
         "context_tokens", "queue_limit", "router", "scheduler",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
+    record["groups"] = 1
+    if pool.draft is not None:
+        record["draft_tokens"] = pool.draft.tokens
+        record["draft_sequences"] = pool.draft.sequences
     return record
 
 
 def step_table(pool: PoolPlan) -> Records:
-    """Return the rows of `steps` of a pool, shape `(token_budget + 1,)`."""
-    table = np.zeros(len(pool.linear_s), dtypes.STEP_COST)
-    table["linear_s"] = pool.linear_s
-    if pool.compute_s is not None:
-        table["compute_s"] = pool.compute_s
-    if pool.memory_s is not None:
-        table["memory_s"] = pool.memory_s
+    """Return the rows of `steps` of a pool: by tokens, then those of drafting by sequences."""
+    parts = [_costs(pool.linear_s, pool.compute_s, pool.memory_s)]
+    if pool.draft is not None:
+        parts.append(_costs(pool.draft.seconds, pool.draft.compute_s, pool.draft.memory_s))
+    return np.concatenate(parts)
+
+
+def _costs(
+    linear_s: NDArray[np.float64],
+    compute_s: NDArray[np.float64] | None,
+    memory_s: NDArray[np.float64] | None,
+) -> Records:
+    table = np.zeros(len(linear_s), dtypes.STEP_COST)
+    table["linear_s"] = linear_s
+    table["compute_s"] = 0.0 if compute_s is None else compute_s
+    table["memory_s"] = 0.0 if memory_s is None else memory_s
     return table
+
+
+def draft_records(pool: PoolPlan, classes: int) -> Records:
+    """Return the rows of `drafts` of a pool, shape `(classes,)`; `first` within its own tables."""
+    records = np.zeros(classes, dtypes.DRAFT)
+    records["pace"] = 1.0
+    if pool.draft is not None:
+        paces = [pool.draft.pace(klass) for klass in range(classes)]
+        records["pace"] = paces
+        records["room"] = pool.draft.tokens + 1 - np.ceil(paces).astype(np.int64)
+        records["first"] = np.arange(classes) * (pool.draft.tokens + 1)
+    return records
+
+
+def acceptance_of(pool: PoolPlan) -> NDArray[np.float64]:
+    """Return the cumulative tables of a pool's classes, one after the other."""
+    if pool.draft is None:
+        return np.zeros(0)
+    tables = np.cumsum(np.array(pool.draft.emitted), axis=1)
+    tables[:, -1] = 1.0
+    return tables.ravel()
 
 
 def class_record(klass: ClassPlan) -> Records:
@@ -154,7 +197,9 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new["prefill_head"] = NONE
     new["prefill_tail"] = NONE
     sequences = world.pools["maximum_sequences"][pools] if pools else np.zeros(0, np.int64)
-    blocks = world.pools["kv_block_tokens"][pools] if pools else np.zeros(0, np.int64)
+    blocks = np.zeros(0, np.int64)
+    if pools:
+        blocks = (world.pools["kv_block_tokens"] * world.pools["groups"])[pools]
     new["slots_first"] = len(world.slots) + np.cumsum(sequences) - sequences
     new["growth_first"] = len(world.kv_growth) + np.cumsum(blocks) - blocks
     queues = extended(world.queues, len(pools) * len(world.classes))

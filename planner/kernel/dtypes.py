@@ -124,6 +124,7 @@ STATE = np.dtype(
         ("unsent", "i8"),  # generated arrivals that would have come after end_s
         ("starved_stream", "i8"),
         ("events", "i8"),
+        ("draw_seed", "i8"),  # of the draws that belong to requests
         ("free_turn", "i8"),
         ("turns_in_use", "i8"),
     ],
@@ -185,7 +186,7 @@ REQUEST = np.dtype(
         ("prefilled_tokens", "i8"),
         ("chunk_tokens", "i8"),  # prefilled in the step under way
         ("emitted_tokens", "i8"),  # up to the prompt of this admission, its token included
-        ("decode_start_step", "i8"),  # step counter of its replica when it began to decode
+        ("decode_start_tokens", "i8"),  # position of its group when it began to decode
         ("next", "i8"),  # queue, prefill list or free list
         ("replica", "i4"),
         ("class", "i4"),
@@ -204,6 +205,7 @@ REPLICA = np.dtype(
         ("run_end_s", "f8"),  # infinity while idle
         ("step_s", "f8"),  # first step of the run
         ("step_growth_s", "f8"),  # each further step is longer by this
+        ("run_growth_tokens", "f8"),  # by which the contexts grow in a step, summed
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
@@ -214,7 +216,7 @@ REPLICA = np.dtype(
         ("unpolled_steps", "i8"),  # decode steps since the queue was last looked at
         ("decoding", "i8"),  # sequences that decode
         ("advancing", "i8"),  # of these, in the run under way: all, or none while they stand still
-        ("context_tokens", "i8"),  # their KV tokens, summed
+        ("context_tokens", "i8"),  # their KV tokens, summed; with drafts at the mean pace
         ("prefill_head", "i8"),  # requests with a chunk in this step, in order of admission
         ("prefill_tail", "i8"),
         ("prefilling", "i8"),
@@ -223,11 +225,12 @@ REPLICA = np.dtype(
         ("waiting", "i8"),
         ("kv_used_blocks", "i8"),
         ("slots_first", "i8"),  # its finish heap in `slots`
-        ("growth_first", "i8"),  # its row in `kv_growth`
+        ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
         ("pool", "i4"),
         ("status", "i4"),
         ("node", "i4"),
         ("cut", "i4"),  # 1: the run under way already ends at the next boundary
+        ("drafting", "i4"),  # 1: its steps verify drafted tokens
     ],
     align=True,
 )
@@ -238,6 +241,7 @@ QUEUE = np.dtype(
         ("tail", "i8"),
         ("decoding", "i8"),  # sequences of the class that decode on the replica
         ("busy_s", "f8"),  # step time, shared by the tokens in each step
+        ("position_tokens", "f8"),  # of the group, at the start of the run (see speculate.py)
     ],
     align=True,
 )
@@ -264,6 +268,10 @@ POOL = np.dtype(
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("step_table", "i8"),  # first row of its table in `steps`
+        ("draft_table", "i8"),  # first row of the time to draft, by decoding sequences
+        ("draft_tokens", "i8"),  # drafted per sequence and step; 0: none
+        ("draft_sequences", "i8"),  # with more decoding sequences, nothing is drafted
+        ("groups", "i8"),  # of sequences that advance at one pace: 1, or one per class
         ("token_budget", "i8"),
         ("maximum_sequences", "i8"),
         ("kv_blocks", "i8"),
@@ -290,7 +298,8 @@ STEP_COST = np.dtype(
     ],
     align=True,
 )
-"""Row `pool.step_table + n` for a step of n tokens, n = 0 … token_budget."""
+"""Row `pool.step_table + n` for a step of n tokens, n = 0 … token_budget; then row
+`pool.draft_table + b` for drafting for b sequences."""
 
 CLASS = np.dtype(
     [
@@ -306,6 +315,16 @@ CLASS = np.dtype(
     ],
     align=True,
 )
+
+DRAFT = np.dtype(
+    [
+        ("pace", "f8"),  # tokens that a step with drafts emits, in the mean
+        ("room", "i8"),  # KV tokens kept for drafts that are rejected
+        ("first", "i8"),  # in `acceptance`: probability to emit at most 1, 2, … tokens in a step
+    ],
+    align=True,
+)
+"""Row `pool · classes + class`."""
 
 CLASS_WINDOW = np.dtype(
     [
@@ -388,7 +407,9 @@ class World(NamedTuple):
     classes: NDArray[np.void]
     routes: NDArray[np.int64]
     visitors: NDArray[np.float64]
-    histograms: NDArray[np.int64]
+    drafts: NDArray[np.void]
+    acceptance: NDArray[np.float64]
+    histograms: NDArray[np.float64]
     class_windows: NDArray[np.void]
     pool_windows: NDArray[np.void]
     finished: NDArray[np.void]

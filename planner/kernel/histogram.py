@@ -29,14 +29,14 @@ def bin_of(value_s: float) -> int:
 
 
 @kernel
-def add_value(histogram: NDArray[np.int64], value_s: float) -> None:
+def add_value(histogram: NDArray[np.float64], value_s: float) -> None:
     """Count one value."""
     histogram[bin_of(value_s)] += 1
 
 
 @kernel
 def add_progression(
-    histogram: NDArray[np.int64], first_s: float, growth_s: float, count: int, weight: int
+    histogram: NDArray[np.float64], first_s: float, growth_s: float, count: int, weight: float
 ) -> None:
     """Count `weight` times each of first_s, first_s + growth_s, … (`count` values, growth ≥ 0)."""
     low = bin_of(first_s)

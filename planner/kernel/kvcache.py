@@ -1,8 +1,8 @@
 """Paged KV memory: exact block counts without visiting a sequence at every step.
 
-A decoding sequence takes a new block at every `kv_block_tokens`-th step, always at the same residue
-of its replica's step counter. Counting the sequences by that residue makes the blocks taken over
-any number of steps a sum over at most one cycle.
+A decoding sequence takes a new block whenever its group's position (see speculate.py) has moved on
+by `kv_block_tokens`, always at the same residue of that position. Counting the sequences of a group
+by this residue makes the blocks taken over any number of steps a sum over at most one cycle.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
+from planner.kernel.speculate import members_of, position_after
 
 Counts = NDArray[np.int64]
 
@@ -22,19 +24,26 @@ def blocks_of(tokens: int, block_tokens: int) -> int:
 
 
 @kernel
-def growth_residue(replica: np.void, tokens: int, block_tokens: int) -> int:
-    """Return the residue of the step counter at which a sequence of `tokens` takes a block."""
-    return int((replica["step"] - tokens) % block_tokens)
+def growth_residue(position: int, tokens: int, block_tokens: int) -> int:
+    """Return the residue of the position at which a sequence of `tokens` takes a block."""
+    return int((position - tokens) % block_tokens)
 
 
 @kernel
-def blocks_for_steps(replica: np.void, growth: Counts, block_tokens: int, steps: int) -> int:
-    """Return the blocks that the decoding sequences take over the next `steps` steps."""
-    first = replica["growth_first"]
-    blocks = (steps // block_tokens) * replica["decoding"]
-    residue = replica["step"] % block_tokens
-    for _ in range(steps % block_tokens):
-        blocks += growth[first + residue]
+def blocks_between(growth: Counts, members: int, position: int, tokens: int) -> int:
+    """Return the blocks that a group takes while its position moves on.
+
+    Args:
+        growth: its sequences by residue, shape `(block_tokens,)`.
+        members: how many they are.
+        position: where it stands.
+        tokens: by which it moves.
+    """
+    block_tokens = len(growth)
+    blocks = (tokens // block_tokens) * members
+    residue = position % block_tokens
+    for _ in range(tokens % block_tokens):
+        blocks += growth[residue]
         residue += 1
         if residue == block_tokens:
             residue = 0
@@ -42,23 +51,37 @@ def blocks_for_steps(replica: np.void, growth: Counts, block_tokens: int, steps:
 
 
 @kernel
-def steps_within(
-    replica: np.void, growth: Counts, block_tokens: int, free_blocks: int, limit: int
-) -> int:
+def blocks_for_steps(world: World, replica_index: int, first: int, last: int) -> int:
+    """Return the blocks that the decoding sequences take in steps `first` to `last` − 1."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    block_tokens = pool["kv_block_tokens"]
+    row = replica["growth_first"]
+    blocks = 0
+    for group in range(pool["groups"]):
+        members = members_of(world, replica_index, group)
+        if members > 0:
+            position = position_after(world, replica_index, group, first)
+            tokens = position_after(world, replica_index, group, last) - position
+            growth = world.kv_growth[row : row + block_tokens]
+            blocks += blocks_between(growth, members, position, tokens)
+        row += block_tokens
+    return blocks
+
+
+@kernel
+def steps_within(world: World, replica_index: int, free_blocks: int, limit: int) -> int:
     """Return how many steps, at most `limit`, the free blocks last for the decoding sequences."""
-    decoding = replica["decoding"]
-    if (limit // block_tokens + 1) * decoding <= free_blocks:
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    most = limit * (1 + pool["draft_tokens"]) // pool["kv_block_tokens"] + 1
+    if most * replica["decoding"] <= free_blocks:
         return limit  # the common case: enough for everyone whatever the residues
-    steps = (free_blocks // decoding) * block_tokens
-    left = free_blocks % decoding
-    first = replica["growth_first"]
-    residue = replica["step"] % block_tokens
-    while steps < limit:
-        left -= growth[first + residue]
-        if left < 0:
-            break
-        steps += 1
-        residue += 1
-        if residue == block_tokens:
-            residue = 0
-    return int(min(steps, limit))
+    enough, too_many = 0, limit + 1
+    while too_many - enough > 1:
+        middle = (enough + too_many) // 2
+        if blocks_for_steps(world, replica_index, 0, middle) <= free_blocks:
+            enough = middle
+        else:
+            too_many = middle
+    return enough

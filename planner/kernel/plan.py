@@ -16,6 +16,36 @@ UNLIMITED = 2**62
 
 
 @dataclass(frozen=True)
+class DraftPlan:
+    """How a pool drafts tokens, which its model then verifies in one step."""
+
+    tokens: int
+    """Drafted per sequence and step, at least 1."""
+    emitted: tuple[tuple[float, ...], ...]
+    """Per class, the probabilities that a step emits 1, 2, … `tokens` + 1 tokens of a sequence."""
+    seconds: NDArray[np.float64]
+    """To draft for b decoding sequences, besides what grows with their contexts [s], shape
+    `(maximum_sequences + 1,)`."""
+    sequences: int = UNLIMITED
+    """With more decoding sequences, nothing is drafted."""
+    compute_s: NDArray[np.float64] | None = None
+    """Part of `seconds` that is arithmetic at peak rate [s]; absent: none."""
+    memory_s: NDArray[np.float64] | None = None
+    """Part of `seconds` that is memory traffic at peak bandwidth [s]; absent: none."""
+
+    def __post_init__(self) -> None:
+        for probabilities in self.emitted:
+            if len(probabilities) != self.tokens + 1 or min(probabilities) < 0.0:
+                raise ValueError(f"{probabilities} is no distribution over 1 to {self.tokens + 1}")
+            if not math.isclose(sum(probabilities), 1.0, rel_tol=1e-9):
+                raise ValueError(f"the probabilities {probabilities} do not add up to 1")
+
+    def pace(self, klass: int) -> float:
+        """Return the tokens that a step emits of a sequence of a class, in the mean."""
+        return sum(tokens * share for tokens, share in enumerate(self.emitted[klass], start=1))
+
+
+@dataclass(frozen=True)
 class PoolPlan:
     """One pool: the step time of its replicas, their limits, and its nodes."""
 
@@ -62,6 +92,8 @@ class PoolPlan:
     """Part of `decode_s` that is memory traffic at peak bandwidth [s]."""
     prefill_compute_s: float = 0.0
     """Part of `prefill_s` that is arithmetic at peak rate [s]."""
+    draft: DraftPlan | None = None
+    """Speculative decoding; absent: none."""
     nodes: int = 1
     """Nodes at the start."""
     replicas_per_node: int = 1
@@ -69,7 +101,11 @@ class PoolPlan:
     """One of the last two is 1."""
 
     def __post_init__(self) -> None:
-        if self.prefill_first and self.maximum_sequences > self.token_budget:
+        most = self.maximum_sequences if self.prefill_first else 0
+        if self.draft is not None:
+            drafting = min(self.draft.sequences, self.maximum_sequences)
+            most = max(most, drafting * (1 + self.draft.tokens))
+        if most > self.token_budget:
             raise ValueError(
                 f"pool {self.name}: {self.maximum_sequences} sequences cannot all decode in a step "
                 f"of {self.token_budget} tokens"

@@ -34,7 +34,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
     request["emitted_tokens"] = 0
-    request["decode_start_step"] = NONE
+    request["decode_start_tokens"] = NONE
     request["next"] = NONE
     request["replica"] = NONE
     request["pool"] = NONE

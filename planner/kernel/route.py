@@ -11,6 +11,7 @@ from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_of
 from planner.kernel.queues import append_to_queue, first_waiting, take_request
+from planner.kernel.speculate import room_of
 from planner.kernel.steptime import cut_run
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
@@ -41,6 +42,7 @@ def fits(pool: np.void, request: np.void) -> bool:
     """Tell whether a replica of the pool could ever serve the request."""
     tokens = request["prompt_tokens"] + request["output_tokens"]
     written = request["prompt_tokens"] + max(request["output_tokens"], 1) - 1
+    written += pool["draft_tokens"]
     return bool(
         tokens <= pool["context_tokens"]
         and blocks_of(written, pool["kv_block_tokens"]) <= pool["kv_blocks"]
@@ -124,8 +126,9 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
     pool = world.pools[replica["pool"]]
     if replica["cut"] == 1 or replica["decoding"] >= pool["maximum_sequences"]:
         return False
-    blocks = blocks_of(world.requests[index]["prompt_tokens"], pool["kv_block_tokens"])
-    if blocks > pool["kv_blocks"] - replica["kv_used_blocks"]:
+    request = world.requests[index]
+    tokens = request["prompt_tokens"] + room_of(world, replica["pool"], request["class"])
+    if blocks_of(tokens, pool["kv_block_tokens"]) > pool["kv_blocks"] - replica["kv_used_blocks"]:
         return False  # blocks only become fewer before the next boundary that admits
     if replica["waiting"] == 1:
         return True

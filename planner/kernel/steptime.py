@@ -1,8 +1,8 @@
 """Runs: the closed form for consecutive steps of one batch composition.
 
-While the composition of a batch stays the same, every decoding sequence's context grows by one
-token a step, so step times form an arithmetic progression `step_s, step_s + growth_s, …` and k
-steps take
+While the composition of a batch stays the same, its context grows by the same number of tokens a
+step (one per decoding sequence, or what drafts yield in the mean), so step times form an arithmetic
+progression `step_s, step_s + growth_s, …` and k steps take
 
     elapsed(k) = k·step_s + growth_s·k·(k − 1)/2
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel.jit import kernel
+from planner.kernel.speculate import width_of
 
 Records = NDArray[np.void]
 
@@ -72,19 +73,24 @@ def is_before(boundary: float, time_s: float, after: bool) -> bool:
 def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, count: int) -> None:
     """Start a run of `count` steps at `now_s` with the replica's present batch.
 
-    The first step's context counts the token that it writes: C = context + decoding. While prompts
-    are prefilled in steps of their own, no sequence decodes.
+    The first step's context counts the tokens that it writes: C = context + decoding · width. While
+    prompts are prefilled in steps of their own, no sequence decodes.
     """
     decoding = replica["decoding"]
-    context = replica["context_tokens"] + decoding
+    width = width_of(replica, pool)
+    context = replica["context_tokens"] + decoding * width
+    growth = replica["run_growth_tokens"]
     if pool["prefill_first"] == 1 and replica["prefilling"] > 0:
         if math.isnan(replica["paused_s"]) or decoding == 0:
             replica["paused_s"] = now_s
         decoding = 0
         context = 0
+        growth = 0.0
     replica["advancing"] = decoding
-    tokens = decoding + replica["prefill_tokens"]
+    tokens = decoding * width + replica["prefill_tokens"]
     linear_s = steps[pool["step_table"] + tokens]["linear_s"]
+    if decoding > 0 and replica["drafting"] == 1:
+        linear_s += steps[pool["draft_table"] + decoding]["linear_s"]
     replica["step_s"] = (
         pool["fixed_s"]
         + linear_s
@@ -92,7 +98,7 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
         + pool["decode_seq_s"] * decoding
         + pool["prefill_s"] * (0.5 * replica["prefill_work"])
     )
-    replica["step_growth_s"] = pool["decode_s"] * decoding
+    replica["step_growth_s"] = pool["decode_s"] * growth
     replica["run_tokens"] = tokens
     replica["run_steps"] = count
     replica["run_start_s"] = now_s

@@ -30,7 +30,7 @@ ALL_CLASSES = "all"
 
 
 def build_class_tables(
-    histograms: NDArray[np.int64],
+    histograms: NDArray[np.float64],
     table: NDArray[np.void],
     classes: Sequence[ClassMeta],
     *,
@@ -71,7 +71,7 @@ def build_class_tables(
 
 
 def _row(
-    histograms: NDArray[np.int64], windows: NDArray[np.void], duration_s: float, warmup_s: float
+    histograms: NDArray[np.float64], windows: NDArray[np.void], duration_s: float, warmup_s: float
 ) -> dict[str, Any]:
     ended = windows["measured_ended"].reshape(-1, len(Fate)).sum(axis=0)
     measured, good = int(windows["measured"].sum()), int(windows["measured_good"].sum())
@@ -106,7 +106,7 @@ def _row(
 
 
 def _verdicts(
-    meta: ClassMeta, histograms: NDArray[np.int64], row: dict[str, Any]
+    meta: ClassMeta, histograms: NDArray[np.float64], row: dict[str, Any]
 ) -> Iterable[dict[str, Any]]:
     offered = row["measured"] - row["measured_rate_limited"]
     for objective in meta.objectives:
@@ -153,7 +153,7 @@ def build_fates(table: NDArray[np.void], classes: Sequence[ClassMeta]) -> pd.Dat
     return pd.DataFrame(data)[columns.names("fates")]
 
 
-def build_quantiles(histograms: NDArray[np.int64], classes: Sequence[ClassMeta]) -> pd.DataFrame:
+def build_quantiles(histograms: NDArray[np.float64], classes: Sequence[ClassMeta]) -> pd.DataFrame:
     """Return the latency distributions as quantiles; metrics without samples are left out.
 
     Args:

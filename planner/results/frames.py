@@ -53,7 +53,7 @@ class Frames:
 
 def build_frames(
     *,
-    histograms: NDArray[np.int64],
+    histograms: NDArray[np.float64],
     class_windows: NDArray[np.void],
     pool_windows: NDArray[np.void],
     classes: Sequence[ClassMeta],

@@ -36,7 +36,7 @@ def histogram_values_s() -> NDArray[np.float64]:
 
 
 def histogram_quantiles(
-    counts: NDArray[np.int64], percentiles: Sequence[float]
+    counts: NDArray[np.float64], percentiles: Sequence[float]
 ) -> NDArray[np.float64]:
     """Return quantiles of a histogram: the value of rank ⌈p/100 · n⌉ (the inverse of the ECDF).
 
@@ -47,7 +47,7 @@ def histogram_quantiles(
     Returns:
         Seconds within 0.5%, shape `(len(percentiles),)`; NaN where the histogram is empty.
 
-    >>> counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
+    >>> counts = np.zeros(HISTOGRAM_BINS)
     >>> counts[np.searchsorted(histogram_upper_edges(), [0.2, 0.2, 0.2, 3.0])] = [3, 3, 3, 1]
     >>> histogram_quantiles(counts, [50, 75, 76]).round(2).tolist()
     [0.2, 0.2, 3.0]
@@ -61,7 +61,7 @@ def histogram_quantiles(
     return histogram_values_s()[np.searchsorted(cumulative, ranks)]
 
 
-def histogram_mean(counts: NDArray[np.int64]) -> float:
+def histogram_mean(counts: NDArray[np.float64]) -> float:
     """Return the mean of a histogram in seconds, off by at most 0.5%; NaN where it is empty."""
     total = int(counts.sum())
     return float(counts @ histogram_values_s()) / total if total else math.nan

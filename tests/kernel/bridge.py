@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from planner.engine import Engine
 from planner.invariants import check_invariants
 from planner.kernel import dtypes
-from planner.kernel.plan import UNLIMITED, ClassPlan, ClosedStream, Plan, PoolPlan
+from planner.kernel.plan import UNLIMITED, ClassPlan, ClosedStream, DraftPlan, Plan, PoolPlan
 from tests.kernel.strategies import Scenario
-from tests.naive import Row
+from tests.naive import Pool, Row
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
     return block
 
 
+def draft_of(pool: Pool) -> DraftPlan | None:
+    """Return how a pool drafts, if it does."""
+    if not pool.draft_tokens:
+        return None
+    return DraftPlan(
+        tokens=pool.draft_tokens,
+        emitted=tuple(tuple(shares) for shares in pool.emitted),
+        seconds=np.array(pool.draft_s),
+        sequences=UNLIMITED if math.isinf(pool.draft_sequences) else int(pool.draft_sequences),
+    )
+
+
 def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
     """Return the plan of a scenario; rows come in small blocks so that refilling is exercised."""
     pools = tuple(
@@ -75,6 +87,7 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             late_steps=pool.late_steps,
             prefill_first=pool.prefill_first,
             poll_steps=pool.poll_steps,
+            draft=draft_of(pool),
             router=pool.router,
             scheduler=pool.scheduler,
         )

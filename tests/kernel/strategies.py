@@ -209,6 +209,7 @@ def _scenario(
     ]
     horizon = draw(st.sampled_from([*ranges.horizons, 0] if ties else ranges.horizons))
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
+    pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
@@ -263,6 +264,25 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         prefill_first=prefill_first,
         poll_steps=draw(st.sampled_from([1, 1, 2, 5])),
         replicas=draw(st.sampled_from(ranges.replicas)),
+    )
+
+
+def _drafting(draw: st.DrawFn, seconds: Seconds, pool: Pool, classes: int) -> Pool:
+    """Let a pool draft, perhaps; of each class, always as many drafts are accepted."""
+    drafts = draw(st.sampled_from([0, 0, 1, 2, 3]))
+    sequences = draw(st.sampled_from([inf, inf, 1, 2, 4]))
+    if min(sequences, pool.maximum_sequences) * (1 + drafts) > pool.token_budget:
+        sequences = pool.token_budget // (1 + drafts)
+    if not drafts:
+        return pool
+    accepted = [draw(st.integers(0, drafts)) for _ in range(classes)]
+    base_s, slope_s = seconds(3), seconds(1)
+    return replace(
+        pool,
+        draft_tokens=drafts,
+        draft_sequences=sequences,
+        draft_s=[base_s + slope_s * n for n in range(pool.maximum_sequences + 1)],
+        emitted=[[float(n == count) for n in range(drafts + 1)] for count in accepted],
     )
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import floor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from planner.kernel.dtypes import REPLICA
-from planner.kernel.kvcache import blocks_for_steps, blocks_of, growth_residue, steps_within
-
-FIRST = 2
+from planner.kernel.build import add_replicas, build_world
+from planner.kernel.dtypes import World
+from planner.kernel.kvcache import (
+    blocks_between,
+    blocks_for_steps,
+    blocks_of,
+    growth_residue,
+    steps_within,
+)
+from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan
 
 
 @pytest.mark.parametrize(
@@ -22,60 +30,79 @@ def test_blocks_hold_their_tokens(tokens: int, block_tokens: int, blocks: int) -
 
 
 def test_residue_of_a_worked_example() -> None:
-    replica = np.zeros(1, REPLICA)
-    replica["step"] = 10
-    # A sequence of 7 tokens fills its second block of 4 with this step's token; the next step, the
-    # eleventh after the start (number 11), begins a third: 11 mod 4 = 3.
-    assert growth_residue(replica[0], 7, 4) == 3
+    # A sequence of 7 tokens fills its second block of 4 with the step at position 10; the next one,
+    # at position 11, begins a third: 11 mod 4 = 3.
+    assert growth_residue(10, 7, 4) == 3
+
+
+def test_blocks_between_of_a_worked_example() -> None:
+    growth = np.array([0, 0, 2, 1], np.int64)  # 3 sequences, blocks of 4
+    assert [blocks_between(growth, 3, 1, tokens) for tokens in range(6)] == [0, 0, 2, 3, 3, 3]
+
+
+@dataclass
+class Batch:
+    """A replica with sequences of two classes, built as the kernel would."""
+
+    world: World
+    paces: tuple[float, float]
+    position: tuple[float, float]
+    tokens: list[tuple[int, int]]
+    """(class, KV tokens with the room for drafts) of each sequence."""
+    block_tokens: int
+
+    def blocks_taken(self, steps: int) -> int:
+        """Return what the sequences take, one by one."""
+        taken = 0
+        for klass, tokens in self.tokens:
+            start = self.position[klass]
+            ahead = floor(start + self.paces[klass] * steps) - floor(start)
+            taken += blocks_of(tokens + ahead, self.block_tokens)
+            taken -= blocks_of(tokens, self.block_tokens)
+        return taken
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> tuple[NDArray[np.void], NDArray[np.int64], list[int], int]:
-    """A replica at some step, its growth counts, the tokens of its sequences, the block size."""
+def batches(draw: st.DrawFn) -> Batch:
     block_tokens = draw(st.integers(1, 7))
-    tokens = draw(st.lists(st.integers(1, 30), min_size=1, max_size=8))
-    replica = np.zeros(1, REPLICA)
-    replica["step"] = draw(st.integers(0, 50))
+    draft = None
+    if drafting := draw(st.booleans()):
+        shares = [draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])) for _ in range(2)]
+        emitted = tuple((1.0 - share, 0.0, share) for share in shares)
+        draft = DraftPlan(2, emitted, np.zeros(65))
+    pool = PoolPlan(
+        "pool", 1.0, np.zeros(257), 0.0, 0.0, 0.0, token_budget=256, maximum_sequences=64,
+        kv_blocks=10**6, kv_block_tokens=block_tokens, draft=draft,
+    )  # fmt: skip
+    classes = (ClassPlan("a", (0,)), ClassPlan("b", (0,)))
+    world = add_replicas(build_world(Plan((pool,), classes, iter(())), 1), [0])
+    position = draw(st.integers(0, 50)) + 0.5
+    world.queues["position_tokens"] = position
+    replica = world.replicas[0]
+    replica["drafting"] = drafting
+    sequence = st.tuples(st.integers(0, 1), st.integers(1, 30))
+    tokens = draw(st.lists(sequence, min_size=1, max_size=8))
     replica["decoding"] = len(tokens)
-    replica["growth_first"] = FIRST
-    growth = np.zeros(FIRST + block_tokens, np.int64)
-    growth[:FIRST] = 99  # of another replica
-    for count in tokens:
-        growth[FIRST + growth_residue(replica[0], count, block_tokens)] += 1
-    return replica, growth, tokens, block_tokens
+    for klass, held in tokens:
+        world.queues["decoding"][klass] += 1
+        row = klass * block_tokens if drafting else 0
+        world.kv_growth[row + growth_residue(floor(position), held, block_tokens)] += 1
+    paces = (draft.pace(0), draft.pace(1)) if draft is not None else (1.0, 1.0)
+    return Batch(world, paces, (position, position), tokens, block_tokens)
 
 
-def blocks_taken(tokens: list[int], block_tokens: int, steps: int) -> int:
-    """Return what the sequences take when each writes one token a step."""
-    now = sum(blocks_of(count, block_tokens) for count in tokens)
-    return sum(blocks_of(count + steps, block_tokens) for count in tokens) - now
-
-
-@given(batch=batches(), steps=st.integers(0, 40))
-def test_blocks_for_steps(
-    batch: tuple[NDArray[np.void], NDArray[np.int64], list[int], int], steps: int
-) -> None:
-    replica, growth, tokens, block_tokens = batch
-    expected = blocks_taken(tokens, block_tokens, steps)
-    assert blocks_for_steps(replica[0], growth, block_tokens, steps) == expected
+@given(batch=batches(), first=st.integers(0, 9), steps=st.integers(0, 40))
+def test_blocks_for_steps(batch: Batch, first: int, steps: int) -> None:
+    expected = batch.blocks_taken(first + steps) - batch.blocks_taken(first)
+    assert blocks_for_steps(batch.world, 0, first, first + steps) == expected
 
 
 @given(batch=batches(), free_blocks=st.integers(0, 60), limit=st.integers(1, 40))
-def test_steps_within(
-    batch: tuple[NDArray[np.void], NDArray[np.int64], list[int], int], free_blocks: int, limit: int
-) -> None:
-    replica, growth, tokens, block_tokens = batch
-    expected = max(
-        steps
-        for steps in range(limit + 1)
-        if blocks_taken(tokens, block_tokens, steps) <= free_blocks
-    )
-    assert steps_within(replica[0], growth, block_tokens, free_blocks, limit) == expected
+def test_steps_within(batch: Batch, free_blocks: int, limit: int) -> None:
+    expected = max(s for s in range(limit + 1) if batch.blocks_taken(s) <= free_blocks)
+    assert steps_within(batch.world, 0, free_blocks, limit) == expected
 
 
 @given(batch=batches(), limit=st.integers(1, 40))
-def test_plenty_of_blocks_last_to_the_limit(
-    batch: tuple[NDArray[np.void], NDArray[np.int64], list[int], int], limit: int
-) -> None:
-    replica, growth, _, block_tokens = batch
-    assert steps_within(replica[0], growth, block_tokens, 10**6, limit) == limit
+def test_plenty_of_blocks_last_to_the_limit(batch: Batch, limit: int) -> None:
+    assert steps_within(batch.world, 0, 10**6, limit) == limit

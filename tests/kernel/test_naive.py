@@ -368,7 +368,7 @@ def scaled_scenario(scenario: Scenario, factor: float) -> Scenario:
         changes: dict[str, Any] = {}
         for item in fields(thing):
             value = getattr(thing, item.name)
-            if item.name == "linear_s":
+            if item.name in ("linear_s", "draft_s"):
                 changes[item.name] = [seconds * factor for seconds in value]
             elif item.name in ("rows", "later_turns"):
                 changes[item.name] = [scale(row) for row in value]

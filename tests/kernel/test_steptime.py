@@ -109,6 +109,7 @@ def started_run(count: int) -> np.ndarray:
     replica = np.zeros(1, REPLICA)
     replica["decoding"], replica["context_tokens"] = 2, 10
     replica["prefill_tokens"], replica["prefill_work"] = 3, 3 * (2 * 4 + 3)
+    replica["run_growth_tokens"] = 2.0
     start_run(replica[0], pool[0], steps, 20.0, count)
     return replica
 

@@ -143,7 +143,7 @@ def assert_same_histogram(counts: np.ndarray, values: list[float]) -> None:
     """Every value lies in the bin where it was counted, give or take the rounding of an edge."""
     assert counts.sum() == len(values)
     upper = 1e-6 * HISTOGRAM_GROWTH ** np.arange(len(counts))
-    in_order = np.repeat(upper, counts)
+    in_order = np.repeat(upper, counts.astype(np.int64))
     for edge, value in zip(in_order, sorted(values), strict=True):
         assert value <= edge * (1 + 1e-9)
         assert value > edge / HISTOGRAM_GROWTH * (1 - 1e-9) or edge == upper[0]

@@ -83,7 +83,7 @@ def to_histogram(values_s: NDArray[np.float64]) -> NDArray[np.int64]:
 class Run:
     """Keyword arguments of `build_frames`, open to change."""
 
-    histograms: NDArray[np.int64]
+    histograms: NDArray[np.float64]
     class_windows: NDArray[np.void]
     pool_windows: NDArray[np.void]
     nodes: NDArray[np.int64]
@@ -112,7 +112,7 @@ def make_run(*, overload: float = 0.0, seed: int = 7) -> Run:
     rng = np.random.default_rng(seed)
     shape = 0.82 + 0.25 * np.sin(np.linspace(0.25, 2.6, WINDOWS - 1))
     table = _class_windows(rng, shape, overload)
-    histograms = np.zeros((len(CLASSES), len(Metric), HISTOGRAM_BINS), dtype=np.int64)
+    histograms = np.zeros((len(CLASSES), len(Metric), HISTOGRAM_BINS))
     for number in range(len(CLASSES)):
         served = int(table["measured_ended"][:, number, Fate.SERVED].sum())
         for metric, parameters in LATENCIES.items():

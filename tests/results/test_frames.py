@@ -40,7 +40,7 @@ def small_run() -> Run:
     pools["decode_tokens"][:3, 0] = [100, 320, 400]
     pools["steps"][:3, 0] = [1000, 400, 560]
     pools["routed"][:3, 0] = [10, 18, 22]
-    histograms = np.zeros((1, len(Metric), HISTOGRAM_BINS), dtype=np.int64)
+    histograms = np.zeros((1, len(Metric), HISTOGRAM_BINS))
     histograms[0, Metric.TTFT] = to_histogram(np.linspace(0.1, 3.6, 36))
     meta = ClassMeta("a", "p", objectives=(ObjectiveMeta("ttft", 50.0, 2.0),), plan="api")
     times = {"window_s": 10.0, "duration_s": 30.0, "warmup_s": 10.0, "end_s": 30.0}

@@ -9,13 +9,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from math import ceil, inf, isnan, nan
+from itertools import accumulate
+from math import ceil, inf, isnan
 from typing import Any, Protocol
 
 from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
+from tests.naive.state import (
+    NOWHERE,
+    ClosedStream,
+    Outcome,
+    Pool,
+    PoolTotals,
+    Replica,
+    Request,
+    RequestClass,
+    Row,
+)
 
-NOWHERE = -1
+__all__ = [
+    "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
+    "RequestClass", "Row", "simulate", "step_length_s",
+]  # fmt: skip
 
 # Kinds of events at one instant, in their order.
 FROM_TRACE, GENERATED, REPLICA, CONTROL = range(4)
@@ -25,164 +39,6 @@ class Random(Protocol):
     """The one method that is used of a `numpy.random.Generator`."""
 
     def random(self) -> float: ...
-
-
-@dataclass
-class Pool:
-    fixed_s: float
-    linear_s: list[float]
-    """Seconds by tokens in the step, 0 … token_budget."""
-    decode_s: float
-    decode_seq_s: float
-    prefill_s: float
-    token_budget: int
-    maximum_sequences: int
-    kv_blocks: int
-    kv_block_tokens: int
-    context_tokens: int
-    queue_limit: int | None = None
-    overflow_waiting: float = inf
-    router: Router = Router.LEAST_LOADED
-    scheduler: Scheduler = Scheduler.FCFS
-    request_s: float = 0.0
-    late_steps: float = 0.0
-    prefill_first: bool = False
-    poll_steps: int = 1
-    replicas: int = 1
-
-
-@dataclass
-class RequestClass:
-    pools: list[int]
-    priority: int = 0
-    timeout_s: float = inf
-    ttft_limit_s: float = inf
-    tpot_limit_s: float = inf
-    e2e_limit_s: float = inf
-    bucket_interval_s: float = 0.0
-    bucket_burst: float = 1.0
-
-
-@dataclass
-class Row:
-    arrival_s: float | None
-    """None: a later turn, or a row of a closed stream, of which the first may have one."""
-    class_index: int
-    input_tokens: int
-    output_tokens: int
-    reasoning_tokens: int = 0
-    session: int = NOWHERE
-    visitor: int = NOWHERE
-    think_s: float = 0.0
-    later_turns: list[Row] = field(default_factory=list)
-    """The rest of the session; each is sent its own `think_s` after the turn before was served."""
-    number: int = NOWHERE
-
-
-@dataclass
-class ClosedStream:
-    class_index: int
-    clients: int
-    rows: list[Row]
-
-
-@dataclass(eq=False)
-class Request:
-    """A request from its arrival to its end; once ended, its record."""
-
-    key: int
-    row: Row
-    arrival_s: float
-    later_turns: list[Row]
-    stream: int
-    """The closed stream that sent it, or NOWHERE."""
-    deadline_s: float
-    rank: tuple[int, int]
-    """(priority, key) under the priority scheduler, else (0, key): the least is served first."""
-    pool: int = NOWHERE
-    replica: int = NOWHERE
-    started_s: float = nan
-    first_token_s: float = nan
-    last_token_s: float = nan
-    finish_s: float = nan
-    fate: Fate | None = None
-    good: bool = False
-    measured: bool = False
-    preemptions: int = 0
-    prompt_tokens: int = 0
-    """To prefill in this admission: the input and what was already emitted."""
-    prefilled_tokens: int = 0
-    chunk_tokens: int = 0
-    """Of these, in the step under way."""
-    emitted_tokens: int = 0
-    kv_tokens: int = 0
-    blocks: int = 0
-    decoding: bool = False
-
-    @property
-    def number(self) -> int:
-        return self.row.number
-
-    @property
-    def class_index(self) -> int:
-        return self.row.class_index
-
-
-@dataclass(eq=False)
-class Replica:
-    number: int
-    pool_index: int
-    pool: Pool
-    active: bool = True
-    waiting: list[Request] = field(default_factory=list)
-    running: list[Request] = field(default_factory=list)
-    """In order of admission."""
-    prefill_step: bool = False  # decoding requests stand still for it
-    unpolled_steps: int = 0  # of nothing but decodes, since the queue was last looked at
-    step_start_s: float = -inf
-    step_end_s: float = inf
-    """Infinity while idle."""
-    accounted_s: float = 0.0
-    """Time up to which the integrals of `PoolTotals` are known."""
-
-    @property
-    def idle(self) -> bool:
-        return self.step_end_s == inf
-
-    @property
-    def load(self) -> int:
-        return len(self.waiting) + len(self.running)
-
-    @property
-    def free_blocks(self) -> int:
-        return self.pool.kv_blocks - sum(request.blocks for request in self.running)
-
-
-@dataclass
-class PoolTotals:
-    busy_s: float = 0.0
-    running_s: float = 0.0
-    """∫ running sequences dt; likewise below."""
-    waiting_s: float = 0.0
-    kv_block_s: float = 0.0
-    steps: int = 0
-    """Completed ones."""
-    prefill_tokens: int = 0
-    decode_tokens: int = 0
-    preemptions: int = 0
-    routed: int = 0
-    overflowed: int = 0
-
-
-@dataclass
-class Outcome:
-    requests: list[Request]
-    """Every request that arrived, in order of arrival key."""
-    token_gaps: list[list[float]]
-    """Per class, the measured gaps before every token but the first of a request."""
-    abandoned_turns: int
-    unsent: int
-    pools: list[PoolTotals]
 
 
 def simulate(
@@ -391,6 +247,9 @@ class Simulation:
                 self._end(request, Fate.SERVED)
         polled |= not replica.running
         replica.unpolled_steps = 0 if polled else replica.unpolled_steps
+        sequences = sum(request.decoding for request in replica.running)
+        pool = replica.pool
+        replica.drafting = pool.draft_tokens > 0 and sequences <= pool.draft_sequences
         # Rules 3 to 5, in the order of the pool.
         budget = replica.pool.token_budget
         if replica.pool.prefill_first:
@@ -400,7 +259,8 @@ class Simulation:
                 self._make_room(replica)
         else:
             preempted = self._make_room(replica)
-            budget -= sum(request.decoding for request in replica.running)
+            decoding = sum(request.decoding for request in replica.running)
+            budget -= decoding * _width(replica)
             self._prefill(replica, budget, 0, polled and not preempted)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
@@ -422,8 +282,7 @@ class Simulation:
             self._preempt(replica, max(replica.running, key=lambda request: request.rank))
             preempted = True
         for request in replica.running:
-            if _needs_block(request, replica.pool):
-                request.blocks += 1
+            request.blocks += _new_blocks(request, replica)
         return preempted
 
     def _prefill(self, replica: Replica, budget: int, aside: int, admitting: bool) -> None:
@@ -445,9 +304,11 @@ class Simulation:
             if request.decoding:
                 if replica.prefill_step:
                     continue
-                totals.decode_tokens += 1
-                request.kv_tokens += 1
-                self._emit(request, replica)
+                tokens = self._accepted(request, replica)
+                left = request.row.output_tokens - request.emitted_tokens
+                totals.decode_tokens += min(tokens, left)
+                request.kv_tokens += tokens
+                self._emit(request, replica, tokens, left)
                 continue
             totals.prefill_tokens += request.chunk_tokens
             request.prefilled_tokens += request.chunk_tokens
@@ -455,16 +316,29 @@ class Simulation:
             if request.prefilled_tokens == request.prompt_tokens:
                 request.decoding = True
                 request.kv_tokens = request.prompt_tokens
-                self._emit(request, replica)
+                self._emit(request, replica, 1, 1)
                 completed.append(request)
         return completed
 
-    def _emit(self, request: Request, replica: Replica) -> None:
-        request.emitted_tokens += 1
+    def _accepted(self, request: Request, replica: Replica) -> int:
+        """How many tokens a decoding request emits in a step: one, and the drafts accepted."""
+        if not replica.drafting:
+            return 1
+        shares = replica.pool.emitted[request.class_index]
+        if 1.0 in shares:
+            return shares.index(1.0) + 1
+        assert self.rng is not None, "drafts need a random generator"
+        luck = self.rng.random()
+        return 1 + sum(luck >= total for total in accumulate(shares[:-1]))
+
+    def _emit(self, request: Request, replica: Replica, tokens: int, left: int) -> None:
+        """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
+        request.emitted_tokens += min(tokens, left)
         if isnan(request.first_token_s):
             request.first_token_s = self.now_s
         elif replica.step_start_s >= self.warmup_s:
-            self.token_gaps[request.class_index].append(self.now_s - request.last_token_s)
+            gap_s = (self.now_s - request.last_token_s) / tokens
+            self.token_gaps[request.class_index] += [gap_s] * tokens
         request.last_token_s = self.now_s
 
     def _preempt(self, replica: Replica, request: Request) -> None:
@@ -481,7 +355,8 @@ class Simulation:
         pool = replica.pool
         while budget > 0 and len(replica.running) < pool.maximum_sequences and replica.waiting:
             request = min(replica.waiting, key=lambda request: request.rank)
-            blocks = ceil(request.prompt_tokens / pool.kv_block_tokens)
+            tokens = request.prompt_tokens + pool.room(request.class_index)
+            blocks = ceil(tokens / pool.kv_block_tokens)
             if blocks > replica.free_blocks - aside:
                 return
             replica.waiting.remove(request)
@@ -553,18 +428,28 @@ class Simulation:
 
 def _too_long(pool: Pool, row: Row) -> bool:
     prompt = max(1, row.input_tokens)
-    written = prompt + max(row.output_tokens, 1) - 1
+    written = prompt + max(row.output_tokens, 1) - 1 + pool.draft_tokens
     blocks = ceil(written / pool.kv_block_tokens)
     return prompt + row.output_tokens > pool.context_tokens or blocks > pool.kv_blocks
 
 
-def _needs_block(request: Request, pool: Pool) -> bool:
-    """Whether the token that the next decode step writes begins a block."""
-    return request.decoding and request.kv_tokens % pool.kv_block_tokens == 0
+def _width(replica: Replica) -> int:
+    """Tokens of a decoding request in a step: the one that is due, and drafts."""
+    return 1 + replica.pool.draft_tokens * replica.drafting
+
+
+def _new_blocks(request: Request, replica: Replica) -> int:
+    """Blocks that the tokens which the next decode step writes begin."""
+    if not request.decoding:
+        return 0
+    pool = replica.pool
+    written = 1 + (pool.draft_tokens if replica.drafting else pool.room(request.class_index))
+    blocks = ceil((request.kv_tokens + written) / pool.kv_block_tokens)
+    return max(blocks - request.blocks, 0)  # what was taken for rejected drafts is kept
 
 
 def _blocks_needed(replica: Replica) -> int:
-    return sum(_needs_block(request, replica.pool) for request in replica.running)
+    return sum(_new_blocks(request, replica) for request in replica.running)
 
 
 def step_length_s(replica: Replica) -> float:
@@ -577,14 +462,15 @@ def step_length_s(replica: Replica) -> float:
             if replica.prefill_step:
                 continue
             sequences += 1
-            context += request.kv_tokens + 1
+            context += request.kv_tokens + _width(replica)
         else:
             chunk = request.chunk_tokens
             chunks += chunk
             work += chunk * (request.prefilled_tokens + chunk / 2)
     return (
         pool.fixed_s
-        + pool.linear_s[sequences + chunks]
+        + pool.linear_s[sequences * _width(replica) + chunks]
+        + (pool.draft_s[sequences] if replica.drafting and sequences else 0.0)
         + pool.decode_s * context
         + pool.decode_seq_s * sequences
         + pool.prefill_s * work

@@ -1,0 +1,192 @@
+"""How far sequences come in a step: one token, or with drafts as many as are accepted.
+
+Sequences of one class advance at one mean pace, so that the contexts of a batch still grow by the
+same amount in every step of a run. A *group* of sequences shares a position: the tokens, summed
+over all steps, by which one that decoded all along would have advanced. In a pool that does not
+draft, all classes are one group, and its position counts steps.
+
+How many steps a request takes is drawn when it begins to decode, from the acceptance of its class.
+The numbers are of its own (a hash of the seed, its row and its turn), so that it is equally lucky
+in every fleet that is compared.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.kernel.dtypes import World
+from planner.kernel.jit import kernel
+
+_MASK: Final = 0xFFFFFFFF
+_FIRST_MODULUS: Final = 2147483563
+_SECOND_MODULUS: Final = 2147483399
+_EXACT_STEPS: Final = 64
+"""Fewer steps are drawn one by one; of more, the sum is drawn from its normal limit."""
+
+
+@kernel
+def group_of(pool: np.void, klass: int) -> int:
+    """Return the group of a class's sequences."""
+    return klass if pool["draft_tokens"] > 0 else 0
+
+
+@kernel
+def width_of(replica: np.void, pool: np.void) -> int:
+    """Return the tokens that a decoding sequence takes in a step: its own and the drafted ones."""
+    return int(1 + pool["draft_tokens"] * replica["drafting"])
+
+
+@kernel
+def members_of(world: World, replica_index: int, group: int) -> int:
+    """Return the decoding sequences of a group."""
+    replica = world.replicas[replica_index]
+    if world.pools[replica["pool"]]["draft_tokens"] == 0:
+        return int(replica["decoding"])
+    return int(world.queues[replica_index * len(world.classes) + group]["decoding"])
+
+
+@kernel
+def pace_of(world: World, replica: np.void, group: int) -> float:
+    """Return the tokens by which a sequence of a group advances in a step, in the mean."""
+    if replica["drafting"] == 0:
+        return 1.0
+    return float(world.drafts[replica["pool"] * len(world.classes) + group]["pace"])
+
+
+@kernel
+def room_of(world: World, pool_index: int, klass: int) -> int:
+    """Return the KV tokens kept for drafts that are rejected."""
+    return int(world.drafts[pool_index * len(world.classes) + klass]["room"])
+
+
+@kernel
+def position_after(world: World, replica_index: int, group: int, steps: int) -> int:
+    """Return the position of a group after the first `steps` steps of the run [tokens]."""
+    replica = world.replicas[replica_index]
+    start = float(world.queues[replica_index * len(world.classes) + group]["position_tokens"])
+    return math.floor(start + pace_of(world, replica, group) * steps)
+
+
+@kernel
+def tokens_between(world: World, replica_index: int, first: int, last: int) -> int:
+    """Return the tokens that the sequences which advance emit in steps of the run."""
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    if replica["drafting"] == 0:
+        return int((last - first) * replica["advancing"])
+    if replica["advancing"] == 0:
+        return 0
+    tokens = 0
+    for group in range(pool["groups"]):
+        ahead = position_after(world, replica_index, group, last)
+        ahead -= position_after(world, replica_index, group, first)
+        tokens += members_of(world, replica_index, group) * ahead
+    return tokens
+
+
+@kernel
+def growth_of(world: World, replica_index: int) -> float:
+    """Return the tokens by which the contexts of a replica grow in a step, summed."""
+    replica = world.replicas[replica_index]
+    if replica["drafting"] == 0:
+        return float(replica["decoding"])
+    tokens = 0.0
+    for group in range(world.pools[replica["pool"]]["groups"]):
+        tokens += members_of(world, replica_index, group) * pace_of(world, replica, group)
+    return tokens
+
+
+@kernel
+def close_run(world: World, replica_index: int) -> None:
+    """Move the positions of a replica's groups to the end of the run under way."""
+    replica = world.replicas[replica_index]
+    if replica["advancing"] > 0:
+        first = replica_index * len(world.classes)
+        for group in range(world.pools[replica["pool"]]["groups"]):
+            pace = pace_of(world, replica, group)
+            world.queues[first + group]["position_tokens"] += pace * replica["settled_steps"]
+    replica["settled_steps"] = 0
+
+
+@kernel
+def mixed(value: int) -> int:
+    """Return 32 well-mixed bits of a number: two rounds of multiplication and shift."""
+    bits = value & _MASK
+    for _ in range(2):
+        bits = (((bits >> 16) ^ bits) * 0x45D9F3B) & _MASK
+    return (bits >> 16) ^ bits
+
+
+@kernel
+def next_uniform(first: int, second: int) -> tuple[float, int, int]:
+    """Return a number of (0, 1) and the next state of the generator.
+
+    Two multiplicative congruential generators combined (L'Ecuyer, Communications of the ACM 31(6),
+    1988), which fit into 64 bits without overflow.
+    """
+    first = (40014 * first) % _FIRST_MODULUS
+    second = (40692 * second) % _SECOND_MODULUS
+    value = (first - second) % (_FIRST_MODULUS - 1)
+    if value == 0:
+        value = _FIRST_MODULUS - 1
+    return value / _FIRST_MODULUS, first, second
+
+
+@kernel
+def emitted_in_steps(table: NDArray[np.float64], uniform: float) -> int:
+    """Return the tokens of a step: the first place of the cumulative table above `uniform`, + 1."""
+    tokens = 1
+    while tokens < len(table) and uniform >= table[tokens - 1]:
+        tokens += 1
+    return tokens
+
+
+@kernel
+def steps_for(table: NDArray[np.float64], tokens: int, first: int, second: int) -> int:
+    """Return how many steps a sequence takes to emit `tokens` more tokens.
+
+    Args:
+        table: cumulative probabilities of emitting 1, 2, … tokens in a step.
+        tokens: that are left, at least 1.
+        first: state of the generator, like the next.
+        second: likewise.
+    """
+    width = len(table)
+    mean, square = 1.0, 1.0
+    for place in range(width - 1):
+        above = 1.0 - table[place]
+        mean += above
+        square += (2.0 * place + 3.0) * above
+    spread = math.sqrt(max(square - mean * mean, 0.0))
+    steps = 0
+    while tokens > _EXACT_STEPS * width:
+        bulk = tokens // width  # too few to emit more than is left
+        one, first, second = next_uniform(first, second)
+        other, first, second = next_uniform(first, second)
+        normal = math.sqrt(-2.0 * math.log(one)) * math.cos(2.0 * math.pi * other)
+        emitted = math.floor(mean * bulk + spread * math.sqrt(bulk) * normal + 0.5)
+        tokens -= min(max(emitted, bulk), bulk * width)
+        steps += bulk
+    while tokens > 0:
+        uniform, first, second = next_uniform(first, second)
+        tokens -= emitted_in_steps(table, uniform)
+        steps += 1
+    return steps
+
+
+@kernel
+def steps_to_end(world: World, replica: np.void, request: np.void, left: int) -> int:
+    """Return the steps in which a request emits its last `left` tokens, in the present mode."""
+    if replica["drafting"] == 0:
+        return left
+    pool = world.pools[replica["pool"]]
+    draft = world.drafts[replica["pool"] * len(world.classes) + request["class"]]
+    table = world.acceptance[draft["first"] : draft["first"] + pool["draft_tokens"] + 1]
+    seed = mixed(request["row"] ^ mixed(world.state[0]["draw_seed"]))
+    first = 1 + mixed(seed + request["turn"]) % (_FIRST_MODULUS - 1)
+    second = 1 + mixed(seed ^ mixed(request["output_tokens"] - left + 1)) % (_SECOND_MODULUS - 1)
+    return steps_for(table, left, first, second)

@@ -1,0 +1,185 @@
+"""What the naive twin knows: pools and classes, rows, requests, replicas and its books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil, inf, nan
+
+from planner.kernel.dtypes import Fate, Router, Scheduler
+
+NOWHERE = -1
+
+
+@dataclass
+class Pool:
+    fixed_s: float
+    linear_s: list[float]
+    """Seconds by tokens in the step, 0 … token_budget."""
+    decode_s: float
+    decode_seq_s: float
+    prefill_s: float
+    token_budget: int
+    maximum_sequences: int
+    kv_blocks: int
+    kv_block_tokens: int
+    context_tokens: int
+    queue_limit: int | None = None
+    overflow_waiting: float = inf
+    router: Router = Router.LEAST_LOADED
+    scheduler: Scheduler = Scheduler.FCFS
+    request_s: float = 0.0
+    late_steps: float = 0.0
+    prefill_first: bool = False
+    poll_steps: int = 1
+    replicas: int = 1
+    draft_tokens: int = 0
+    """Drafted per sequence and step; what is accepted of them is up to the class."""
+    draft_sequences: float = inf
+    """With more decoding sequences, nothing is drafted."""
+    draft_s: Sequence[float] = ()
+    """Seconds to draft by decoding sequences, 0 … maximum_sequences."""
+    emitted: Sequence[Sequence[float]] = ()
+    """Per class, the probabilities that a step with drafts emits 1, 2, … tokens."""
+
+    def room(self, class_index: int) -> int:
+        """KV tokens kept for drafts that are rejected."""
+        if not self.draft_tokens:
+            return 0
+        mean = sum(n * share for n, share in enumerate(self.emitted[class_index], start=1))
+        return self.draft_tokens + 1 - ceil(mean)
+
+
+@dataclass
+class RequestClass:
+    pools: list[int]
+    priority: int = 0
+    timeout_s: float = inf
+    ttft_limit_s: float = inf
+    tpot_limit_s: float = inf
+    e2e_limit_s: float = inf
+    bucket_interval_s: float = 0.0
+    bucket_burst: float = 1.0
+
+
+@dataclass
+class Row:
+    arrival_s: float | None
+    """None: a later turn, or a row of a closed stream, of which the first may have one."""
+    class_index: int
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int = 0
+    session: int = NOWHERE
+    visitor: int = NOWHERE
+    think_s: float = 0.0
+    later_turns: list[Row] = field(default_factory=list)
+    """The rest of the session; each is sent its own `think_s` after the turn before was served."""
+    number: int = NOWHERE
+
+
+@dataclass
+class ClosedStream:
+    class_index: int
+    clients: int
+    rows: list[Row]
+
+
+@dataclass(eq=False)
+class Request:
+    """A request from its arrival to its end; once ended, its record."""
+
+    key: int
+    row: Row
+    arrival_s: float
+    later_turns: list[Row]
+    stream: int
+    """The closed stream that sent it, or NOWHERE."""
+    deadline_s: float
+    rank: tuple[int, int]
+    """(priority, key) under the priority scheduler, else (0, key): the least is served first."""
+    pool: int = NOWHERE
+    replica: int = NOWHERE
+    started_s: float = nan
+    first_token_s: float = nan
+    last_token_s: float = nan
+    finish_s: float = nan
+    fate: Fate | None = None
+    good: bool = False
+    measured: bool = False
+    preemptions: int = 0
+    prompt_tokens: int = 0
+    """To prefill in this admission: the input and what was already emitted."""
+    prefilled_tokens: int = 0
+    chunk_tokens: int = 0
+    """Of these, in the step under way."""
+    emitted_tokens: int = 0
+    kv_tokens: int = 0
+    blocks: int = 0
+    decoding: bool = False
+
+    @property
+    def number(self) -> int:
+        return self.row.number
+
+    @property
+    def class_index(self) -> int:
+        return self.row.class_index
+
+
+@dataclass(eq=False)
+class Replica:
+    number: int
+    pool_index: int
+    pool: Pool
+    active: bool = True
+    waiting: list[Request] = field(default_factory=list)
+    running: list[Request] = field(default_factory=list)
+    """In order of admission."""
+    prefill_step: bool = False  # decoding requests stand still for it
+    drafting: bool = False  # the step under way verifies drafts
+    unpolled_steps: int = 0  # of nothing but decodes, since the queue was last looked at
+    step_start_s: float = -inf
+    step_end_s: float = inf
+    """Infinity while idle."""
+    accounted_s: float = 0.0
+    """Time up to which the integrals of `PoolTotals` are known."""
+
+    @property
+    def idle(self) -> bool:
+        return self.step_end_s == inf
+
+    @property
+    def load(self) -> int:
+        return len(self.waiting) + len(self.running)
+
+    @property
+    def free_blocks(self) -> int:
+        return self.pool.kv_blocks - sum(request.blocks for request in self.running)
+
+
+@dataclass
+class PoolTotals:
+    busy_s: float = 0.0
+    running_s: float = 0.0
+    """∫ running sequences dt; likewise below."""
+    waiting_s: float = 0.0
+    kv_block_s: float = 0.0
+    steps: int = 0
+    """Completed ones."""
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+    preemptions: int = 0
+    routed: int = 0
+    overflowed: int = 0
+
+
+@dataclass
+class Outcome:
+    requests: list[Request]
+    """Every request that arrived, in order of arrival key."""
+    token_gaps: list[list[float]]
+    """Per class, the measured gaps before every token but the first of a request."""
+    abandoned_turns: int
+    unsent: int
+    pools: list[PoolTotals]
