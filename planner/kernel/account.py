@@ -172,7 +172,7 @@ def add_gaps(
         return
     first = world.drafts[replica["pool"] * len(world.classes) + klass]["first"]
     below = 0.0
-    for tokens in range(1, world.pools[replica["pool"]]["draft_tokens"] + 2):
+    for tokens in range(1, world.pools[replica["pool"]]["draft_depth"] + 2):
         upto = world.acceptance[first + tokens - 1]
         if upto > below:
             weight = times * tokens * (upto - below)

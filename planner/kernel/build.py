@@ -93,6 +93,8 @@ def pool_record(pool: PoolPlan) -> Records:
     record["groups"] = 1
     if pool.draft is not None:
         record["draft_tokens"] = pool.draft.tokens
+        record["draft_depth"] = len(pool.draft.emitted[0]) - 1
+        record["draft_decode_s"] = pool.draft.decode_s
         record["draft_sequences"] = pool.draft.sequences
     return record
 
@@ -125,7 +127,7 @@ def draft_records(pool: PoolPlan, classes: int) -> Records:
         paces = [pool.draft.pace(klass) for klass in range(classes)]
         records["pace"] = paces
         records["room"] = pool.draft.tokens + 1 - np.ceil(paces).astype(np.int64)
-        records["first"] = np.arange(classes) * (pool.draft.tokens + 1)
+        records["first"] = np.arange(classes) * len(pool.draft.emitted[0])
     return records
 
 

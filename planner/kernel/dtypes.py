@@ -260,6 +260,7 @@ POOL = np.dtype(
         ("fixed_s", "f8"),
         ("decode_s", "f8"),  # per context token of the decoding sequences
         ("decode_seq_s", "f8"),  # per decoding sequence
+        ("draft_decode_s", "f8"),  # per context token, in steps with drafts
         ("prefill_s", "f8"),  # per token² of prefill attention work
         ("decode_memory_s", "f8"),  # share of decode_s that is memory traffic at peak bandwidth
         ("prefill_compute_s", "f8"),  # share of prefill_s that is arithmetic at peak rate
@@ -269,7 +270,8 @@ POOL = np.dtype(
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("step_table", "i8"),  # first row of its table in `steps`
         ("draft_table", "i8"),  # first row of the time to draft, by decoding sequences
-        ("draft_tokens", "i8"),  # drafted per sequence and step; 0: none
+        ("draft_tokens", "i8"),  # verified per sequence and step, besides its own; 0: none
+        ("draft_depth", "i8"),  # of these, how many can be accepted: fewer where they are a tree
         ("draft_sequences", "i8"),  # with more decoding sequences, nothing is drafted
         ("groups", "i8"),  # of sequences that advance at one pace: 1, or one per class
         ("token_budget", "i8"),

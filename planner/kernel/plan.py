@@ -20,22 +20,27 @@ class DraftPlan:
     """How a pool drafts tokens, which its model then verifies in one step."""
 
     tokens: int
-    """Drafted per sequence and step, at least 1."""
+    """Verified per sequence and step besides its own, at least 1."""
     emitted: tuple[tuple[float, ...], ...]
-    """Per class, the probabilities that a step emits 1, 2, … `tokens` + 1 tokens of a sequence."""
+    """Per class, the probabilities that a step emits 1, 2, … tokens of a sequence: up to `tokens` +
+    1 of a chain, fewer of a tree."""
     seconds: NDArray[np.float64]
     """To draft for b decoding sequences, besides what grows with their contexts [s], shape
     `(maximum_sequences + 1,)`."""
     sequences: int = UNLIMITED
     """With more decoding sequences, nothing is drafted."""
+    decode_s: float = 0.0
+    """To draft, per context token of the decoding sequences [s]."""
     compute_s: NDArray[np.float64] | None = None
     """Part of `seconds` that is arithmetic at peak rate [s]; absent: none."""
     memory_s: NDArray[np.float64] | None = None
     """Part of `seconds` that is memory traffic at peak bandwidth [s]; absent: none."""
 
     def __post_init__(self) -> None:
+        if len({len(probabilities) for probabilities in self.emitted}) != 1:
+            raise ValueError("the classes' distributions must be of one length")
         for probabilities in self.emitted:
-            if len(probabilities) != self.tokens + 1 or min(probabilities) < 0.0:
+            if not 2 <= len(probabilities) <= self.tokens + 1 or min(probabilities) < 0.0:
                 raise ValueError(f"{probabilities} is no distribution over 1 to {self.tokens + 1}")
             if not math.isclose(sum(probabilities), 1.0, rel_tol=1e-9):
                 raise ValueError(f"the probabilities {probabilities} do not add up to 1")

@@ -185,7 +185,7 @@ def steps_to_end(world: World, replica: np.void, request: np.void, left: int) ->
         return left
     pool = world.pools[replica["pool"]]
     draft = world.drafts[replica["pool"] * len(world.classes) + request["class"]]
-    table = world.acceptance[draft["first"] : draft["first"] + pool["draft_tokens"] + 1]
+    table = world.acceptance[draft["first"] : draft["first"] + pool["draft_depth"] + 1]
     seed = mixed(request["row"] ^ mixed(world.state[0]["draw_seed"]))
     first = 1 + mixed(seed + request["turn"]) % (_FIRST_MODULUS - 1)
     second = 1 + mixed(seed ^ mixed(request["output_tokens"] - left + 1)) % (_SECOND_MODULUS - 1)

@@ -89,16 +89,18 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
     replica["advancing"] = decoding
     tokens = decoding * width + replica["prefill_tokens"]
     linear_s = steps[pool["step_table"] + tokens]["linear_s"]
+    decode_s = pool["decode_s"]
     if decoding > 0 and replica["drafting"] == 1:
         linear_s += steps[pool["draft_table"] + decoding]["linear_s"]
+        decode_s += pool["draft_decode_s"]
     replica["step_s"] = (
         pool["fixed_s"]
         + linear_s
-        + pool["decode_s"] * context
+        + decode_s * context
         + pool["decode_seq_s"] * decoding
         + pool["prefill_s"] * (0.5 * replica["prefill_work"])
     )
-    replica["step_growth_s"] = pool["decode_s"] * growth
+    replica["step_growth_s"] = decode_s * growth
     replica["run_tokens"] = tokens
     replica["run_steps"] = count
     replica["run_start_s"] = now_s

@@ -62,6 +62,7 @@ def draft_of(pool: Pool) -> DraftPlan | None:
         tokens=pool.draft_tokens,
         emitted=tuple(tuple(shares) for shares in pool.emitted),
         seconds=np.array(pool.draft_s),
+        decode_s=pool.draft_decode_s,
         sequences=UNLIMITED if math.isinf(pool.draft_sequences) else int(pool.draft_sequences),
     )
 

@@ -275,14 +275,16 @@ def _drafting(draw: st.DrawFn, seconds: Seconds, pool: Pool, classes: int) -> Po
         sequences = pool.token_budget // (1 + drafts)
     if not drafts:
         return pool
-    accepted = [draw(st.integers(0, drafts)) for _ in range(classes)]
+    depth = draw(st.integers(1, drafts))  # less than all of them: a tree
+    accepted = [draw(st.integers(0, depth)) for _ in range(classes)]
     base_s, slope_s = seconds(3), seconds(1)
     return replace(
         pool,
         draft_tokens=drafts,
         draft_sequences=sequences,
         draft_s=[base_s + slope_s * n for n in range(pool.maximum_sequences + 1)],
-        emitted=[[float(n == count) for n in range(drafts + 1)] for count in accepted],
+        draft_decode_s=seconds(1),
+        emitted=[[float(n == count) for n in range(depth + 1)] for count in accepted],
     )
 
 

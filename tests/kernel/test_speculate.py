@@ -222,7 +222,7 @@ def test_steps_hold_all_drafts() -> None:
     assert plan(draft=DraftPlan(2, ((0.5, 0.0, 0.5),), np.zeros(9), sequences=5))
 
 
-@pytest.mark.parametrize("shares", [(0.5,), (0.5, 0.6), (1.5, -0.5)])
+@pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.6), (1.5, -0.5), (0.5, 0.25, 0.25)])
 def test_shares_are_a_distribution(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"is no distribution|do not add up"):
         DraftPlan(1, (shares,), np.zeros(9))

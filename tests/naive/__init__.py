@@ -471,7 +471,7 @@ def step_length_s(replica: Replica) -> float:
         pool.fixed_s
         + pool.linear_s[sequences * _width(replica) + chunks]
         + (pool.draft_s[sequences] if replica.drafting and sequences else 0.0)
-        + pool.decode_s * context
+        + (pool.decode_s + pool.draft_decode_s * replica.drafting) * context
         + pool.decode_seq_s * sequences
         + pool.prefill_s * work
     )

@@ -34,11 +34,13 @@ class Pool:
     poll_steps: int = 1
     replicas: int = 1
     draft_tokens: int = 0
-    """Drafted per sequence and step; what is accepted of them is up to the class."""
+    """Verified per sequence and step; what is accepted of them is up to the class."""
     draft_sequences: float = inf
     """With more decoding sequences, nothing is drafted."""
     draft_s: Sequence[float] = ()
     """Seconds to draft by decoding sequences, 0 … maximum_sequences."""
+    draft_decode_s: float = 0.0
+    """Per context token, in steps with drafts."""
     emitted: Sequence[Sequence[float]] = ()
     """Per class, the probabilities that a step with drafts emits 1, 2, … tokens."""
 
