@@ -11,14 +11,17 @@ token; a longer one never bites, and counts as full attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+import numpy as np
+
 from planner.curves.curve import Curve, Tier
 from planner.curves.device import Device, basis_of, lowest_tier
+from planner.curves.forms.base import Shape
 from planner.curves.layout import DTYPE_BYTES, Dtypes
-from planner.curves.operators import AttentionWork
+from planner.curves.operators import HIDDEN_BYTES, AttentionWork, Operator
 from planner.curves.straight import (
     DecodeLine,
     PrefillLine,
@@ -34,6 +37,10 @@ USUAL_SEQUENCES: Final = 64.0
 """Sequences that decode together in a busy replica, for the line through a decode curve."""
 USUAL_CHUNK: Final = 2048.0
 """Prefill tokens of a step in a busy replica, for the line through a prefill curve."""
+_CONVERTED: Final = HIDDEN_BYTES + DTYPE_BYTES["fp8"]
+"""Traffic of one number read in 16 bits and written in fp8."""
+_CLEARLY: Final = 0.9
+"""A kernel is faster than another where it takes less than this share: beyond fit errors."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,28 @@ def attention_time(
     return total
 
 
+def query_conversions(
+    works: Iterable[AttentionWork], device: Device, dtypes: Dtypes
+) -> Iterator[Operator]:
+    """Yield the kernels that bring queries into the format of a cache in fp8.
+
+    vLLM multiplies in fp8 what it caches in fp8, and for that converts the queries as well (its
+    documentation of the quantised KV cache), one kernel per layer. Its timings of attention leave
+    that out: at short contexts they differ by less than a launch between the caches. SGLang's
+    differ by more, and TensorRT-LLM converts queries where it writes the cache. It is why an fp8
+    cache pays from some context on only.
+    """
+    for work in works:
+        decode, _ = _curves(work, device, dtypes)
+        if decode is None or (decode.key.engine, decode.key.kv_dtype) != ("vllm", "fp8"):
+            continue
+        yield Operator(
+            "attention.query_conversion",
+            activation_bytes_per_token=work.layers * work.query_heads * work.head_dim * _CONVERTED,
+            kernels=work.layers,
+        )
+
+
 def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad) -> AttentionTime:
     ideal = _ideal(work, device, load)
     decode, prefill = _curves(work, device, dtypes)
@@ -101,9 +130,10 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
     device.remark(prefill, "line", f"{filling.mean_relative_error:.0%} off its curve near typical")
     layers = float(work.layers)
     tiers: list[Tier] = [decode.tier, prefill.tier]
-    if decode.key.kv_dtype not in ("", dtypes.kv):
+    if decode.key.kv_dtype not in ("", "bf16" if dtypes.kv == "fp16" else dtypes.kv):
         # measured with another cache: traffic goes by its bytes
         scale = dtypes.kv_bytes / DTYPE_BYTES[decode.key.kv_dtype]
+        device.remark(decode, "cache", f"read as a cache in {dtypes.kv}, by its bytes")
         reading = reading._replace(per_context_token_s=reading.per_context_token_s * scale)
         tiers.append("estimated")
     bites = work.window_tokens is not None and load.context_tokens >= work.window_tokens
@@ -126,17 +156,49 @@ def _curves(
     if work.kind == "compressed":
         return None, None
     names = {"linear": "linear_{}", "mla": "mla_{}_attention"}.get(work.kind, "{}_attention")
-    formats = (("bf16", dtypes.kv), ("fp8", dtypes.kv), ("bf16", "bf16"), ("bf16", ""))
+    cache = "bf16" if dtypes.kv == "fp16" else dtypes.kv
+    formats = [("bf16", cache), ("fp8", cache), ("bf16", "bf16"), ("bf16", "")]
     found = []
     for phase in ("decode", "prefill"):
+        likely = list(formats)
+        if phase == "decode" and DTYPE_BYTES[cache] <= DTYPE_BYTES["fp8"]:
+            # A narrow cache is unpacked as one in fp8 is, which costs more than its bytes tell.
+            # A prompt's own keys are at hand in 16 bits, so prefill stays with what was measured.
+            likely.insert(2, ("bf16", "fp8"))
         candidates = (
-            device.curve(names.format(phase), arithmetic, cache) for arithmetic, cache in formats
+            device.curve(names.format(phase), arithmetic, kind) for arithmetic, kind in likely
         )
         curve = next((curve for curve in candidates if curve is not None), None)
+        if curve is not None and phase == "prefill":
+            curve = _faster(curve, device.curve(names.format(phase), "fp8", cache), work)
         if curve is not None:
             device.uses(curve)
         found.append(curve)
     return found[0], found[1]
+
+
+def _faster(curve: Curve, other: Curve | None, work: AttentionWork) -> Curve:
+    """Return the one of an engine's two kernels for a cache that the engine would run.
+
+    The time is that of two chunks, the first of a prompt and a later one. On Hopper, SGLang takes
+    ten times as long to multiply an fp8 cache in 16 bits as in fp8, its default there; on Ada it is
+    the other way round.
+    """
+    if other is None or other.key == curve.key or work.kind == "linear":
+        return curve
+    if (other.key.engine, other.key.kv_dtype) != (curve.key.engine, curve.key.kv_dtype):
+        return curve
+    columns: Shape = {
+        "sequences": np.ones(2),
+        "new_tokens": np.full(2, USUAL_CHUNK),
+        "context_tokens": np.array([0.0, 4.0 * USUAL_CHUNK]),
+        "query_heads": np.full(2, work.query_heads),
+        "kv_heads": np.full(2, work.kv_heads),
+        "head_dim": np.full(2, float(work.head_dim)),
+        "window_tokens": np.full(2, float(work.window_tokens or 0)),
+    }
+    widened_s, narrow_s = (float(each.seconds(columns).sum()) for each in (curve, other))
+    return other if narrow_s < _CLEARLY * widened_s else curve
 
 
 def _lines(

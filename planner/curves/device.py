@@ -248,15 +248,21 @@ class Device:
         """Return the bf16 curve divided by a format's measured speed-up by tokens.
 
         For formats without a curve of their own: the speed-up is a median over shapes, so it knows
-        of batch size what a flat factor does not.
+        of batch size what a flat factor does not. Formats that stand in for one are asked the same
+        way, so that weights of equal size unpacked by one kind of kernel cost the same.
         """
         if not self._curves or name == "bf16":
             return None
-        if any(key.dtype == name for curves in self._curves for key in curves.keys("gemm")):
-            return None
         chip = self._curves[-1].chip
         kin = (self.chip.name, chip, SAME_CORES.get(chip, chip))
-        rows = SpeedupTable.load().measured_on(kin, name)
+        table, rows = SpeedupTable.load(), None
+        for likeness in (name, *SUBSTITUTES.get(name, ())):
+            rows = table.measured_on(kin, likeness)
+            if self._multiplies(likeness, by_any=rows is None):
+                return None
+            if rows is not None:
+                name = likeness
+                break
         curve = self.curve("gemm", "bf16")
         if rows is None or curve is None:
             return None
@@ -268,6 +274,21 @@ class Device:
         timed = self.time(curve, shape, operator.layers / ratio_at(rows, tokens))
         tier = lowest_tier((timed.tier, "fitted"))
         return replace(timed, tier=tier, basis=f"{timed.basis}, measured {name} speed-up")
+
+    def _multiplies(self, name: str, *, by_any: bool) -> bool:
+        """Return whether a curve of matrix products in this very format is to be used.
+
+        It is the user's, the engine's or TensorRT-LLM's, which the speed-ups are of as well; or
+        `by_any` other engine where there are no speed-ups. SGLang's weight-only kernels are not
+        those that others run: in int8 they take longer than bf16 at any number of tokens.
+        """
+        trusted = (self.engine, "tensorrt-llm")
+        return any(
+            (key.dtype == name and (by_any or key.engine in trusted))
+            or curves.find_own("gemm", name, engine=self.engine) is not None
+            for curves in self._curves
+            for key in curves.keys("gemm")
+        )
 
     def notes(self) -> tuple[Provenance, ...]:
         """Return the curves used, with fit error and source."""

@@ -40,6 +40,7 @@ from planner.curves.attention import (
     AttentionTime,
     TypicalLoad,
     attention_time,
+    query_conversions,
 )
 from planner.curves.curve import Tier
 from planner.curves.device import Device, Timed, curves_for, lowest_tier
@@ -225,7 +226,7 @@ def device_time(
     }
     compute, memory = np.zeros_like(tokens), np.zeros_like(tokens)
     parts = []
-    for operator in work.operators:
+    for operator in (*work.operators, *query_conversions(work.attentions, device, dtypes)):
         arithmetic, traffic = device.roofline.ideal(operator, share[operator.scope])
         if not device.is_in_attention(operator):
             timed = device.operator(operator, share[operator.scope])

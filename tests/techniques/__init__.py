@@ -1,0 +1,1 @@
+"""Each serving technique against what is published about it."""
