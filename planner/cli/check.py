@@ -127,12 +127,12 @@ def _promises(request_class: RequestClass) -> str:
 
 
 def _pool_row(pool: Pool, catalog: Catalog) -> list[str]:
-    from planner.scenario import pool_memory, replicas_of
+    from planner.scenario import draft_of, pool_memory, replicas_of
 
     node, model = catalog.node(pool.node), catalog.model(pool.model)
     layout = replicas_of(pool, node.devices)
     devices = layout.devices_per_replica
-    plan = pool_memory(pool, model, catalog.chip(node.chip))
+    plan = pool_memory(pool, model, catalog.chip(node.chip), draft_of(pool, model, catalog))
     if pool.engine.kv_blocks is None:
         gigabytes = f"{plan.weight_bytes / 1e9:.1f} GB weights per device"
         memory = f"{plan.kv_tokens:,} tokens beside {gigabytes}"

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.catalog import Catalog, Chip, Ffn, LayerRun, Model, Node
+from planner.catalog import Catalog, Chip, Model, Node
+from planner.curves.heads import head_model, head_share
 from planner.curves.layout import Dtypes, Parallelism
 from planner.curves.speculation import AcceptanceCurve, acceptance
 from planner.curves.steptime import StepTime, step_time
@@ -63,6 +64,25 @@ class DraftCost:
     """One pass drafts all positions."""
     source: str
     tier: str = "estimated"
+    context_s: float = 0.0
+    """Per pass and context token, to read its own cache."""
+
+    def passes(self, draft_tokens: int) -> int:
+        """Return the passes over the device that a step makes."""
+        if not self.pass_s.size or not draft_tokens:
+            return 0
+        return 1 if self.parallel else draft_tokens
+
+    def pass_over(self, tokens: int) -> float:
+        """Return the seconds of one pass over `tokens` tokens, without its fixed time."""
+        if not self.pass_s.size:
+            return 0.0
+        one = float(self.pass_s[min(tokens, self.pass_s.size - 1)])
+        # beyond the table the last entries' slope goes on: arithmetic is linear there
+        beyond = tokens - (self.pass_s.size - 1)
+        if beyond > 0 and self.pass_s.size > 1:
+            one += beyond * float(self.pass_s[-1] - self.pass_s[-2])
+        return one
 
     def seconds(self, draft_tokens: int, sequences: int) -> float:
         """Return the seconds that drafting `draft_tokens` for each of `sequences` adds to a step.
@@ -75,48 +95,9 @@ class DraftCost:
             raise ValueError(f"counts must not be negative: {draft_tokens} and {sequences}")
         if not draft_tokens or not sequences:
             return 0.0
-        host_s = self.sequence_s * sequences
-        if not self.pass_s.size:
-            return host_s
-        passes, tokens = (
-            (1, sequences * draft_tokens) if self.parallel else (draft_tokens, sequences)
-        )
-        one = float(self.pass_s[min(tokens, self.pass_s.size - 1)])
-        # beyond the table the last entries' slope goes on: arithmetic is linear there
-        beyond = tokens - (self.pass_s.size - 1)
-        if beyond > 0 and self.pass_s.size > 1:
-            one += beyond * float(self.pass_s[-1] - self.pass_s[-2])
-        return passes * (one + self.fixed_s) + host_s
-
-
-def head_model(target: Model, *, layers: int = 1, like_target: bool = False) -> Model:
-    """Return a drafting head as a model: its layers and an output head of its own.
-
-    Args:
-        target: the model that it drafts for.
-        layers: 1 for EAGLE-3 and MTP; 4 for P-EAGLE.
-        like_target: the layer is one of the target's (MTP), mixture of experts included; else
-            it is dense (EAGLE), as wide as the target's dense layers or 3.5 times the hidden size.
-
-    """
-    last = target.layers[-1]
-    dense = [run.ffn.intermediate_size for run in target.layers if run.ffn.kind == "dense"]
-    width = dense[0] if dense else int(3.5 * target.hidden_size)
-    ffn = last.ffn if like_target else Ffn("dense", width)
-    full = next((run for run in target.layers if run.attention.kind in ("full", "mla")), last)
-    attention = last.attention if like_target else full.attention
-    return replace(
-        target,
-        name=f"{target.name}-head",
-        title=f"Drafting head of {target.title}",
-        layers=(LayerRun(layers, attention, ffn),),
-    )
-
-
-def head_share(target: Model, *, layers: int = 1, like_target: bool = False) -> float:
-    """Return the weights that a token meets in one pass of a head, over those in the target."""
-    head = head_model(target, layers=layers, like_target=like_target)
-    return head.parameters_per_token() / target.parameters_per_token()
+        tokens = sequences * draft_tokens if self.parallel else sequences
+        one = self.pass_over(tokens) + self.fixed_s
+        return self.passes(draft_tokens) * one + self.sequence_s * sequences
 
 
 def head_cost(
@@ -205,6 +186,7 @@ def speed_up(
     context = sequences * context_tokens
     alone = target.step_s(sequences, sequences, context)
     together = target.step_s(verified, sequences, context) + cost.seconds(draft_tokens, sequences)
+    together += cost.passes(draft_tokens) * cost.context_s * context
     return curve.length(draft_tokens) * alone / together
 
 
@@ -299,4 +281,4 @@ def _expected(
 
 def _cost(kind: str, step: StepTime, parallel: bool, source: str) -> DraftCost:
     """Return the cost of passes of a model whose loop runs without the engine's scheduler."""
-    return DraftCost(kind, step.linear_s, PASS_S, 0.0, parallel, source)
+    return DraftCost(kind, step.linear_s, PASS_S, 0.0, parallel, source, context_s=step.decode_s)

@@ -173,6 +173,35 @@ def memory_plan(
     )
 
 
+def shared_with(
+    plan: MemoryPlan, draft: MemoryPlan, parallelism: Parallelism, kv_block_tokens: int
+) -> MemoryPlan:
+    """Return the plan of a replica that also holds the model which drafts for it.
+
+    Its weights are beside the model's own, and every token is in both caches.
+
+    Args:
+        plan: of the model alone.
+        draft: of what drafts, on the same devices under the same limits.
+        parallelism: of the replica.
+        kv_block_tokens: tokens per KV block.
+    """
+    left = plan.kv_bytes - draft.weight_bytes
+    per_token = plan.kv_bytes_per_token + draft.kv_bytes_per_token
+    blocks = int(max(left, 0.0) / (per_token * kv_block_tokens)) * parallelism.data
+    sequence = plan.sequence_bytes + draft.sequence_bytes
+    return replace(
+        plan,
+        weight_bytes=plan.weight_bytes + draft.weight_bytes,
+        kv_bytes=max(left, 0.0),
+        kv_bytes_per_token=per_token,
+        sequence_bytes=sequence,
+        kv_blocks=blocks,
+        kv_tokens=blocks * kv_block_tokens,
+        missing_bytes=max(sequence - left, 0.0),
+    )
+
+
 def _notes(parallelism: Parallelism) -> tuple[Provenance, ...]:
     """Return the estimates of the plan, with their sources."""
     date, tier = "2026-11", "estimated"

@@ -14,9 +14,11 @@ from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
 from planner.kernel.dtypes import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
+from planner.lowering.drafts import lower_draft
 from planner.results.meta import PoolMeta
 from planner.scenario import (
     LoadedScenario,
+    draft_of,
     dtypes_of,
     kv_blocks_of,
     parallelism_of,
@@ -24,6 +26,7 @@ from planner.scenario import (
     replicas_of,
 )
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.workload import RequestClass
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Basis:
     engines: EngineTable
     curve_files: tuple[Path, ...] = ()
     """The user's; later ones win over earlier ones, and all over those that ship."""
+    classes: tuple[RequestClass, ...] = ()
+    """Those of the scenario: what is accepted of drafts is up to them."""
 
     def curves(self, chip: Chip) -> tuple[CurveSet, ...]:
         """Return the curves of a chip."""
@@ -54,7 +59,7 @@ def basis_of(loaded: LoadedScenario) -> Basis:
         loaded.file_path(("calibration", "curves", number))
         for number in range(len(calibration.curves))
     ]
-    return Basis(engines, tuple(files))
+    return Basis(engines, tuple(files), tuple(loaded.scenario.workload.classes))
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,22 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         curves=basis.curves(chip),
         overhead=basis.engines.find(pool.engine.name, chip.name),
     )
-    blocks = kv_blocks_of(pool, model, chip)
+    drafter = draft_of(pool, model, catalog)
+    memory = pool_memory(pool, model, chip, drafter)
+    blocks = kv_blocks_of(pool, model, chip, drafter)
     if blocks < 1:
-        raise SimulationError(f"pool {pool.name}: {pool_memory(pool, model, chip).describe()}")
+        raise SimulationError(f"pool {pool.name}: {memory.describe()}")
+    draft = lower_draft(pool, basis.classes, model, chip, node, catalog)
+    plan = _plan(pool, node, model, curve, blocks)
+    if draft is not None:
+        plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
     return LoweredPool(
-        plan=_plan(pool, node, model, curve, blocks),
+        plan=plan,
         meta=_meta(pool, node, model, chip, curve, blocks),
         chip=chip,
         node=node,
         curve=curve,
-        notes=curve.notes + pool_memory(pool, model, chip).notes,
+        notes=curve.notes + memory.notes + (() if draft is None else draft.notes),
         basis=basis,
     )
 

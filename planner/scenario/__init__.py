@@ -8,6 +8,7 @@ from planner.scenario.json_schema import json_schema, json_schema_text
 from planner.scenario.load import LoadedScenario, load_scenario
 from planner.scenario.replicas import (
     ReplicaLayout,
+    draft_of,
     dtypes_of,
     kv_blocks_of,
     parallelism_of,
@@ -21,6 +22,7 @@ __all__ = [
     "ReplicaLayout",
     "Scenario",
     "check_scenario",
+    "draft_of",
     "dtypes_of",
     "json_schema",
     "json_schema_text",

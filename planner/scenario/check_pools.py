@@ -8,11 +8,20 @@ from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves.memory import misfit_message
 from planner.errors import CatalogError, shown
 from planner.scenario.check_quality import check_quality
+from planner.scenario.check_speculation import check_speculation
 from planner.scenario.nodes import Location
 from planner.scenario.replicas import dtypes_of, limits_of, parallelism_of, replicas_of
 from planner.scenario.schema.pools import Pool
 
 Finding = tuple[Location, str]
+
+MULTIPLIED_IN = {
+    "fp8": ("fp8",),
+    "int8": ("int8",),
+    "fp4": ("fp4", "fp8"),
+    "int4": ("fp8", "int8"),
+}
+"""Narrow formats in which engines multiply weights held in a format; 16 bits are always open."""
 
 
 def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
@@ -33,7 +42,8 @@ def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
         formats = list(_check_formats(pool, chip))
         yield from formats
         if model is not None and not (layout or spread or formats):
-            yield from _check_memory(pool, model, chip, catalog)
+            faults = list(_check_memory(pool, model, chip, catalog))
+            yield from faults or check_speculation(pool, model, chip, catalog)
 
 
 def unknown_entry(kind: str, name: str, find: object) -> str:
@@ -120,6 +130,17 @@ def _check_formats(pool: Pool, chip: Chip) -> Iterator[Finding]:
     except CatalogError as error:
         asked = pool.activation_dtype is not None
         yield ("activation_dtype" if asked else "node",), str(error)
+        return
+    weight, asked_for = pool.weight_dtype, pool.activation_dtype
+    narrow = MULTIPLIED_IN.get(weight, ())
+    if asked_for in MULTIPLIED_IN and asked_for not in narrow:
+        wide = [dtype for dtype in chip.peak_flops if dtype not in MULTIPLIED_IN]
+        choices = [dtype for dtype in narrow if dtype in chip.peak_flops] + wide
+        yield (
+            ("activation_dtype",),
+            f"no engine multiplies {weight} weights in {asked_for}; choose {', '.join(choices)}, "
+            f"or weight_dtype: {asked_for}",
+        )
 
 
 def _check_memory(pool: Pool, model: Model, chip: Chip, catalog: Catalog) -> Iterator[Finding]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.catalog import Chip, Model
+from planner.catalog import Catalog, Chip, Model
+from planner.curves.heads import P_EAGLE_LAYERS, head_model
 from planner.curves.layout import Dtypes, Parallelism
-from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan
+from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan, shared_with
 from planner.scenario.schema.pools import Pool
 
 
@@ -47,15 +48,38 @@ def replicas_of(pool: Pool, devices_per_node: int, nodes: int | None = None) -> 
     )
 
 
-def pool_memory(pool: Pool, model: Model, chip: Chip) -> MemoryPlan:
-    """Return the memory plan of one replica of `pool`."""
-    return memory_plan(model, chip, parallelism_of(pool), dtypes_of(pool), **limits_of(pool))
+def pool_memory(pool: Pool, model: Model, chip: Chip, draft: Model | None = None) -> MemoryPlan:
+    """Return the memory plan of one replica of `pool`, `draft` what drafts for it included."""
+    spread, limits = parallelism_of(pool), limits_of(pool)
+    plan = memory_plan(model, chip, spread, dtypes_of(pool), **limits)
+    if draft is None or pool.speculation is None:
+        return plan
+    formats = Dtypes(weight=pool.speculation.draft_dtype, kv=pool.kv_dtype)
+    # What drafts holds the contexts that the model holds, which may be longer than its own.
+    limits["context_tokens"] = plan.context_tokens
+    beside = memory_plan(draft, chip, replace(spread, pipeline=1), formats, **limits)
+    return shared_with(plan, beside, spread, pool.engine.kv_block_tokens)
 
 
-def kv_blocks_of(pool: Pool, model: Model, chip: Chip) -> int:
+def kv_blocks_of(pool: Pool, model: Model, chip: Chip, draft: Model | None = None) -> int:
     """Return the KV blocks of one replica: those the scenario states, else those that fit."""
     stated = pool.engine.kv_blocks
-    return pool_memory(pool, model, chip).kv_blocks if stated is None else stated
+    return pool_memory(pool, model, chip, draft).kv_blocks if stated is None else stated
+
+
+def draft_of(pool: Pool, model: Model, catalog: Catalog) -> Model | None:
+    """Return what drafts for a pool as a model; None: nothing, or a search in the prompt.
+
+    Raises:
+        CatalogError: the draft model is unknown.
+    """
+    speculation = pool.speculation
+    if speculation is None or speculation.method == "n-gram":
+        return None
+    if speculation.draft_model is not None:
+        return catalog.model(speculation.draft_model)
+    layers = P_EAGLE_LAYERS if speculation.method == "p-eagle" else 1
+    return head_model(model, layers=layers, like_target=speculation.method == "mtp")
 
 
 def limits_of(pool: Pool) -> MemoryLimits:

@@ -44,9 +44,12 @@ LAYERS = {
     "units": Layer("errors", "pydantic"),
     "catalog": Layer("errors units", "pydantic yaml"),
     "scenario": Layer("catalog errors units", "pydantic yaml"),
-    "scenario.replicas": Layer("scenario curves.layout curves.memory catalog errors units"),
+    "scenario.replicas": Layer(
+        "scenario curves.heads curves.layout curves.memory catalog errors units"
+    ),
     "scenario.checks": Layer("scenario curves catalog errors units"),
     "scenario.check_pools": Layer("scenario curves catalog errors units"),
+    "scenario.check_speculation": Layer("scenario curves.speculation catalog errors units"),
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
@@ -78,7 +81,9 @@ LAYERS = {
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
     "report": Layer(
-        f"calibration validation measurements simulation {BELOW_RUN}", "numpy pandas plotly rich"
+        f"calibration validation measurements simulation {BELOW_RUN}",
+        "numpy pandas plotly rich",
+        typing="search",
     ),
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(

@@ -55,6 +55,61 @@ class Engine(Part):
         return self
 
 
+class Speculation(Part):
+    """Speculative decoding: several tokens are drafted, and the model verifies them in one step.
+
+    Drafting takes time and memory of the pool's own devices. What is accepted depends on the class
+    (`task`), by published measurements unless `acceptance` states your own.
+    """
+
+    method: Literal["mtp", "eagle3", "p-eagle", "n-gram", "draft-model"]
+    """What drafts: a head trained with the model (mtp), one trained after it (eagle3; p-eagle
+    drafts all positions in one pass), a search in the prompt (n-gram), or a smaller model."""
+    draft_tokens: Annotated[int, Field(ge=1, le=32)]
+    """Drafted one after the other per step (vLLM `num_speculative_tokens`, SGLang
+    `speculative_num_steps`)."""
+    verified_tokens: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Drafted tokens verified per step where they form a tree (SGLang
+    `speculative_num_draft_tokens`); absent: as many as `draft_tokens`, a chain."""
+    draft_model: str | None = None
+    """Model in the catalogue that drafts, with the method draft-model."""
+    draft_dtype: Dtype = "bf16"
+    """Weights of what drafts."""
+    maximum_sequences: Count | None = None
+    """With more decoding sequences on a replica, nothing is drafted (vLLM
+    `speculative_disable_by_batch_size`). Absent: no limit."""
+    minimum_length: Annotated[float, Field(ge=1, le=33)] | None = None
+    """If steps emit fewer tokens of a sequence than this in the mean of all classes, the pool does
+    not draft at all. Absent: it drafts."""
+    acceptance: list[Fraction] | None = None
+    """Your own: the shares of first, second, … drafted tokens accepted if those before were."""
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if (self.draft_model is None) == (self.method == "draft-model"):
+            raise ValueError(
+                "method draft-model needs a draft_model, the model in the catalogue that drafts"
+                if self.draft_model is None
+                else f"draft_model is only for the method draft-model, not {self.method}; delete it"
+            )
+        if self.verified < self.draft_tokens:
+            raise ValueError(
+                f"verified_tokens {self.verified} are fewer than the draft_tokens "
+                f"{self.draft_tokens} of one branch; verify at least these"
+            )
+        if self.acceptance is not None and len(self.acceptance) != self.draft_tokens:
+            raise ValueError(
+                f"acceptance has {len(self.acceptance)} shares for draft_tokens "
+                f"{self.draft_tokens}; state one per position"
+            )
+        return self
+
+    @property
+    def verified(self) -> int:
+        """Tokens verified per step, besides the sequence's own."""
+        return self.draft_tokens if self.verified_tokens is None else self.verified_tokens
+
+
 class ScheduledNodes(Part):
     """From a time of day on, the pool has this many nodes."""
 
@@ -94,6 +149,8 @@ class Pool(Part):
     and cache whose published evaluations average less, or do not exist, are refused."""
     engine: Engine = Engine()
     """Limits of the serving engine."""
+    speculation: Speculation | None = None
+    """Speculative decoding; absent: none."""
     router: Literal["round_robin", "least_loaded", "power_of_two", "session_affinity"] = (
         "power_of_two"
     )
@@ -106,3 +163,18 @@ class Pool(Part):
     """From ordering a node to its first request."""
     price: str | None = None
     """Price in the catalogue or in `prices.nodes`; absent: `prices.default_terms` for its chip."""
+
+    @model_validator(mode="after")
+    def _budget_holds_drafts(self) -> Self:
+        if self.speculation is None:
+            return self
+        most = self.engine.maximum_sequences
+        drafting = min(self.speculation.maximum_sequences or most, most)
+        verified = drafting * (1 + self.speculation.verified)
+        if verified > self.engine.token_budget:
+            raise ValueError(
+                f"{drafting} sequences verify {verified} tokens in a step, more than the "
+                f"token_budget {self.engine.token_budget}; lower speculation.maximum_sequences to "
+                f"{self.engine.token_budget // (1 + self.speculation.verified)} or raise the budget"
+            )
+        return self

@@ -20,6 +20,11 @@ from planner.scenario.schema.fields import (
 )
 from planner.units import Duration, Fraction, PositiveDuration, Rate
 
+Task = Literal[
+    "chat", "coding", "humanities", "math", "mixed", "multilingual", "qa", "rag", "reasoning",
+    "roleplay", "stem", "summarization", "writing",
+]  # fmt: skip
+
 
 class LognormalComponent(Part):
     """One component of a lognormal mixture."""
@@ -225,6 +230,9 @@ class RequestClass(Part):
     """Output length, reasoning included. Required unless a trace gives it."""
     reasoning: Lengths | None = None
     """Reasoning tokens, added to the drawn output; billed as output, not shown to the user."""
+    task: Task | None = None
+    """What it is about, as benchmarks of speculative decoding divide it: decides how many drafted
+    tokens are accepted. Absent: the mean of those measured."""
     sessions: Sessions | None = None
     """Absent: every request stands alone."""
     visitors: Annotated[int, Field(ge=1, le=100_000_000)] | None = None

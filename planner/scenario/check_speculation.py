@@ -1,0 +1,55 @@
+"""Whether a pool can draft: what drafts, what is accepted of it, and the memory for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.catalog import Catalog, Chip, Model
+from planner.curves.speculation import acceptance
+from planner.errors import CatalogError, shown
+from planner.scenario.nodes import Location
+from planner.scenario.replicas import draft_of, pool_memory
+from planner.scenario.schema.pools import Pool
+
+Finding = tuple[Location, str]
+
+
+def check_speculation(pool: Pool, model: Model, chip: Chip, catalog: Catalog) -> Iterator[Finding]:
+    """Yield (location inside the pool, message) for drafts that cannot be made or judged.
+
+    The pool itself has no faults.
+    """
+    speculation = pool.speculation
+    if speculation is None:
+        return
+    try:
+        draft = draft_of(pool, model, catalog)
+    except CatalogError as error:
+        yield ("speculation", "draft_model"), str(error)
+        return
+    found = acceptance(speculation.method, model.name)
+    if speculation.acceptance is None and found.matched == "constant":
+        yield (
+            ("speculation", "method"),
+            f"no published measurement says how many {speculation.method} drafts {model.name} "
+            "accepts; state `acceptance`, the share accepted at each position, from your own runs",
+        )
+    if draft is None:
+        return
+    heads = {run.attention.query_heads for run in draft.layers}
+    uneven = [count for count in sorted(heads) if count % pool.tensor_parallel]
+    if uneven:
+        yield (
+            ("tensor_parallel",),
+            f"{pool.tensor_parallel} does not divide the {uneven[0]} attention heads of the draft "
+            f"{draft.name}; use a divisor of both, or another draft_model",
+        )
+        return
+    if pool.engine.kv_blocks is None and pool_memory(pool, model, chip).fits:
+        plan = pool_memory(pool, model, chip, draft)
+        if not plan.fits:
+            yield (
+                ("speculation",),
+                f"{model.name} fits into {chip.name} alone, but not with what drafts for it "
+                f"({shown(draft.name)}): {plan.describe()}",
+            )
