@@ -79,6 +79,9 @@ def explain(
         typer.echo(as_json(loaded.scenario.name, explained))
     else:
         print_pools(explained)
+        for each in _chosen(loaded, pool or ()):
+            if each.speculation is not None:
+                typer.echo(f"note: pool {each.name} drafts; its steps are shown without", err=True)
 
 
 def explain_pools(

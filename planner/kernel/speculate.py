@@ -24,7 +24,7 @@ from planner.kernel.jit import kernel
 _MASK: Final = 0xFFFFFFFF
 _FIRST_MODULUS: Final = 2147483563
 _SECOND_MODULUS: Final = 2147483399
-_EXACT_STEPS: Final = 64
+_EXACT_STEPS: Final = 32
 """Fewer steps are drawn one by one; of more, the sum is drawn from its normal limit."""
 
 

@@ -12,10 +12,17 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from planner.kernel.dtypes import Fate
-from planner.kernel.plan import Plan
+from planner.kernel.plan import Plan, PoolPlan
 from tests import naive
 from tests.benchmarks.conftest import Say
-from tests.benchmarks.workload import Measured, Stopwatch, pool_plan, request_blocks, simulate
+from tests.benchmarks.workload import (
+    Measured,
+    Stopwatch,
+    drafting_pool,
+    pool_plan,
+    request_blocks,
+    simulate,
+)
 from tests.simpy_stepper import simulate_pool
 
 
@@ -25,10 +32,12 @@ def _compiled() -> None:
     simulate(100, 2, request_blocks(100, 2))
 
 
-def benchmark_kernel(benchmark: BenchmarkFixture, requests: int, replicas: int) -> Measured:
+def benchmark_kernel(
+    benchmark: BenchmarkFixture, requests: int, replicas: int, pool: PoolPlan | None = None
+) -> Measured:
     """Time the same simulation three times and return the last."""
     blocks = list(request_blocks(requests, replicas))
-    measured = benchmark.pedantic(simulate, args=(requests, replicas, blocks), rounds=3)
+    measured = benchmark.pedantic(simulate, args=(requests, replicas, blocks, pool), rounds=3)
     benchmark.extra_info["requests_per_s"] = measured.requests_per_s
     served = measured.engine.world.class_windows["ended"][:, Fate.SERVED].sum()
     assert served == requests
@@ -37,6 +46,13 @@ def benchmark_kernel(benchmark: BenchmarkFixture, requests: int, replicas: int) 
 
 def test_one_million_requests(benchmark: BenchmarkFixture, say: Say) -> None:
     measured = benchmark_kernel(benchmark, 1_000_000, 100)
+    say(measured)
+    say(measured.state())
+
+
+def test_one_million_requests_with_drafts(benchmark: BenchmarkFixture, say: Say) -> None:
+    """Speculative decoding: the number of steps of every request is drawn."""
+    measured = benchmark_kernel(benchmark, 1_000_000, 100, drafting_pool())
     say(measured)
     say(measured.state())
 
@@ -71,7 +87,8 @@ def naive_pool(replicas: int) -> naive.Pool:
     given: dict[str, Any] = {
         name: getattr(plan, name)
         for name in naive.Pool.__dataclass_fields__
-        if name not in {"linear_s", "replicas", "queue_limit"}
+        if name not in {"linear_s", "replicas", "queue_limit", "emitted"}
+        and not name.startswith("draft")
     }
     return naive.Pool(**given, linear_s=plan.linear_s.tolist(), replicas=replicas)
 
