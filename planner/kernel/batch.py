@@ -14,7 +14,7 @@ from planner.kernel.account import (
     last_emission_s,
     window_of,
 )
-from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, Scheduler, World
+from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
@@ -39,7 +39,6 @@ from planner.kernel.speculate import (
 from planner.kernel.steptime import first_boundary, start_run
 
 SERVED = int(Fate.SERVED)
-BY_PRIORITY = int(Scheduler.PRIORITY)
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
 
@@ -246,7 +245,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
 
 
 @kernel
-def last_in_rank(world: World, replica_index: int, by_priority: bool) -> int:
+def last_in_rank(world: World, replica_index: int, scheduler: int) -> int:
     """Return the position in the finish heap of the running request that is preempted first.
 
     NONE stands for the half-prefilled one.
@@ -258,7 +257,7 @@ def last_in_rank(world: World, replica_index: int, by_priority: bool) -> int:
     worst_index = replica["prefill_head"]
     for position in range(replica["decoding"]):
         index = slots[first + position]["request"]
-        if worst_index == NONE or comes_before(world, worst_index, index, by_priority):
+        if worst_index == NONE or comes_before(world, worst_index, index, scheduler):
             worst = position
             worst_index = index
     return worst
@@ -269,13 +268,13 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
     """Preempt until the next step's new blocks fit, and return how many were preempted."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
-    by_priority = pool["scheduler"] == BY_PRIORITY
     preempted = 0
     while replica["decoding"] > 0:
         needed = blocks_for_steps(world, replica_index, 0, 1)
         if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
             break
-        preempt(world, replica_index, last_in_rank(world, replica_index, by_priority), now_s)
+        worst = last_in_rank(world, replica_index, pool["scheduler"])
+        preempt(world, replica_index, worst, now_s)
         preempted += 1
     return preempted
 
@@ -296,7 +295,6 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
-    by_priority = pool["scheduler"] == BY_PRIORITY
     free = pool["kv_blocks"] - replica["kv_used_blocks"]
     if replica["decoding"] > 0:
         free -= blocks_for_steps(world, replica_index, 0, 1)
@@ -304,7 +302,7 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     while budget > 0 and replica["waiting"] > 0:
         if replica["decoding"] + replica["prefilling"] >= pool["maximum_sequences"]:
             break
-        index = first_waiting(world, replica_index, by_priority)
+        index = first_waiting(world, replica_index, pool["scheduler"])
         request = requests[index]
         blocks = blocks_held(world, replica, request, request["prompt_tokens"])
         if blocks > free:

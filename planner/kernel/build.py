@@ -87,7 +87,7 @@ def pool_record(pool: PoolPlan) -> Records:
         "fixed_s", "decode_s", "decode_seq_s", "prefill_s", "decode_memory_s", "prefill_compute_s",
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
         "prefill_first", "poll_steps", "request_s", "late_steps",
-        "context_tokens", "queue_limit", "router", "scheduler",
+        "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1

@@ -57,10 +57,17 @@ class Router(IntEnum):
 
 
 class Scheduler(IntEnum):
-    """Order of the waiting queue of a replica."""
+    """Order of the waiting queue of a replica; requests of equal rank come as they arrived."""
 
     FCFS = 0
     PRIORITY = 1
+    """By the priority of the class, the smallest first, however long others wait."""
+    AGEING = 2
+    """By arrival, each step of priority counting as `priority_step_s` of waiting."""
+    DEADLINE = 3
+    """By the instant at which the first token is due."""
+    SHORTEST_PROMPT = 4
+    """By the tokens of the input."""
 
 
 class ReplicaStatus(IntEnum):
@@ -266,6 +273,7 @@ POOL = np.dtype(
         ("prefill_compute_s", "f8"),  # share of prefill_s that is arithmetic at peak rate
         ("request_s", "f8"),  # between client and engine, there and back, per request
         ("late_steps", "f8"),  # by which a token is sent later than it was computed
+        ("priority_step_s", "f8"),  # of waiting, that a step of priority is worth when ageing
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("step_table", "i8"),  # first row of its table in `steps`

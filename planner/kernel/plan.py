@@ -89,6 +89,8 @@ class PoolPlan:
     `scheduler_recv_interval`)."""
     router: Router = Router.POWER_OF_TWO
     scheduler: Scheduler = Scheduler.FCFS
+    priority_step_s: float = 0.0
+    """Waiting that a step of priority is worth, where the scheduler lets requests age [s]."""
     compute_s: NDArray[np.float64] | None = None
     """Part of `linear_s` that is arithmetic at peak rate [s]; absent: none."""
     memory_s: NDArray[np.float64] | None = None

@@ -6,8 +6,13 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE, Scheduler, World
 from planner.kernel.jit import kernel
+
+PRIORITY = int(Scheduler.PRIORITY)
+AGEING = int(Scheduler.AGEING)
+DEADLINE = int(Scheduler.DEADLINE)
+SHORTEST_PROMPT = int(Scheduler.SHORTEST_PROMPT)
 
 
 @kernel
@@ -64,10 +69,41 @@ def queue_of(world: World, replica_index: int, request: np.void) -> int:
 
 
 @kernel
-def append_to_queue(world: World, replica_index: int, index: int) -> None:
-    """Let a request wait behind the others of its class."""
+def scheduler_of(world: World, request: np.void) -> int:
+    """Return the scheduler of the pool that a request is in."""
+    return int(world.pools[request["pool"]]["scheduler"])
+
+
+@kernel
+def insert_in_queue(world: World, replica_index: int, index: int) -> None:
+    """Let a request wait at its rank among those of its class; takes as long as that queue is."""
     requests = world.requests
     request = requests[index]
+    queue = world.queues[queue_of(world, replica_index, request)]
+    scheduler = scheduler_of(world, request)
+    before = NONE
+    after = queue["head"]
+    while after != NONE and comes_before(world, after, index, scheduler):
+        before = after
+        after = requests[after]["next"]
+    request["next"] = after
+    if before == NONE:
+        queue["head"] = index
+    else:
+        requests[before]["next"] = index
+    if after == NONE:
+        queue["tail"] = index
+    world.replicas[replica_index]["waiting"] += 1
+
+
+@kernel
+def append_to_queue(world: World, replica_index: int, index: int) -> None:
+    """Let a request wait behind the others of its class, or where its rank has its place."""
+    requests = world.requests
+    request = requests[index]
+    if scheduler_of(world, request) == SHORTEST_PROMPT:
+        insert_in_queue(world, replica_index, index)
+        return
     queue = world.queues[queue_of(world, replica_index, request)]
     request["next"] = NONE
     if queue["head"] == NONE:
@@ -80,8 +116,11 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
 
 @kernel
 def return_to_queue(world: World, replica_index: int, index: int) -> None:
-    """Let a preempted request wait before the others of its class: it is older than all of them."""
+    """Let a preempted request wait before the others of its class: it ranks before all of them."""
     request = world.requests[index]
+    if scheduler_of(world, request) == SHORTEST_PROMPT:
+        insert_in_queue(world, replica_index, index)
+        return
     queue = world.queues[queue_of(world, replica_index, request)]
     request["next"] = queue["head"]
     if queue["head"] == NONE:
@@ -105,41 +144,69 @@ def take_from_queue(world: World, replica_index: int, before: int, index: int) -
 
 
 @kernel
-def comes_before(world: World, a: int, b: int, by_priority: bool) -> bool:
-    """Tell whether request `a` ranks before `b`: by (priority, key), or by key alone."""
+def rank_of(world: World, request: np.void, scheduler: int) -> float:
+    """Return by what a scheduler orders requests: the least comes first."""
+    klass = world.classes[request["class"]]
+    if scheduler == PRIORITY:
+        return float(klass["priority"])
+    if scheduler == AGEING:
+        step_s = world.pools[request["pool"]]["priority_step_s"]
+        return float(request["arrival_s"] + klass["priority"] * step_s)
+    if scheduler == DEADLINE:
+        return float(request["arrival_s"] + klass["ttft_limit_s"])
+    if scheduler == SHORTEST_PROMPT:
+        return float(max(1, request["input_tokens"]))
+    return 0.0
+
+
+@kernel
+def comes_before(world: World, a: int, b: int, scheduler: int) -> bool:
+    """Tell whether request `a` ranks before `b`; of equal ranks, the first to arrive does."""
     left = world.requests[a]
     right = world.requests[b]
-    if by_priority:
-        left_priority = world.classes[left["class"]]["priority"]
-        right_priority = world.classes[right["class"]]["priority"]
-        if left_priority != right_priority:
-            return bool(left_priority < right_priority)
+    left_rank = rank_of(world, left, scheduler)
+    right_rank = rank_of(world, right, scheduler)
+    if left_rank != right_rank:
+        return left_rank < right_rank
     return bool(left["key"] < right["key"])
 
 
 @kernel
-def first_waiting(world: World, replica_index: int, by_priority: bool) -> int:
-    """Return the waiting request that is admitted next, or NONE."""
+def first_waiting(world: World, replica_index: int, scheduler: int) -> int:
+    """Return the waiting request that is admitted next, or NONE.
+
+    It heads the queue of its class, which is in order of rank.
+    """
     queues = world.queues
     classes = len(world.classes)
     best = NONE
     for klass in range(classes):
         head = queues[replica_index * classes + klass]["head"]
-        if head != NONE and (best == NONE or comes_before(world, head, best, by_priority)):
+        if head != NONE and (best == NONE or comes_before(world, head, best, scheduler)):
             best = head
     return int(best)
 
 
 @kernel
 def first_unstarted(world: World, head: int) -> tuple[int, int]:
-    """Return a queue's first request that has never been started, or NONE, and its predecessor.
+    """Return a queue's oldest request that has never been started, or NONE, and its predecessor.
 
-    Preempted requests stand before it and have no time-out any more.
+    Preempted requests have no time-out any more. Where the queue is in order of arrival, they stand
+    before the others, of which the first is the oldest.
     """
     requests = world.requests
+    oldest = NONE
+    before_oldest = NONE
     before = NONE
     index = head
-    while index != NONE and not math.isnan(requests[index]["started_s"]):
+    while index != NONE:
+        request = requests[index]
+        if math.isnan(request["started_s"]):
+            if oldest == NONE or request["key"] < requests[oldest]["key"]:
+                oldest = index
+                before_oldest = before
+            if scheduler_of(world, request) != SHORTEST_PROMPT:
+                break
         before = index
-        index = requests[index]["next"]
-    return index, before
+        index = request["next"]
+    return oldest, before_oldest

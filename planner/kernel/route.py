@@ -20,7 +20,7 @@ TOO_LONG = int(Fate.TOO_LONG)
 ROUND_ROBIN = int(Router.ROUND_ROBIN)
 LEAST_LOADED = int(Router.LEAST_LOADED)
 SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
-BY_PRIORITY = int(Scheduler.PRIORITY)
+FCFS = int(Scheduler.FCFS)
 
 
 @kernel
@@ -132,8 +132,8 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
         return False  # blocks only become fewer before the next boundary that admits
     if replica["waiting"] == 1:
         return True
-    by_priority = pool["scheduler"] == BY_PRIORITY
-    return bool(by_priority and first_waiting(world, replica_index, by_priority) == index)
+    scheduler = pool["scheduler"]
+    return bool(scheduler != FCFS and first_waiting(world, replica_index, scheduler) == index)
 
 
 @kernel

@@ -156,6 +156,7 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         poll_steps=engine.poll_steps,
         router=Router[pool.router.upper()],
         scheduler=Scheduler[engine.scheduler.upper()],
+        priority_step_s=engine.priority_step or 0.0,
         nodes=pool.nodes,
         replicas_per_node=max(layout.replicas_per_node, 1),
         nodes_per_replica=layout.nodes_per_replica,

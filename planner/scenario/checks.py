@@ -303,6 +303,14 @@ def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     for where, pool in parts.pools.items():
         for steps, message in check_pool(pool, catalog):
             yield (*where, *steps), message
+        classes = [c for c in parts.classes.values() if pool.name in (c.pool, *c.overflow)]
+        promised = {promise.metric for klass in classes for promise in klass.objectives}
+        if pool.engine.scheduler == "deadline" and "ttft" not in promised:
+            yield (
+                (*where, "engine", "scheduler"),
+                f"no class of pool {pool.name} is promised a ttft, so nothing is ever due; give "
+                "one an objective on ttft, or use another scheduler",
+            )
 
 
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:

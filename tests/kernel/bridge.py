@@ -91,6 +91,7 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             draft=draft_of(pool),
             router=pool.router,
             scheduler=pool.scheduler,
+            priority_step_s=pool.priority_step_s,
         )
         for index, pool in enumerate(scenario.pools)
     )

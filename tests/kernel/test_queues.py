@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planner.kernel import build
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE, Scheduler, World
 from planner.kernel.plan import ClassPlan, Plan
 from planner.kernel.queues import (
     append_to_queue,
@@ -48,29 +48,53 @@ def queue(world: World, klass: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "by_priority", "expected"),
+    ("scheduler", "order"),
     [
-        (0, 1, False, True),  # older
-        (1, 0, False, False),
-        (0, 1, True, False),  # older, but patient
-        (1, 0, True, True),
-        (1, 2, True, True),  # equally urgent, older
-        (2, 1, True, False),
+        (Scheduler.FCFS, [0, 1, 2, 3]),
+        (Scheduler.PRIORITY, [1, 3, 0, 2]),  # the urgent first
+        (Scheduler.AGEING, [0, 1, 3, 2]),  # each step of priority is worth 5 s
+        (Scheduler.DEADLINE, [1, 0, 3, 2]),  # due at 9, 8, 25 and 13
+        (Scheduler.SHORTEST_PROMPT, [3, 0, 1, 2]),
     ],
 )
-def test_rank(a: int, b: int, by_priority: bool, expected: bool) -> None:
-    world = world_with(PATIENT, URGENT, URGENT)
-    assert comes_before(world, a, b, by_priority) == expected
+def test_rank(scheduler: Scheduler, order: list[int]) -> None:
+    world = world_with(PATIENT, URGENT, PATIENT, URGENT)
+    world.pools["priority_step_s"] = 5.0
+    world.classes["ttft_limit_s"] = [2.0, 9.0]
+    world.requests["pool"] = 0
+    world.requests["arrival_s"][:4] = [0.0, 6.0, 16.0, 11.0]
+    world.requests["input_tokens"][:4] = [30, 40, 50, 0]
+    for place, a in enumerate(order):
+        for b in order[place + 1 :]:
+            assert comes_before(world, a, b, int(scheduler))
+            assert not comes_before(world, b, a, int(scheduler))
+
+
+def test_the_shortest_prompt_stands_first() -> None:
+    world = world_with(URGENT, URGENT, URGENT, URGENT)
+    world.pools["scheduler"] = int(Scheduler.SHORTEST_PROMPT)
+    world.requests["pool"] = 0
+    world.requests["input_tokens"][:4] = [30, 10, 20, 10]
+    for index in range(4):
+        append_to_queue(world, 0, index)
+    assert queue(world, URGENT) == [1, 3, 2, 0]
+    assert first_unstarted(world, int(world.queues["head"][URGENT])) == (0, 2)
+    take_from_queue(world, 0, NONE, 1)
+    return_to_queue(world, 0, 1)
+    assert queue(world, URGENT) == [1, 3, 2, 0]
+    take_from_queue(world, 0, 2, 0)
+    assert queue(world, URGENT) == [1, 3, 2]
 
 
 def test_a_queue_per_class() -> None:
     world = world_with(PATIENT, URGENT, URGENT, PATIENT)
-    assert first_waiting(world, 0, True) == NONE
+    world.requests["pool"] = 0
+    assert first_waiting(world, 0, int(Scheduler.PRIORITY)) == NONE
     for index in range(4):
         append_to_queue(world, 0, index)
     assert (queue(world, URGENT), queue(world, PATIENT)) == ([1, 2], [0, 3])
-    assert first_waiting(world, 0, False) == 0
-    assert first_waiting(world, 0, True) == 1
+    assert first_waiting(world, 0, int(Scheduler.FCFS)) == 0
+    assert first_waiting(world, 0, int(Scheduler.PRIORITY)) == 1
     take_from_queue(world, 0, 0, 3)  # behind request 0
     take_from_queue(world, 0, NONE, 1)
     assert (queue(world, URGENT), queue(world, PATIENT)) == ([2], [0])
@@ -91,7 +115,7 @@ def test_preempted_requests_have_no_time_out() -> None:
     world.requests["started_s"][:2] = 5.0
     assert first_unstarted(world, head) == (2, 1)
     world.requests["started_s"][2] = 5.0
-    assert first_unstarted(world, head) == (NONE, 2)
+    assert first_unstarted(world, head) == (NONE, NONE)
     assert first_unstarted(world, NONE) == (NONE, NONE)
 
 

@@ -181,8 +181,8 @@ class Simulation:
         self._account(replica)
         request.pool = replica.pool_index
         request.replica = replica.number
-        if replica.pool.scheduler == Scheduler.PRIORITY:
-            request.rank = (rules.priority, key)
+        pool = replica.pool
+        request.rank = (_order(pool, rules, request), key)
         request.prompt_tokens = max(1, row.input_tokens)
         replica.waiting.append(request)
         self.totals[request.pool].routed += 1
@@ -424,6 +424,17 @@ class Simulation:
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
+
+
+def _order(pool: Pool, rules: RequestClass, request: Request) -> float:
+    """What the scheduler of a pool orders requests by."""
+    return {
+        Scheduler.FCFS: 0.0,
+        Scheduler.PRIORITY: float(rules.priority),
+        Scheduler.AGEING: request.arrival_s + rules.priority * pool.priority_step_s,
+        Scheduler.DEADLINE: request.arrival_s + rules.ttft_limit_s,
+        Scheduler.SHORTEST_PROMPT: float(max(1, request.row.input_tokens)),
+    }[pool.scheduler]
 
 
 def _too_long(pool: Pool, row: Row) -> bool:

@@ -28,6 +28,7 @@ class Pool:
     overflow_waiting: float = inf
     router: Router = Router.LEAST_LOADED
     scheduler: Scheduler = Scheduler.FCFS
+    priority_step_s: float = 0.0
     request_s: float = 0.0
     late_steps: float = 0.0
     prefill_first: bool = False
@@ -98,8 +99,8 @@ class Request:
     stream: int
     """The closed stream that sent it, or NOWHERE."""
     deadline_s: float
-    rank: tuple[int, int]
-    """(priority, key) under the priority scheduler, else (0, key): the least is served first."""
+    rank: tuple[float, int]
+    """What the scheduler orders by, then the key: the least is served first."""
     pool: int = NOWHERE
     replica: int = NOWHERE
     started_s: float = nan

@@ -16,7 +16,7 @@ from planner.scenario.schema.fields import (
     StepLimit,
     TimeOfDay,
 )
-from planner.units import Duration, Fraction
+from planner.units import Duration, Fraction, PositiveDuration
 
 
 class Engine(Part):
@@ -40,13 +40,24 @@ class Engine(Part):
     """Prompts are prefilled in steps of their own; decodes stand still. Absent: for SGLang."""
     poll_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Decode steps between two looks at the queue (SGLang `scheduler_recv_interval`)."""
-    scheduler: Literal["fcfs", "priority"] = "fcfs"
-    """Order of the waiting queue."""
+    scheduler: Literal["fcfs", "priority", "ageing", "deadline", "shortest_prompt"] = "fcfs"
+    """Order of the waiting queue: as requests arrive; by the priority of their class; by both,
+    where a step of priority is worth `priority_step` of waiting; by the instant at which the first
+    token is due (`objectives` on ttft); or by the length of the prompt."""
+    priority_step: PositiveDuration | None = None
+    """Waiting that a step of priority is worth, with the scheduler `ageing`."""
     queue_limit: Count | None = None
     """Waiting requests per replica; those beyond are refused. Absent: no limit."""
 
     @model_validator(mode="after")
-    def _budget_holds_decodes(self) -> Self:
+    def _is_coherent(self) -> Self:
+        if (self.priority_step is None) == (self.scheduler == "ageing"):
+            raise ValueError(
+                "scheduler ageing needs a priority_step: the waiting that a step of priority is "
+                "worth, as 5 s"
+                if self.priority_step is None
+                else "priority_step is only for the scheduler ageing; delete it"
+            )
         if self.token_budget < self.maximum_sequences:
             raise ValueError(
                 f"token_budget {self.token_budget} is less than maximum_sequences "

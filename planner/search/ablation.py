@@ -1,0 +1,191 @@
+"""The answer of an ablation: what was measured, and what follows for each technique."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.search.quantities import Quantity
+from planner.search.subsets import Key, Measured
+from planner.search.switches import Switch
+from planner.search.techniques import TECHNIQUES
+from planner.version import VERSION
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one technique does to one quantity; None where it cannot be known."""
+
+    technique: str
+    alone: float | None
+    """Change when it alone is switched on, and all others are off."""
+    removed: float | None
+    """Change when it alone is switched off, and all others are on."""
+    share: float | None
+    """Shapley share of the change from none to all."""
+    error: float | None = None
+    """Standard error of the share, where it is estimated from some of the orders."""
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """One quantity, from none of the techniques to all of them."""
+
+    quantity: Quantity
+    none: float | None
+    """With none of the techniques but `needed`."""
+    all: float | None
+    effects: tuple[Effect, ...]
+    """In the order of the techniques. The shares add up to `all` − `none`."""
+    needed: tuple[str, ...] = ()
+    """Techniques without which some subset has no such number: they are on throughout."""
+
+    @property
+    def change(self) -> float | None:
+        """Return the change from none to all."""
+        return None if self.none is None or self.all is None else self.all - self.none
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the techniques of a scenario are worth."""
+
+    name: str
+    seed: int
+    part: str
+    """Which part of the scenario was simulated."""
+    whole: bool
+    """Whether that is all of it."""
+    start: str
+    weekday: str
+    duration_s: float
+    switches: tuple[Switch, ...]
+    """The techniques that were switched off and on."""
+    fixed: Mapping[str, str]
+    """Techniques that are on but cannot be switched off → why."""
+    decompositions: tuple[Decomposition, ...]
+    subsets: tuple[Measured, ...]
+    """In order of size, the largest first."""
+    orders: int | None
+    """Orders of switching on that the shares are estimated from; None: all, so they are exact."""
+    sized: bool
+    notes: tuple[str, ...] = ()
+    """What a reader has to know to read the numbers right."""
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """Names of the techniques that were switched off and on."""
+        return tuple(switch.technique.name for switch in self.switches)
+
+    @property
+    def simulations(self) -> int:
+        """Number of simulated fleets."""
+        return sum(each.simulations for each in self.subsets)
+
+    def of(self, name: str, request_class: str = "") -> Decomposition:
+        """Return the decomposition of a quantity.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        for each in self.decompositions:
+            if (each.quantity.name, each.quantity.request_class) == (name, request_class):
+                return each
+        raise KeyError(name)
+
+    def measured(self, on: frozenset[str]) -> Measured | None:
+        """Return what was found with exactly these techniques on; None if it was not looked at."""
+        return next((each for each in self.subsets if each.on == on), None)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row per subset, flat: techniques as 1 or 0, then its numbers."""
+        keys = [(d.quantity.name, d.quantity.request_class) for d in self.decompositions]
+        return [
+            {name: int(name in each.on) for name in self.techniques}
+            | {_column(key): each.values.get(key) for key in keys}
+            | {"nodes": _nodes(each), "obstacle": each.obstacle, "broken": "; ".join(each.broken)}
+            for each in self.subsets
+        ]
+
+    def to_json(self) -> str:
+        """Return everything as JSON: sorted keys, the same bytes each time."""
+        content = {
+            "planner": VERSION,
+            "scenario": self.name,
+            "seed": self.seed,
+            "part": {
+                "words": self.part,
+                "whole": self.whole,
+                "start": self.start,
+                "weekday": self.weekday,
+                "duration_s": self.duration_s,
+            },
+            "techniques": [
+                {
+                    "name": switch.technique.name,
+                    "meaning": switch.technique.meaning,
+                    "instead": switch.technique.instead,
+                    "stays_on_in": dict(switch.held),
+                }
+                for switch in self.switches
+            ],
+            "cannot_be_switched_off": dict(self.fixed),
+            "could_be_switched_on": {} if self.switches or self.fixed else settings(),
+            "orders": self.orders,
+            "quantities": [_decomposition(each) for each in self.decompositions],
+            "subsets": [
+                {
+                    "on": [name for name in self.techniques if name in each.on],
+                    "values": {_column(key): value for key, value in each.values.items()},
+                    "nodes": None if each.nodes is None else dict(each.nodes),
+                    "obstacle": each.obstacle,
+                    "broken": list(each.broken),
+                    "near_miss": each.near_miss,
+                }
+                for each in self.subsets
+            ],
+            "notes": list(self.notes),
+        }
+        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def settings() -> dict[str, str]:
+    """Return every technique → what switches it on."""
+    return {technique.name: technique.setting for technique in TECHNIQUES}
+
+
+def _column(key: Key) -> str:
+    name, request_class = key
+    return f"{name}[{request_class}]" if request_class else name
+
+
+def _nodes(measured: Measured) -> str:
+    return ", ".join(f"{name} {count}" for name, count in (measured.nodes or {}).items())
+
+
+def _decomposition(each: Decomposition) -> dict[str, Any]:
+    quantity = each.quantity
+    return {
+        "name": quantity.name,
+        "class": quantity.request_class or None,
+        "title": quantity.title,
+        "unit": quantity.unit,
+        "fleet": quantity.fleet,
+        "less_is_better": quantity.less_is_better,
+        "none": each.none,
+        "all": each.all,
+        "change": each.change,
+        "needed": list(each.needed),
+        "effects": [
+            {
+                "technique": effect.technique,
+                "alone": effect.alone,
+                "removed": effect.removed,
+                "share": effect.share,
+                "standard_error": effect.error,
+            }
+            for effect in each.effects
+        ],
+    }

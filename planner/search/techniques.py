@@ -1,0 +1,185 @@
+"""Serving techniques that can be switched off, to see what they are worth: one entry each.
+
+A technique is found in a scenario by what switching it off would change, so an entry is a name, a
+few words and one function. The function returns a new scenario and leaves everything else alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from planner.curves.layout import DTYPE_BYTES
+from planner.errors import PlannerError, did_you_mean, shown
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.workload import RequestClass
+
+Change = Mapping[str, Any]
+"""Fields and their new values; empty: nothing to change."""
+
+
+class TechniqueError(PlannerError):
+    """A technique that was asked for is unknown, or not on in the scenario."""
+
+
+@dataclass(frozen=True)
+class Technique:
+    """A way to serve more with less that a scenario may use."""
+
+    name: str
+    meaning: str
+    """One sentence: what it is."""
+    setting: str
+    """What switches it on, as a scenario writes it."""
+    instead: str
+    """What there is without it."""
+    without: Callable[[Scenario], Scenario]
+    """Returns the scenario without it: an equal one where it is off already."""
+
+    def is_on(self, scenario: Scenario) -> bool:
+        """Tell whether a scenario uses it."""
+        return self.without(scenario) != scenario
+
+
+def _in_pools(change: Callable[[Pool], Change]) -> Callable[[Scenario], Scenario]:
+    """Return what makes a change in every pool."""
+
+    def without(scenario: Scenario) -> Scenario:
+        pools = [pool.model_copy(update=change(pool)) for pool in scenario.pools]
+        return scenario.model_copy(update={"pools": pools})
+
+    return without
+
+
+def _in_classes(change: Callable[[RequestClass], Change]) -> Callable[[Scenario], Scenario]:
+    """Return what makes a change in every request class."""
+
+    def without(scenario: Scenario) -> Scenario:
+        workload = scenario.workload
+        classes = [klass.model_copy(update=change(klass)) for klass in workload.classes]
+        changed = workload.model_copy(update={"classes": classes})
+        return scenario.model_copy(update={"workload": changed})
+
+    return without
+
+
+def _is_small(dtype: str) -> bool:
+    return DTYPE_BYTES[dtype] < DTYPE_BYTES["bf16"]
+
+
+def _full_weights(pool: Pool) -> Change:
+    # The arithmetic follows the weights: 8-bit products of 16-bit weights would be no baseline.
+    return (
+        {"weight_dtype": "bf16", "activation_dtype": None} if _is_small(pool.weight_dtype) else {}
+    )
+
+
+def _full_cache(pool: Pool) -> Change:
+    return {"kv_dtype": "bf16"} if _is_small(pool.kv_dtype) else {}
+
+
+def _first_come(pool: Pool) -> Change:
+    if pool.engine.scheduler == "fcfs":
+        return {}
+    plain = {"scheduler": "fcfs", "priority_step": None}
+    return {"engine": pool.engine.model_copy(update=plain)}
+
+
+def _in_turn(pool: Pool) -> Change:
+    # A router that the scenario leaves to the default is no choice of its author's.
+    chosen = "router" in pool.model_fields_set and pool.router != "round_robin"
+    return {"router": "round_robin"} if chosen else {}
+
+
+TECHNIQUES: Final = (
+    Technique(
+        name="weight quantization",
+        meaning="Weights of fewer than 16 bits: less memory to hold and to read, and faster "
+        "arithmetic where the chip has it.",
+        setting="pools[].weight_dtype: fp8",
+        instead="bf16 weights and arithmetic",
+        without=_in_pools(_full_weights),
+    ),
+    Technique(
+        name="KV quantization",
+        meaning="A KV cache of fewer than 16 bits: more sequences fit, and less is read per token.",
+        setting="pools[].kv_dtype: fp8",
+        instead="a bf16 cache",
+        without=_in_pools(_full_cache),
+    ),
+    Technique(
+        name="speculative decoding",
+        meaning="Several tokens are drafted at little cost, and verified by the model in one step.",
+        setting="pools[].speculation: {method: eagle3, draft_tokens: 3}",
+        instead="one token per step",
+        without=_in_pools(lambda pool: {} if pool.speculation is None else {"speculation": None}),
+    ),
+    Technique(
+        name="queue order",
+        meaning="Waiting requests are served by priority, deadline or length.",
+        setting="pools[].engine.scheduler: priority",
+        instead="first come, first served",
+        without=_in_pools(_first_come),
+    ),
+    Technique(
+        name="guest rate limits",
+        meaning="Each visitor may send only so many requests; more are refused.",
+        setting="workload.classes[].rate_limit: {rate: 20 /h, burst: 5}",
+        instead="no limit",
+        without=_in_classes(lambda klass: {} if klass.rate_limit is None else {"rate_limit": None}),
+    ),
+    Technique(
+        name="overflow between pools",
+        meaning="A class whose pool is full goes to its next pool.",
+        setting="workload.classes[].overflow: [POOL]",
+        instead="every class stays in its own pool",
+        without=_in_classes(lambda klass: {"overflow": []} if klass.overflow else {}),
+    ),
+    Technique(
+        name="routing by load or session",
+        meaning="A request goes to the replica with the least load, or to that of its session.",
+        setting="pools[].router: power_of_two",
+        instead="replicas in turn (round robin)",
+        without=_in_pools(_in_turn),
+    ),
+)
+"""Every technique, in the order in which they are switched off together."""
+
+
+def used_by(
+    scenario: Scenario,
+    names: Iterable[str] = (),
+    registry: tuple[Technique, ...] = TECHNIQUES,
+) -> tuple[Technique, ...]:
+    """Return the techniques that a scenario uses, or those of them that are named.
+
+    Args:
+        scenario: as it stands.
+        names: only these, in any case, with `-` or `_` for blanks.
+        registry: to choose from.
+
+    Raises:
+        TechniqueError: a name is unknown, or the scenario does not use it.
+    """
+    on = [technique for technique in registry if technique.is_on(scenario)]
+    wanted = {_folded(name): name for name in names}
+    if not wanted:
+        return tuple(on)
+    known = {_folded(technique.name): technique for technique in registry}
+    for folded, name in wanted.items():
+        if folded not in known:
+            advice = did_you_mean(name, [technique.name for technique in registry])
+            raise TechniqueError(f"unknown technique {shown(name)}; {advice}")
+        if known[folded] not in on:
+            technique = known[folded]
+            raise TechniqueError(
+                f"{technique.name} is off in this scenario, so there is nothing to switch off; "
+                f"it would be on with {technique.setting}"
+            )
+    return tuple(technique for technique in on if _folded(technique.name) in wanted)
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", " ").replace("_", " ")

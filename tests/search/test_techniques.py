@@ -1,0 +1,176 @@
+"""The registry: a technique is found where it is on, and switching it off changes nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.catalog import load_catalog
+from planner.scenario import LoadedScenario
+from planner.scenario.check_pools import check_pool
+from planner.scenario.schema import Scenario
+from planner.search.switches import switches, with_only
+from planner.search.techniques import TECHNIQUES, Technique, TechniqueError, used_by
+from tests.small import load
+
+ON = {
+    "weight quantization": ["pools.chat.weight_dtype=int8", "pools.reasoning.weight_dtype=fp8"],
+    "KV quantization": ["pools.chat.kv_dtype=fp8"],
+    "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
+    "queue order": ["pools.reasoning.engine.scheduler=priority"],
+    "guest rate limits": [
+        "workload.classes.chat.visitors=1000",
+        "workload.classes.chat.rate_limit={rate: 20 /h, burst: 5}",
+    ],
+    "overflow between pools": ["workload.classes.chat.overflow=[reasoning]"],
+    "routing by load or session": ["pools.chat.router=session_affinity"],
+}
+"""What switches each technique on, in a scenario without any."""
+PLAIN = ("pools.chat.weight_dtype=bf16", "pools.reasoning.weight_dtype=bf16")
+EXPECTED = {
+    "weight quantization": {
+        "pools[0].weight_dtype": "bf16",
+        "pools[1].weight_dtype": "bf16",
+    },
+    "KV quantization": {"pools[0].kv_dtype": "bf16"},
+    "speculative decoding": {"pools[0].speculation": None},
+    "queue order": {"pools[1].engine.scheduler": "fcfs"},
+    "guest rate limits": {"workload.classes[0].rate_limit": None},
+    "overflow between pools": {"workload.classes[0].overflow": []},
+    "routing by load or session": {"pools[0].router": "round_robin"},
+}
+"""Every value that differs without it."""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> LoadedScenario:
+    return load(tmp_path, *PLAIN)
+
+
+def differences(before: Any, after: Any, path: str = "") -> dict[str, Any]:
+    """Return the values of `after` that differ from `before`, by path."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        assert before.keys() == after.keys()
+        found = {}
+        for key in before:
+            found |= differences(before[key], after[key], f"{path}.{key}".lstrip("."))
+        return found
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        found = {}
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            found |= differences(*pair, f"{path}[{index}]")
+        return found
+    return {} if before == after else {path: after}
+
+
+def test_every_technique_is_tried_here() -> None:
+    assert {technique.name for technique in TECHNIQUES} == set(ON) == set(EXPECTED)
+
+
+def test_a_plain_scenario_uses_none(plain: LoadedScenario) -> None:
+    assert used_by(plain.scenario) == ()
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
+def test_switching_off_changes_its_own_fields_only(technique: Technique, tmp_path: Path) -> None:
+    scenario = load(tmp_path, *PLAIN, *ON[technique.name]).scenario
+    before = scenario.model_dump()
+    assert used_by(scenario) == (technique,)
+    without = technique.without(scenario)
+    assert scenario.model_dump() == before, "the scenario itself is left alone"
+    assert differences(before, without.model_dump()) == EXPECTED[technique.name]
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
+def test_switching_off_twice_is_switching_off_once(technique: Technique, tmp_path: Path) -> None:
+    scenario = load(tmp_path, *PLAIN, *ON[technique.name]).scenario
+    without = technique.without(scenario)
+    assert not technique.is_on(without)
+    assert technique.without(without) == without
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
+def test_what_is_left_is_a_valid_scenario(technique: Technique, tmp_path: Path) -> None:
+    scenario = technique.without(load(tmp_path, *PLAIN, *ON[technique.name]).scenario)
+    for pool in scenario.pools:
+        assert type(pool).model_validate(pool.model_dump() | {"cold_start": "5 min"}) == pool
+        assert not list(check_pool(pool, load_catalog()))
+
+
+def test_a_default_router_is_no_choice(tmp_path: Path) -> None:
+    assert not used_by(load(tmp_path, *PLAIN).scenario)
+    chosen = load(tmp_path, *PLAIN, "pools.chat.router=power_of_two").scenario
+    (found,) = used_by(chosen)
+    assert found.without(chosen).pools[1].router == "power_of_two"
+
+
+def test_arithmetic_follows_the_weights(tmp_path: Path) -> None:
+    scenario = load(tmp_path, "pools.chat.activation_dtype=fp8").scenario
+    (technique,) = used_by(scenario)
+    assert technique.without(scenario).pools[0].activation_dtype is None
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_names_are_read_generously(tmp_path: Path) -> None:
+    scenario = load(tmp_path, "pools.chat.kv_dtype=fp8").scenario
+    (found,) = used_by(scenario, ["kv-quantization"])
+    assert found.name == "KV quantization"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("weight quantisation", "did you mean weight quantization?"),
+        ("overflow-between-pools", "is off in this scenario"),
+    ],
+)
+def test_a_technique_that_cannot_be_compared(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TechniqueError, match=message):
+        used_by(load(tmp_path).scenario, [name])
+
+
+# --- pools that cannot do without ----------------------------------------------------------------
+
+TIGHT = ("pools.chat.model=llama-3.1-405b",)
+"""In 16 bits its weights alone are larger than eight H100."""
+
+
+def names_off(scenario: Scenario, loaded: LoadedScenario) -> dict[str, dict[str, str]]:
+    found = switches(scenario, used_by(scenario), load_catalog(), _basis(loaded))
+    return {switch.technique.name: dict(switch.held) for switch in found}
+
+
+def _basis(loaded: LoadedScenario) -> Any:
+    from planner.lowering.pools import basis_of
+
+    return basis_of(loaded)
+
+
+def test_a_pool_that_needs_a_technique_keeps_it(tmp_path: Path) -> None:
+    loaded = load(tmp_path, *TIGHT)
+    (switch,) = switches(loaded.scenario, used_by(loaded.scenario), load_catalog(), _basis(loaded))
+    assert switch.held.keys() == {"chat"}
+    assert "llama-3.1-405b in bf16 does not fit on 8 x h100-sxm" in switch.held["chat"]
+    off = with_only(loaded.scenario, [switch], on=())
+    assert [pool.weight_dtype for pool in off.pools] == ["fp8", "bf16"]
+
+
+def test_techniques_are_switched_off_on_top_of_one_another(tmp_path: Path) -> None:
+    # Either alone fits: 16-bit weights with an 8-bit cache, and the reverse.
+    loaded = load(
+        tmp_path,
+        "pools.chat.tensor_parallel=2",
+        "pools.chat.node=hgx-h200",
+        "pools.chat.kv_dtype=fp8",
+        "pools.chat.engine={token_budget: 4096, maximum_sequences: 128, memory_fraction: 0.5}",
+        "pools.chat.engine.context_tokens=30000",
+    )
+    held = names_off(loaded.scenario, loaded)
+    assert held["weight quantization"] == {}
+    assert "does not fit" in held["KV quantization"]["chat"]
+    alone = TECHNIQUES[1].without(loaded.scenario)
+    assert not list(check_pool(alone.pools[0], load_catalog()))
