@@ -42,6 +42,13 @@ def test_uniform_numbers_are_uniform_and_apart() -> None:
     assert abs(neighbours) < 5.0 / math.sqrt(20_000)
 
 
+def test_zero_is_never_drawn() -> None:
+    """Its logarithm is taken. Here both generators go to 1, so that their difference is zero."""
+    value, first, second = next_uniform(pow(40014, -1, 2147483563), pow(40692, -1, 2147483399))
+    assert (first, second) == (1, 1)
+    assert value == 2147483562 / 2147483563
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.floats(0, 1, exclude_max=True))
 def test_a_step_emits_by_the_table(weights: list[int], uniform: float) -> None:
     if not sum(weights):
@@ -226,6 +233,11 @@ def test_steps_hold_all_drafts() -> None:
 def test_shares_are_a_distribution(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"is no distribution|do not add up"):
         DraftPlan(1, (shares,), np.zeros(9))
+
+
+def test_classes_share_a_depth() -> None:
+    with pytest.raises(ValueError, match="of one length"):
+        DraftPlan(2, ((0.5, 0.5), (0.5, 0.25, 0.25)), np.zeros(9))
 
 
 def test_more_is_accepted_more_is_emitted() -> None:
