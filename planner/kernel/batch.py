@@ -28,6 +28,7 @@ from planner.kernel.queues import (
 )
 from planner.kernel.speculate import (
     close_run,
+    emitted_since,
     group_of,
     growth_of,
     position_after,
@@ -95,6 +96,9 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
     replica = world.replicas[replica_index]
     request = world.requests[index]
     left = request["output_tokens"] - request["emitted_tokens"]
+    request["decode_start_tokens"] = position_of(world, replica_index, request)
+    request["plan_step"] = replica["step"]
+    request["plan_tokens"] = 0
     push_slot(
         world.slots,
         replica["slots_first"],
@@ -103,7 +107,6 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
         request["key"],
         index,
     )
-    request["decode_start_tokens"] = position_of(world, replica_index, request)
     request["last_token_s"] = now_s
     world.kv_growth[growth_row(world, replica_index, request, request["prompt_tokens"])] += 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] += 1
@@ -121,8 +124,7 @@ def stop_decode(world: World, replica_index: int, position: int) -> int:
     request = world.requests[index]
     advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
     tokens = request["prompt_tokens"] + advanced
-    left = request["output_tokens"] - request["emitted_tokens"]
-    emitted = left if slot["finish_step"] == replica["step"] else min(advanced, left - 1)
+    emitted = emitted_since(world, replica, request, slot["finish_step"])
     if emitted != advanced:  # it was counted at the mean pace
         state = world.state[0]
         window = window_of(state, state["now_s"])
@@ -140,23 +142,25 @@ def stop_decode(world: World, replica_index: int, position: int) -> int:
 
 @kernel
 def set_mode(world: World, replica_index: int) -> None:
-    """Decide whether the next steps draft; if that changes, plan every end anew.
-
-    What a sequence has emitted by then is taken at its mean pace.
-    """
+    """Decide whether the next steps draft; if that changes, plan every end anew."""
     replica = world.replicas[replica_index]
     drafting = replica["decoding"] <= world.pools[replica["pool"]]["draft_sequences"]
     if drafting == (replica["drafting"] == 1):
         return
-    replica["drafting"] = 1 if drafting else 0
+    slots = world.slots
     first = replica["slots_first"]
+    for position in range(first, first + replica["decoding"]):
+        request = world.requests[slots[position]["request"]]
+        emitted = emitted_since(world, replica, request, slots[position]["finish_step"])
+        request["plan_tokens"] = emitted
+        request["plan_step"] = replica["step"]
+    replica["drafting"] = 1 if drafting else 0
     for position in range(replica["decoding"]):  # the slots before it are a heap already
-        index = int(world.slots[first + position]["request"])
+        index = int(slots[first + position]["request"])
         request = world.requests[index]
-        advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
-        left = max(request["output_tokens"] - request["emitted_tokens"] - advanced, 1)
+        left = request["output_tokens"] - request["emitted_tokens"] - request["plan_tokens"]
         end = replica["step"] + steps_to_end(world, replica, request, left)
-        push_slot(world.slots, first, position, end, request["key"], index)
+        push_slot(slots, first, position, end, request["key"], index)
 
 
 @kernel
@@ -400,6 +404,9 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
         admitted = admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
+    if preempted > 0 and replica["decoding"] + replica["prefilling"] == 0:
+        # The last one to run drew more steps than its context, at the mean pace, has room for.
+        admitted += admit(world, replica_index, pool["token_budget"], now_s)
     if admitted != preempted:
         add_waiting(world, replica["pool"], now_s, preempted - admitted)
     if replica["waiting"] == 0:

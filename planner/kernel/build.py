@@ -127,17 +127,28 @@ def draft_records(pool: PoolPlan, classes: int) -> Records:
         paces = [pool.draft.pace(klass) for klass in range(classes)]
         records["pace"] = paces
         records["room"] = pool.draft.tokens + 1 - np.ceil(paces).astype(np.int64)
-        records["first"] = np.arange(classes) * len(pool.draft.emitted[0])
+        records["first"] = np.arange(classes) * (
+            len(acceptance_of(pool)) // len(pool.draft.emitted)
+        )
     return records
 
 
 def acceptance_of(pool: PoolPlan) -> NDArray[np.float64]:
-    """Return the cumulative tables of a pool's classes, one after the other."""
+    """Return the cumulative tables of a pool's classes, one after the other.
+
+    Each class has one per level: of the tokens emitted in 1, 2, 4, … steps, from the fewest on.
+    """
     if pool.draft is None:
         return np.zeros(0)
-    tables = np.cumsum(np.array(pool.draft.emitted), axis=1)
-    tables[:, -1] = 1.0
-    return tables.ravel()
+    tables = []
+    for emitted in pool.draft.emitted:
+        shares = np.array(emitted)
+        for _ in range(dtypes.LEVELS):
+            table = np.cumsum(shares)
+            table[np.flatnonzero(shares)[-1] :] = 1.0
+            tables.append(table)
+            shares = np.convolve(shares, shares)
+    return np.concatenate(tables)
 
 
 def class_record(klass: ClassPlan) -> Records:

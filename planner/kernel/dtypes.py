@@ -96,6 +96,9 @@ class Stop(IntEnum):
     """The buffer of per-request output is full: write it out."""
 
 
+LEVELS: Final = 8
+"""Tokens emitted in 1, 2, 4, … 128 steps have tables of their own."""
+
 RETRY_PAUSE_S: Final = 1.0
 """A closed-loop client whose request is turned away at once sends the next no sooner than this."""
 
@@ -194,6 +197,8 @@ REQUEST = np.dtype(
         ("chunk_tokens", "i8"),  # prefilled in the step under way
         ("emitted_tokens", "i8"),  # up to the prompt of this admission, its token included
         ("decode_start_tokens", "i8"),  # position of its group when it began to decode
+        ("plan_step", "i8"),  # step counter of its replica when its end was planned …
+        ("plan_tokens", "i8"),  # … and what it had emitted by then since it began to decode
         ("next", "i8"),  # queue, prefill list or free list
         ("replica", "i4"),
         ("class", "i4"),
@@ -330,7 +335,7 @@ DRAFT = np.dtype(
     [
         ("pace", "f8"),  # tokens that a step with drafts emits, in the mean
         ("room", "i8"),  # KV tokens kept for drafts that are rejected
-        ("first", "i8"),  # in `acceptance`: probability to emit at most 1, 2, … tokens in a step
+        ("first", "i8"),  # of its cumulative tables in `acceptance`, by number of steps
     ],
     align=True,
 )

@@ -18,14 +18,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import World
+from planner.kernel.dtypes import LEVELS, World
 from planner.kernel.jit import kernel
 
 _MASK: Final = 0xFFFFFFFF
 _FIRST_MODULUS: Final = 2147483563
 _SECOND_MODULUS: Final = 2147483399
-_EXACT_STEPS: Final = 32
-"""Fewer steps are drawn one by one; of more, the sum is drawn from its normal limit."""
 
 
 @kernel
@@ -137,45 +135,105 @@ def next_uniform(first: int, second: int) -> tuple[float, int, int]:
 
 
 @kernel
-def emitted_in_steps(table: NDArray[np.float64], uniform: float) -> int:
-    """Return the tokens of a step: the first place of the cumulative table above `uniform`, + 1."""
-    tokens = 1
-    while tokens < len(table) and uniform >= table[tokens - 1]:
-        tokens += 1
-    return tokens
+def emitted_tokens(table: NDArray[np.float64], uniform: float) -> int:
+    """Return the first place of a cumulative table above `uniform`, by bisection."""
+    low, high = 0, len(table) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if uniform < table[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @kernel
-def steps_for(table: NDArray[np.float64], tokens: int, first: int, second: int) -> int:
+def steps_for(tables: NDArray[np.float64], depth: int, tokens: int, first: int, second: int) -> int:
     """Return how many steps a sequence takes to emit `tokens` more tokens.
 
+    As long as they cannot be the last, many steps are drawn at once, from the distribution of their
+    sum; so the number has its exact law after few draws.
+
     Args:
-        table: cumulative probabilities of emitting 1, 2, … tokens in a step.
+        tables: cumulative probabilities of emitting m, m + 1, … tokens in m = 1, 2, 4, … steps.
+        depth: most tokens that a step emits, less one.
         tokens: that are left, at least 1.
         first: state of the generator, like the next.
         second: likewise.
     """
-    width = len(table)
-    mean, square = 1.0, 1.0
-    for place in range(width - 1):
-        above = 1.0 - table[place]
-        mean += above
-        square += (2.0 * place + 3.0) * above
-    spread = math.sqrt(max(square - mean * mean, 0.0))
+    level = LEVELS - 1
     steps = 0
-    while tokens > _EXACT_STEPS * width:
-        bulk = tokens // width  # too few to emit more than is left
-        one, first, second = next_uniform(first, second)
-        other, first, second = next_uniform(first, second)
-        normal = math.sqrt(-2.0 * math.log(one)) * math.cos(2.0 * math.pi * other)
-        emitted = math.floor(mean * bulk + spread * math.sqrt(bulk) * normal + 0.5)
-        tokens -= min(max(emitted, bulk), bulk * width)
-        steps += bulk
     while tokens > 0:
+        while level > 0 and ((depth + 1) << level) > tokens:
+            level -= 1
+        count = 1 << level
+        start = (count - 1) * depth + level
         uniform, first, second = next_uniform(first, second)
-        tokens -= emitted_in_steps(table, uniform)
-        steps += 1
+        tokens -= count + emitted_tokens(tables[start : start + count * depth + 1], uniform)
+        steps += count
     return steps
+
+
+@kernel
+def emitted_in(tables: NDArray[np.float64], depth: int, steps: int, first: int, second: int) -> int:
+    """Return how many tokens a sequence emits in `steps` steps; arguments as for `steps_for`."""
+    level = LEVELS - 1
+    tokens = 0
+    while steps > 0:
+        while (1 << level) > steps:
+            level -= 1
+        count = 1 << level
+        start = (count - 1) * depth + level
+        uniform, first, second = next_uniform(first, second)
+        tokens += count + emitted_tokens(tables[start : start + count * depth + 1], uniform)
+        steps -= count
+    return tokens
+
+
+@kernel
+def tables_from(world: World, request: np.void) -> int:
+    """Return the first row of `acceptance` for a request's class in its pool."""
+    return int(world.drafts[request["pool"] * len(world.classes) + request["class"]]["first"])
+
+
+@kernel
+def luck_of(world: World, request: np.void, salt: int) -> tuple[int, int]:
+    """Return the state of the generator for a draw of a request, by what it has emitted so far."""
+    place = request["emitted_tokens"] + request["plan_tokens"]
+    seed = mixed(request["row"] ^ mixed(world.state[0]["draw_seed"] + salt))
+    first = 1 + mixed(seed + request["turn"]) % (_FIRST_MODULUS - 1)
+    second = 1 + mixed(seed ^ mixed(place)) % (_SECOND_MODULUS - 1)
+    return first, second
+
+
+@kernel
+def emitted_since(world: World, replica: np.void, request: np.void, end: int) -> int:
+    """Return what a decoding request has emitted since it began to, less its first token.
+
+    Where it is asked in the midst of a plan, the steps so far are drawn again: they are known to
+    have left something, and nothing else was told of them.
+
+    Args:
+        world: the arrays.
+        replica: on which it decodes, in the mode in which it did.
+        request: that decodes.
+        end: the step in which it ends, by its plan.
+    """
+    left = request["output_tokens"] - request["emitted_tokens"] - request["plan_tokens"]
+    steps = replica["step"] - request["plan_step"]
+    gained = left
+    if end > replica["step"]:
+        gained = steps
+        if replica["drafting"] == 1:
+            depth = world.pools[request["pool"]]["draft_depth"]
+            tables = world.acceptance[tables_from(world, request) :]
+            for salt in range(1, 9):
+                first, second = luck_of(world, request, salt)
+                gained = emitted_in(tables, depth, steps, first, second)
+                if gained < left:
+                    break
+            gained = min(gained, left - 1)
+    return int(request["plan_tokens"] + gained)
 
 
 @kernel
@@ -183,10 +241,7 @@ def steps_to_end(world: World, replica: np.void, request: np.void, left: int) ->
     """Return the steps in which a request emits its last `left` tokens, in the present mode."""
     if replica["drafting"] == 0:
         return left
-    pool = world.pools[replica["pool"]]
-    draft = world.drafts[replica["pool"] * len(world.classes) + request["class"]]
-    table = world.acceptance[draft["first"] : draft["first"] + pool["draft_depth"] + 1]
-    seed = mixed(request["row"] ^ mixed(world.state[0]["draw_seed"]))
-    first = 1 + mixed(seed + request["turn"]) % (_FIRST_MODULUS - 1)
-    second = 1 + mixed(seed ^ mixed(request["output_tokens"] - left + 1)) % (_SECOND_MODULUS - 1)
-    return steps_for(table, left, first, second)
+    first, second = luck_of(world, request, 0)
+    depth = world.pools[request["pool"]]["draft_depth"]
+    tables = world.acceptance[tables_from(world, request) :]
+    return steps_for(tables, depth, left, first, second)

@@ -7,6 +7,7 @@ head that drafts all positions at once runs only the first time. A search costs 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.catalog import Catalog, Chip, Model, Node
+from planner.curves.curve import Tier
 from planner.curves.drafting import DraftCost, head_cost, lookup_cost, model_cost
 from planner.curves.heads import P_EAGLE_LAYERS
 from planner.curves.layout import Dtypes
@@ -38,6 +40,8 @@ class LoweredDraft:
     over_tokens_s: Array
     """What the first run adds to a step of n tokens, n = 0 … token_budget [s]."""
     notes: tuple[Provenance, ...]
+    tier: Tier = "estimated"
+    """Of what drafting costs: passes and searches of the host are estimates."""
 
 
 def lower_draft(
@@ -69,7 +73,12 @@ def lower_draft(
     shares, notes = _accepted(pool.name, speculation, classes, model)
     emitted = tuple(_emitted(each) for each in shares)
     lengths = [sum(n * share for n, share in enumerate(each, start=1)) for each in emitted]
-    mean = sum(lengths) / len(lengths)
+    served = [
+        length
+        for length, klass in zip(lengths, classes, strict=True)
+        if pool.name in (klass.pool, *klass.overflow)
+    ]
+    mean = sum(served) / len(served) if served else math.inf
     none = np.zeros(budget + 1)
     least = speculation.minimum_length
     if least is not None and mean < least:
@@ -122,6 +131,8 @@ def _accepted(
         thinking = True if klass.reasoning is not None else None
         curve = acceptance(speculation.method, model.name, klass.task, thinking=thinking)
         shares.append(curve.by_position(depth))
+        if pool not in (klass.pool, *klass.overflow):
+            continue
         said = "; ".join((*curve.sources, *curve.report(depth)))
         notes.append(
             Provenance(

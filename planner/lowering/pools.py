@@ -111,9 +111,12 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     plan = _plan(pool, node, model, curve, blocks)
     if draft is not None:
         plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
+    meta = _meta(pool, node, model, chip, curve, blocks)
+    if draft is not None:
+        meta = replace(meta, tier=draft.tier)
     return LoweredPool(
         plan=plan,
-        meta=_meta(pool, node, model, chip, curve, blocks),
+        meta=meta,
         chip=chip,
         node=node,
         curve=curve,

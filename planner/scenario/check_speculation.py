@@ -28,13 +28,27 @@ def check_speculation(pool: Pool, model: Model, chip: Chip, catalog: Catalog) ->
         yield ("speculation", "draft_model"), str(error)
         return
     found = acceptance(speculation.method, model.name)
-    if speculation.acceptance is None and found.matched == "constant":
+    # A head of its own is part of a model; those trained after it exist or can be made for any.
+    own = ("model", "family") if speculation.method == "mtp" else ("model", "family", "method")
+    if speculation.acceptance is None and found.matched not in own:
         yield (
             ("speculation", "method"),
-            f"no published measurement says how many {speculation.method} drafts {model.name} "
-            "accepts; state `acceptance`, the share accepted at each position, from your own runs",
+            f"no published measurement says how many {speculation.method} drafts {model.name} or "
+            "its family accepts; state `acceptance`, the share accepted at each position, from "
+            "your own runs",
         )
     if draft is None:
+        return
+    where = ("speculation", "draft_model")
+    if draft.vocabulary_size != model.vocabulary_size:
+        yield (
+            where,
+            f"{draft.name} has a vocabulary of {draft.vocabulary_size:,} tokens, {model.name} of "
+            f"{model.vocabulary_size:,}, so its drafts cannot be verified; use one of its family",
+        )
+        return
+    if draft.parameters_per_token() >= model.parameters_per_token():
+        yield where, f"{draft.name} is not smaller than {model.name}; use a smaller draft_model"
         return
     heads = {run.attention.query_heads for run in draft.layers}
     uneven = [count for count in sorted(heads) if count % pool.tensor_parallel]

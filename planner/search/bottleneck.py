@@ -41,9 +41,10 @@ def _without_kv_limit(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> L
 def _without_queue_limits(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
     engine = pool.engine
     slots = min(engine.token_budget, max(AMPLE_SEQUENCES, 4 * engine.maximum_sequences))
-    if pool.speculation is not None and pool.speculation.maximum_sequences is None:
+    if pool.speculation is not None:
         drafted = engine.token_budget // (1 + pool.speculation.verified)
-        slots = max(min(slots, drafted), engine.maximum_sequences)
+        if (pool.speculation.maximum_sequences or slots) > drafted:
+            slots = max(min(slots, drafted), engine.maximum_sequences)
     # Lowered again, since a larger batch samples more; but its working space takes no KV memory.
     roomy = {"maximum_sequences": slots, "queue_limit": None, "kv_blocks": lowered.plan.kv_blocks}
     lifted = pool.model_copy(update={"engine": engine.model_copy(update=roomy)})

@@ -8,14 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.kernel.dtypes import Metric, Router
+from planner.kernel.build import acceptance_of
+from planner.kernel.dtypes import Fate, Metric, Router
 from planner.kernel.plan import DraftPlan, PoolPlan
-from planner.kernel.speculate import emitted_in_steps, mixed, next_uniform, steps_for
+from planner.kernel.speculate import emitted_tokens, mixed, next_uniform, steps_for
 from tests.kernel.bridge import simulate
-from tests.kernel.strategies import UNIT_STEPS, Scenario
+from tests.kernel.strategies import UNIT_STEPS, Scenario, general_scenarios
 from tests.naive import Outcome, Pool, RequestClass, Row
 
 ALONE = RequestClass(pools=[0])
@@ -49,37 +50,47 @@ def test_zero_is_never_drawn() -> None:
     assert value == 2147483562 / 2147483563
 
 
+def tables_of(shares: tuple[float, ...]) -> np.ndarray:
+    """Return what the kernel draws from."""
+    return acceptance_of(
+        plan(draft=DraftPlan(len(shares) - 1, (shares,), np.zeros(9), sequences=0))
+    )
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.floats(0, 1, exclude_max=True))
 def test_a_step_emits_by_the_table(weights: list[int], uniform: float) -> None:
     if not sum(weights):
         return
     table = np.cumsum(weights) / sum(weights)
-    found = emitted_in_steps(table, uniform)
-    below = table[found - 2] if found > 1 else 0.0
-    assert below <= uniform
-    assert uniform < table[found - 1] or found == len(table)
+    found = emitted_tokens(table, uniform)
+    assert found == min(int(np.searchsorted(table, uniform, side="right")), len(table) - 1)
 
 
 @given(accepted=st.integers(0, 3), tokens=st.integers(1, 5000))
 def test_steps_are_exact_where_nothing_is_random(accepted: int, tokens: int) -> None:
-    table = np.array([0.0] * accepted + [1.0] * (4 - accepted))
-    assert steps_for(table, tokens, 1, 1) == math.ceil(tokens / (accepted + 1))
+    shares = tuple(float(number == accepted) for number in range(4))
+    assert steps_for(tables_of(shares), 3, tokens, 1, 1) == math.ceil(tokens / (accepted + 1))
 
 
-@pytest.mark.parametrize("tokens", [7, 200, 3000])
-def test_steps_follow_the_law_of_their_sum(tokens: int) -> None:
-    """Against the distribution by dynamic programming, whole or in its normal limit."""
-    table = np.cumsum(GOOD)
+@pytest.mark.parametrize("tokens", [1, 7, 200, 1500])
+@pytest.mark.parametrize("shares", [GOOD, (0.5, 0.5), (0.05, *[0.0] * 15, 0.95)])
+def test_steps_follow_the_law_of_their_sum(tokens: int, shares: tuple[float, ...]) -> None:
+    """Against the distribution by dynamic programming; the last is as skewed as drafts can be."""
+    tables, depth = tables_of(shares), len(shares) - 1
     drawn = np.array(
-        [steps_for(table, tokens, 1 + mixed(3 * n), 1 + mixed(3 * n + 1)) for n in range(20_000)]
+        [
+            steps_for(tables, depth, tokens, 1 + mixed(3 * n), 1 + mixed(3 * n + 1))
+            for n in range(10_000)
+        ]
     )
     left = np.zeros(tokens + 1)  # probability that so many tokens are left
     left[tokens] = 1.0
     ended = []
     while left[1:].sum() > 1e-12:
         following = np.zeros(tokens + 1)
-        for emitted, share in enumerate(GOOD, start=1):
-            following[: tokens + 1 - emitted] += share * left[emitted:]
+        for emitted, share in enumerate(shares, start=1):
+            if emitted <= tokens:
+                following[: tokens + 1 - emitted] += share * left[emitted:]
             following[0] += share * left[1:emitted].sum()
         ended.append(following[0])
         left = following
@@ -193,6 +204,58 @@ def test_random_acceptance_agrees_in_distribution() -> None:
         apart = np.array(found["kernel"]) - np.array(found["twin"])
         error = apart.std(ddof=1) / math.sqrt(len(apart))
         assert abs(apart.mean()) < 4.0 * error + 0.01 * np.mean(found["twin"])
+
+
+def with_luck(draw: st.DrawFn, scenario: Scenario) -> Scenario:
+    """Let the pools that draft accept at random."""
+    pools = []
+    for pool in scenario.pools:
+        emitted = []
+        for shares in pool.emitted:
+            weights = [draw(st.integers(0, 3)) for _ in shares]
+            total = sum(weights) or 1
+            emitted.append([n / total for n in weights] if sum(weights) else list(shares))
+        pools.append(replace(pool, emitted=emitted))
+    return replace(scenario, pools=pools)
+
+
+@settings(max_examples=400)
+@given(scenario=st.composite(lambda draw: with_luck(draw, draw(general_scenarios())))())
+def test_invariants_hold_whatever_is_accepted(scenario: Scenario) -> None:
+    """Unlucky requests outgrow what the mean pace promised; nobody is left behind for that."""
+    _, records = simulate(scenario)
+    _, again = simulate(scenario)
+    assert repr(records) == repr(again)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_last_one_preempted_goes_on(seed: int) -> None:
+    """Alone, with as many blocks as a lucky request needs: it is preempted, and admitted again."""
+    pool = replace(drafting(UNIT_STEPS, (0.5, 0.0, 0.5)), kv_blocks=12, maximum_sequences=2)
+    each = row(0.0, 1, 10)
+    each.number = 0
+    (record,) = simulate(Scenario([pool], [ALONE], [each], seed=seed))[1]
+    assert record.fate == Fate.SERVED
+
+
+def test_luck_outlives_a_change_of_mode() -> None:
+    """With a second request that comes and goes, the spread of a long one's time stays."""
+    pool = replace(
+        drafting(UNIT_STEPS, (0.5, 0.0, 0.0, 0.5), limit=1), kv_blocks=10**6, context_tokens=10**6
+    )
+    spans: dict[str, list[float]] = {"twin": [], "kernel": []}
+    for seed in range(300):
+        rows = [row(0.0, 1, 300), *(row(10.0 * n + 0.5, 1, 2) for n in range(40))]
+        for number, each in enumerate(rows):
+            each.number = number + 1000 * seed  # the draws are the row's
+        scenario = Scenario([pool], [ALONE], rows, seed=seed)
+        spans["twin"].append(scenario.simulate_naively().requests[0].finish_s)
+        found = {record.number: record for record in simulate(scenario)[1]}
+        spans["kernel"].append(found[1000 * seed].finish_s)
+    twin, kernel = np.array(spans["twin"]), np.array(spans["kernel"])
+    error = math.hypot(twin.std(ddof=1), kernel.std(ddof=1)) / math.sqrt(300)
+    assert abs(kernel.mean() - twin.mean()) < 4.0 * error
+    assert kernel.std(ddof=1) == pytest.approx(twin.std(ddof=1), rel=0.3)
 
 
 def test_luck_belongs_to_the_request() -> None:

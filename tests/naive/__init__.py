@@ -389,7 +389,8 @@ class Simulation:
         limits = self.classes[request.class_index]
         pool, gaps = self.pools[request.pool], max(request.row.output_tokens - 1, 0)
         gap_s = (request.finish_s - request.first_token_s) / max(gaps, 1)
-        sent_s = request.first_token_s + min(pool.late_steps, gaps) * gap_s
+        late = pool.late_steps * pool.pace(request.class_index)
+        sent_s = request.first_token_s + min(late, gaps) * gap_s
         return (
             sent_s + pool.request_s - request.arrival_s <= limits.ttft_limit_s
             and request.finish_s + pool.request_s - request.arrival_s <= limits.e2e_limit_s

@@ -45,12 +45,15 @@ class Pool:
     emitted: Sequence[Sequence[float]] = ()
     """Per class, the probabilities that a step with drafts emits 1, 2, … tokens."""
 
+    def pace(self, class_index: int) -> float:
+        """Tokens that a step emits with drafts, in the mean; 1 in pools that never draft."""
+        if not self.draft_tokens:
+            return 1.0
+        return sum(n * share for n, share in enumerate(self.emitted[class_index], start=1))
+
     def room(self, class_index: int) -> int:
         """KV tokens kept for drafts that are rejected."""
-        if not self.draft_tokens:
-            return 0
-        mean = sum(n * share for n, share in enumerate(self.emitted[class_index], start=1))
-        return self.draft_tokens + 1 - ceil(mean)
+        return self.draft_tokens + 1 - ceil(self.pace(class_index))
 
 
 @dataclass

@@ -40,7 +40,10 @@ def test_what_priority_gives_it_takes() -> None:
 
 
 def test_every_order_serves_the_same_requests() -> None:
-    served = {name: classes(name)["measured_served"].to_dict() for name in ("fcfs", "priority", "shortest")}
+    served = {
+        name: classes(name)["measured_served"].to_dict()
+        for name in ("fcfs", "priority", "shortest")
+    }
     assert served["fcfs"] == served["priority"] == served["shortest"]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from planner.lowering.pools import Basis, LoweredPool, lower_pool
 from planner.scenario import check_speculation, load_checked
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass
+from planner.search.bottleneck import LIFTS
 
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "techniques" / "speculation.yaml"
 CATALOG = load_catalog()
@@ -176,7 +176,7 @@ def test_what_drafts_takes_memory() -> None:
 
 
 def test_a_tree_verifies_more_than_it_can_emit() -> None:
-    plan = draft_of(EAGLE | {"verified_tokens": 16})
+    plan = draft_of(EAGLE | {"verified_tokens": 16, "acceptance": [0.8, 0.7, 0.6]})
     assert (plan.tokens, len(plan.emitted[0])) == (16, 4)
 
 
@@ -205,7 +205,22 @@ def test_too_little_accepted_turns_drafts_off() -> None:
         (EAGLE | {"draft_tokens": 0}, "draft_tokens"),
         (EAGLE | {"verified_tokens": 2}, "fewer than the draft_tokens 3"),
         (EAGLE | {"acceptance": [0.5]}, "acceptance has 1 shares for draft_tokens 3"),
-        (EAGLE | {"verified_tokens": 255}, "lower speculation.maximum_sequences to 32"),
+        (
+            EAGLE | {"verified_tokens": 255, "acceptance": [0.9, 0.9, 0.9]},
+            "lower speculation.maximum_sequences to 32",
+        ),
+        (EAGLE | {"verified_tokens": 15}, "published tables tell of chains"),
+        (EAGLE | {"minimum_length": 9.0}, "out of reach"),
+        ({"method": "n-gram", "draft_tokens": 2, "draft_dtype": "fp8"}, "delete draft_dtype"),
+        (
+            {"method": "draft-model", "draft_tokens": 2, "draft_model": "llama-3.1-8b"},
+            "so its drafts cannot be verified",
+        ),
+        (
+            {"method": "draft-model", "draft_tokens": 2, "draft_model": "kimi-k2"},
+            "is not smaller",
+        ),
+        ({"method": "mtp", "draft_tokens": 2}, "state `acceptance`"),
         ({"method": "draft-model", "draft_tokens": 2, "draft_model": "lama"}, "lama"),
         (EAGLE | {"minimum_lenght": 2.0}, "did you mean minimum_length?"),
     ],
@@ -223,12 +238,36 @@ def test_contradictions_are_named(
     assert message in str(caught.value)
 
 
-def test_drafts_without_measurements_need_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = replace(acceptance("eagle3", "llama-3.1-70b"), matched="constant")
-    monkeypatch.setattr(check_speculation, "acceptance", lambda *_: known)
+def test_a_model_without_a_head_of_its_own_needs_own_measurements() -> None:
     model, chip = CATALOG.model("llama-3.1-70b"), CATALOG.chip("h100-sxm")
-    ((where, message),) = check_speculation.check_speculation(pool(EAGLE), model, chip, CATALOG)
+    ((where, message),) = check_speculation.check_speculation(pool(MTP), model, chip, CATALOG)
     assert where == ("speculation", "method")
     assert "state `acceptance`" in message
-    own = pool(EAGLE | {"acceptance": [0.5, 0.5, 0.5]})
+    own = pool(MTP | {"acceptance": [0.5, 0.5, 0.5]})
     assert list(check_speculation.check_speculation(own, model, chip, CATALOG)) == []
+
+
+def test_classes_of_other_pools_do_not_switch_drafts_off() -> None:
+    speculation = EAGLE | {"minimum_length": 2.5}
+    coding = klass("a", task="coding")
+    foreign = klass("b", task="writing", pool="other")
+    assert draft_of(speculation, coding).pace(0) > 2.5
+    assert draft_of(speculation, coding, foreign)
+    names = [note.name for note in lowered(speculation, coding, foreign).notes]
+    assert "p.speculation.acceptance_length.a" in names
+    assert "p.speculation.acceptance_length.b" not in names
+
+
+def test_a_pool_that_drafts_is_estimated() -> None:
+    assert lowered(None).meta.tier != "estimated"
+    assert lowered(EAGLE).meta.tier == "estimated"
+
+
+def test_bottlenecks_of_pools_that_draft_can_be_sought() -> None:
+    """Without limits on sequences, all of them still have to fit into a step."""
+    for limit in (None, 40, 500):
+        speculation = EAGLE | ({} if limit is None else {"maximum_sequences": limit})
+        wide = pool(speculation, engine={"token_budget": 1024, "maximum_sequences": 64})
+        before = lower_pool(wide, CATALOG, Basis(shipped_engines(), classes=(klass(),)))
+        after = LIFTS["queueing"][1](wide, before, CATALOG)
+        assert after.plan.maximum_sequences >= before.plan.maximum_sequences

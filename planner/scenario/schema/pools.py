@@ -87,11 +87,11 @@ class Speculation(Part):
     draft_dtype: Dtype = "bf16"
     """Weights of what drafts."""
     maximum_sequences: Count | None = None
-    """With more decoding sequences on a replica, nothing is drafted (vLLM
-    `speculative_disable_by_batch_size`). Absent: no limit."""
+    """With more decoding sequences (of each data-parallel group, as in `engine`) nothing is
+    drafted, as by vLLM's `speculative_disable_by_batch_size` until 0.10. Absent: no limit."""
     minimum_length: Annotated[float, Field(ge=1, le=33)] | None = None
-    """If steps emit fewer tokens of a sequence than this in the mean of all classes, the pool does
-    not draft at all. Absent: it drafts."""
+    """If steps emit fewer tokens of a sequence than this, in the mean of the pool's classes, it
+    does not draft at all. Absent: it drafts."""
     acceptance: list[Fraction] | None = None
     """Your own: the shares of first, second, … drafted tokens accepted if those before were."""
 
@@ -108,6 +108,18 @@ class Speculation(Part):
                 f"verified_tokens {self.verified} are fewer than the draft_tokens "
                 f"{self.draft_tokens} of one branch; verify at least these"
             )
+        if self.verified > self.draft_tokens and self.acceptance is None:
+            raise ValueError(
+                "verified_tokens make a tree, and published tables tell of chains; state "
+                "`acceptance`, the share accepted at each depth"
+            )
+        if self.minimum_length is not None and self.minimum_length > 1 + self.draft_tokens:
+            raise ValueError(
+                f"minimum_length {self.minimum_length:g} is out of reach: a step with draft_tokens "
+                f"{self.draft_tokens} emits at most {1 + self.draft_tokens}"
+            )
+        if self.method == "n-gram" and "draft_dtype" in self.model_fields_set:
+            raise ValueError("n-gram drafts have no weights; delete draft_dtype")
         if self.acceptance is not None and len(self.acceptance) != self.draft_tokens:
             raise ValueError(
                 f"acceptance has {len(self.acceptance)} shares for draft_tokens "
@@ -182,10 +194,12 @@ class Pool(Part):
         most = self.engine.maximum_sequences
         drafting = min(self.speculation.maximum_sequences or most, most)
         verified = drafting * (1 + self.speculation.verified)
-        if verified > self.engine.token_budget:
+        budget = self.engine.token_budget
+        if verified > budget:
+            fewer = budget // (1 + self.speculation.verified)
+            lower = f"lower speculation.maximum_sequences to {fewer}, or " if fewer else ""
             raise ValueError(
                 f"{drafting} sequences verify {verified} tokens in a step, more than the "
-                f"token_budget {self.engine.token_budget}; lower speculation.maximum_sequences to "
-                f"{self.engine.token_budget // (1 + self.speculation.verified)} or raise the budget"
+                f"token_budget {budget}; {lower}raise the budget"
             )
         return self
