@@ -238,6 +238,8 @@ def kv_blocks_conserved(world: World) -> Iterator[str]:
 def _positions(world: World, number: int) -> NDArray[np.int64]:
     """Return where each group of a replica stands: by the steps that are in the books."""
     replica, classes = world.replicas[number], len(world.classes)
+    if not world.pools["draft_tokens"][replica["pool"]]:
+        return np.full(classes, replica["step"], np.int64)
     starts = world.queues["position_tokens"][number * classes : (number + 1) * classes]
     first = replica["pool"] * classes
     paces = world.drafts["pace"][first : first + classes] if replica["drafting"] else 1.0

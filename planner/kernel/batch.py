@@ -65,7 +65,10 @@ def take_steps(world: World, replica_index: int, last: int) -> None:
 def position_of(world: World, replica_index: int, request: np.void) -> int:
     """Return where the group of a request on a replica stands [tokens]."""
     replica = world.replicas[replica_index]
-    group = group_of(world.pools[replica["pool"]], request["class"])
+    pool = world.pools[replica["pool"]]
+    if pool["draft_tokens"] == 0:
+        return int(replica["step"])
+    group = group_of(pool, request["class"])
     return position_after(world, replica_index, group, replica["settled_steps"])
 
 
@@ -75,6 +78,9 @@ def growth_row(world: World, replica_index: int, request: np.void, tokens: int) 
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     block_tokens = pool["kv_block_tokens"]
+    if pool["draft_tokens"] == 0:
+        residue = growth_residue(replica["step"], tokens, block_tokens)
+        return int(replica["growth_first"] + residue)
     room = room_of(world, replica["pool"], request["class"])
     residue = growth_residue(
         position_of(world, replica_index, request), tokens + room, block_tokens
@@ -86,8 +92,11 @@ def growth_row(world: World, replica_index: int, request: np.void, tokens: int) 
 @kernel
 def blocks_held(world: World, replica: np.void, request: np.void, tokens: int) -> int:
     """Return the blocks that a running request of `tokens` tokens holds."""
+    pool = world.pools[replica["pool"]]
+    if pool["draft_tokens"] == 0:
+        return blocks_of(tokens, pool["kv_block_tokens"])
     room = room_of(world, replica["pool"], request["class"])
-    return blocks_of(tokens + room, world.pools[replica["pool"]]["kv_block_tokens"])
+    return blocks_of(tokens + room, pool["kv_block_tokens"])
 
 
 @kernel

@@ -57,6 +57,10 @@ def blocks_for_steps(world: World, replica_index: int, first: int, last: int) ->
     pool = world.pools[replica["pool"]]
     block_tokens = pool["kv_block_tokens"]
     row = replica["growth_first"]
+    if pool["draft_tokens"] == 0:
+        position = replica["step"] - replica["settled_steps"] + first
+        growth = world.kv_growth[row : row + block_tokens]
+        return blocks_between(growth, replica["decoding"], position, last - first)
     blocks = 0
     for group in range(pool["groups"]):
         members = members_of(world, replica_index, group)

@@ -3,7 +3,7 @@
 Sequences of one class advance at one mean pace, so that the contexts of a batch still grow by the
 same amount in every step of a run. A *group* of sequences shares a position: the tokens, summed
 over all steps, by which one that decoded all along would have advanced. In a pool that does not
-draft, all classes are one group, and its position counts steps.
+draft, all classes are one group, and its position is the step counter of the replica.
 
 How many steps a request takes is drawn when it begins to decode, from the acceptance of its class.
 The numbers are of its own (a hash of the seed, its row and its turn), so that it is equally lucky
@@ -63,8 +63,13 @@ def room_of(world: World, pool_index: int, klass: int) -> int:
 
 @kernel
 def position_after(world: World, replica_index: int, group: int, steps: int) -> int:
-    """Return the position of a group after the first `steps` steps of the run [tokens]."""
+    """Return the position of a group after the first `steps` steps of the run [tokens].
+
+    In a pool that does not draft, that is the step counter.
+    """
     replica = world.replicas[replica_index]
+    if world.pools[replica["pool"]]["draft_tokens"] == 0:
+        return int(replica["step"] - replica["settled_steps"] + steps)
     start = float(world.queues[replica_index * len(world.classes) + group]["position_tokens"])
     return math.floor(start + pace_of(world, replica, group) * steps)
 
@@ -102,9 +107,10 @@ def growth_of(world: World, replica_index: int) -> float:
 def close_run(world: World, replica_index: int) -> None:
     """Move the positions of a replica's groups to the end of the run under way."""
     replica = world.replicas[replica_index]
-    if replica["advancing"] > 0:
+    pool = world.pools[replica["pool"]]
+    if pool["draft_tokens"] > 0 and replica["advancing"] > 0:
         first = replica_index * len(world.classes)
-        for group in range(world.pools[replica["pool"]]["groups"]):
+        for group in range(pool["groups"]):
             pace = pace_of(world, replica, group)
             world.queues[first + group]["position_tokens"] += pace * replica["settled_steps"]
     replica["settled_steps"] = 0

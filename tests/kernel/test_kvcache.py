@@ -80,6 +80,7 @@ def batches(draw: st.DrawFn) -> Batch:
     world.queues["position_tokens"] = position
     replica = world.replicas[0]
     replica["drafting"] = drafting
+    replica["step"] = floor(position)
     sequence = st.tuples(st.integers(0, 1), st.integers(1, 30))
     tokens = draw(st.lists(sequence, min_size=1, max_size=8))
     replica["decoding"] = len(tokens)
