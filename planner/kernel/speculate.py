@@ -79,7 +79,7 @@ def tokens_between(world: World, replica_index: int, first: int, last: int) -> i
     """Return the tokens that the sequences which advance emit in steps of the run."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
-    if replica["drafting"] == 0:
+    if pool["draft_tokens"] == 0:
         return int((last - first) * replica["advancing"])
     if replica["advancing"] == 0:
         return 0
