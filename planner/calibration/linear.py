@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.calibration.fit import BOUNDS, PRIOR, STEP, TOLERANCE, UNSERVED, log_errors
+from planner.calibration.fit import BOUNDS, PRIOR, TOLERANCE, UNSERVED, derivatives, log_errors
 from planner.curves.engines import SCALARS, EngineOverhead
 from planner.validation.deployment import Deployment
 
@@ -138,17 +138,15 @@ def linearise(
     """
     residuals, owners = whitened(deployments, with_logs(host, logs))
     _tell(on_replays, len(deployments))
-    _, upper = limits()
-    columns = []
-    for index in range(len(SCALARS)):
-        step = STEP if logs[index] + STEP <= upper[index] else -STEP
-        beside = logs.copy()
-        beside[index] += step
-        moved, _ = whitened(deployments, with_logs(host, beside))
-        columns.append((moved - residuals) / step)
+
+    def moved(beside: Array) -> Array:
+        rows, _ = whitened(deployments, with_logs(host, beside))
         _tell(on_replays, len(deployments))
+        return rows
+
+    slopes = derivatives(moved, logs, limits()[1], residuals)
     of_points = np.ones(len(deployments)) if weights is None else weights
-    return Linear(logs, residuals, np.stack(columns, axis=1), owners, of_points[owners])
+    return Linear(logs, residuals, slopes, owners, of_points[owners])
 
 
 def _tell(on_replays: Replays | None, count: int) -> None:

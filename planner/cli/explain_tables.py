@@ -15,14 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.curves.anatomy import KINDS, CurveUse, OperatorTime, ReplicaAnatomy, StepAnatomy
+from planner.report.console import print_parts
 from planner.results.formatting import MISSING, percent
 
 if TYPE_CHECKING:
     from planner.curves.engines import EngineOverhead
     from planner.results.meta import PoolMeta
 
-WIDTH: Final = 100
-"""Columns of the output."""
 STEPS_PER_TABLE: Final = 6
 SHOWN_SHARE: Final = 0.005
 """Operators with a smaller share of the step are summed up in one row."""
@@ -89,20 +88,7 @@ def _finite(value: Any) -> Any:
 
 def print_pools(pools: Sequence[ExplainedPool], console: Console | None = None) -> None:
     """Print the pools one after the other, within 100 columns; plain text where piped."""
-    if console is None:
-        console = Console()
-        if not console.is_terminal:  # a pipe has no width of its own
-            console = Console(width=WIDTH)
-    group = Group(*(part for pool in pools for part in _pool(pool)))
-    if console.is_terminal and not console.options.ascii_only:
-        console.print(group, width=WIDTH)
-        return
-    with console.capture() as capture:
-        console.print(group, width=WIDTH)
-    text = capture.get()
-    if console.options.ascii_only:
-        text = text.translate(_PLAIN)
-    console.out("\n".join(line.rstrip() for line in text.splitlines()), highlight=False)
+    print_parts((part for pool in pools for part in _pool(pool)), _PLAIN, console)
 
 
 def _pool(pool: ExplainedPool) -> Iterator[RenderableType]:

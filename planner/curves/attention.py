@@ -110,7 +110,7 @@ def query_conversions(
     cache pays from some context on only.
     """
     for work in works:
-        decode, _ = _curves(work, device, dtypes)
+        decode = _curve(work, device, dtypes, "decode")
         if decode is None or (decode.key.engine, decode.key.kv_dtype) != ("vllm", "fp8"):
             continue
         yield Operator(
@@ -122,7 +122,8 @@ def query_conversions(
 
 def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad) -> AttentionTime:
     ideal = _ideal(work, device, load)
-    decode, prefill = _curves(work, device, dtypes)
+    decode = _curve(work, device, dtypes, "decode")
+    prefill = _curve(work, device, dtypes, "prefill")
     if decode is None or prefill is None:
         return replace(_roofline(work, device, load, ideal), tier="estimated", basis="roofline")
     reading, filling = _lines(work, decode, prefill, load)
@@ -130,7 +131,7 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
     device.remark(prefill, "line", f"{filling.mean_relative_error:.0%} off its curve near typical")
     layers = float(work.layers)
     tiers: list[Tier] = [decode.tier, prefill.tier]
-    if decode.key.kv_dtype not in ("", "bf16" if dtypes.kv == "fp16" else dtypes.kv):
+    if decode.key.kv_dtype not in ("", _cache_format(dtypes)):
         # measured with another cache: traffic goes by its bytes
         scale = dtypes.kv_bytes / DTYPE_BYTES[decode.key.kv_dtype]
         device.remark(decode, "cache", f"read as a cache in {dtypes.kv}, by its bytes")
@@ -149,32 +150,29 @@ def _one(work: AttentionWork, device: Device, dtypes: Dtypes, load: TypicalLoad)
     )
 
 
-def _curves(
-    work: AttentionWork, device: Device, dtypes: Dtypes
-) -> tuple[Curve | None, Curve | None]:
-    """Return the curves of decode and prefill for a kind of attention and a cache format."""
+def _curve(work: AttentionWork, device: Device, dtypes: Dtypes, phase: str) -> Curve | None:
+    """Return the curve of decode or prefill for a kind of attention and a cache format."""
     if work.kind == "compressed":
-        return None, None
+        return None
     names = {"linear": "linear_{}", "mla": "mla_{}_attention"}.get(work.kind, "{}_attention")
-    cache = "bf16" if dtypes.kv == "fp16" else dtypes.kv
+    name, cache = names.format(phase), _cache_format(dtypes)
     formats = [("bf16", cache), ("fp8", cache), ("bf16", "bf16"), ("bf16", "")]
-    found = []
-    for phase in ("decode", "prefill"):
-        likely = list(formats)
-        if phase == "decode" and DTYPE_BYTES[cache] <= DTYPE_BYTES["fp8"]:
-            # A narrow cache is unpacked as one in fp8 is, which costs more than its bytes tell.
-            # A prompt's own keys are at hand in 16 bits, so prefill stays with what was measured.
-            likely.insert(2, ("bf16", "fp8"))
-        candidates = (
-            device.curve(names.format(phase), arithmetic, kind) for arithmetic, kind in likely
-        )
-        curve = next((curve for curve in candidates if curve is not None), None)
-        if curve is not None and phase == "prefill":
-            curve = _faster(curve, device.curve(names.format(phase), "fp8", cache), work)
-        if curve is not None:
-            device.uses(curve)
-        found.append(curve)
-    return found[0], found[1]
+    if phase == "decode" and DTYPE_BYTES[cache] <= DTYPE_BYTES["fp8"]:
+        # A narrow cache is unpacked as one in fp8 is, which costs more than its bytes tell.
+        # A prompt's own keys are at hand in 16 bits, so prefill stays with what was measured.
+        formats.insert(2, ("bf16", "fp8"))
+    candidates = (device.curve(name, arithmetic, kind) for arithmetic, kind in formats)
+    curve = next((curve for curve in candidates if curve is not None), None)
+    if curve is not None and phase == "prefill":
+        curve = _faster(curve, device.curve(name, "fp8", cache), work)
+    if curve is not None:
+        device.uses(curve)
+    return curve
+
+
+def _cache_format(dtypes: Dtypes) -> str:
+    """Return the format by which kernels know a cache: both of 16 bits are one to them."""
+    return "bf16" if dtypes.kv == "fp16" else dtypes.kv
 
 
 def _faster(curve: Curve, other: Curve | None, work: AttentionWork) -> Curve:

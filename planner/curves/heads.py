@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.catalog import Ffn, LayerRun, Model
 
-P_EAGLE_LAYERS: Final = 4
-"""Layers of the published head that drafts all positions in one pass."""
+
+@dataclass(frozen=True)
+class Head:
+    """What a method of drafting adds to a model."""
+
+    layers: int = 1
+    like_target: bool = False
+    """Its layer is one of the target's."""
+    parallel: bool = False
+    """One pass drafts all positions."""
+
+
+HEADS: Final[Mapping[str, Head]] = {
+    "mtp": Head(like_target=True),
+    "eagle3": Head(),
+    "p-eagle": Head(layers=4, parallel=True),
+}
+"""By method. Four layers are those of the one published head that drafts all positions at once."""
 
 
 def head_model(target: Model, *, layers: int = 1, like_target: bool = False) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -29,6 +30,8 @@ def build_world(plan: Plan, windows: int) -> World:
     """
     classes = len(plan.classes)
     pools = len(plan.pools)
+    steps = [step_table(pool) for pool in plan.pools]
+    tables = [acceptance_of(pool) for pool in plan.pools]
     state = np.zeros(1, dtypes.STATE)
     state["event_s"] = -math.inf
     state["end_s"] = plan.duration_s
@@ -55,29 +58,37 @@ def build_world(plan: Plan, windows: int) -> World:
         calendar=np.zeros(0, dtypes.CALENDAR),
         active=np.zeros(0, np.int64),
         pools=np.concatenate([pool_record(pool) for pool in plan.pools]),
-        steps=np.concatenate([step_table(pool) for pool in plan.pools]),
+        steps=np.concatenate(steps),
         classes=np.concatenate([class_record(klass) for klass in plan.classes]),
         routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
         visitors=np.zeros(plan.visitors),
         drafts=np.concatenate([draft_records(pool, classes) for pool in plan.pools]),
-        acceptance=np.concatenate([acceptance_of(pool) for pool in plan.pools]),
+        acceptance=np.concatenate(tables),
         histograms=np.zeros((classes, len(Metric), dtypes.HISTOGRAM_BINS)),
         class_windows=np.zeros(windows * classes, dtypes.CLASS_WINDOW),
         pool_windows=np.zeros(windows * pools, dtypes.POOL_WINDOW),
         finished=np.zeros(FINISHED_ROWS if plan.keep_finished else 0, dtypes.FINISHED),
     )
-    lengths = [len(step_table(pool)) for pool in plan.pools]
-    world.pools["step_table"] = np.cumsum([0, *lengths[:-1]])
+    world.pools["step_table"] = _starts(steps)
     world.pools["draft_table"] = world.pools["step_table"] + [
         len(pool.linear_s) for pool in plan.pools
     ]
-    tables = [len(acceptance_of(pool)) for pool in plan.pools]
-    world.drafts["first"] += np.repeat(np.cumsum([0, *tables[:-1]]), classes)
+    world.drafts["first"] = np.concatenate(
+        [
+            first + np.arange(classes) * (len(table) // classes)
+            for first, table in zip(_starts(tables), tables, strict=True)
+        ]
+    )
     world.pools["groups"] = [1 if pool.draft is None else classes for pool in plan.pools]
     preferences = [len(klass.pools) for klass in plan.classes]
     world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
     world = grow_requests(world, FIRST_REQUESTS)
     return add_replicas(world, [])
+
+
+def _starts(parts: Sequence[NDArray[Scalar]]) -> NDArray[np.int64]:
+    """Return where each part begins, once they stand one behind the other."""
+    return np.cumsum([0, *(len(part) for part in parts[:-1])])
 
 
 def pool_record(pool: PoolPlan) -> Records:
@@ -120,16 +131,13 @@ def _costs(
 
 
 def draft_records(pool: PoolPlan, classes: int) -> Records:
-    """Return the rows of `drafts` of a pool, shape `(classes,)`; `first` within its own tables."""
+    """Return the rows of `drafts` of a pool, shape `(classes,)`; `first` is up to the others."""
     records = np.zeros(classes, dtypes.DRAFT)
     records["pace"] = 1.0
     if pool.draft is not None:
         paces = [pool.draft.pace(klass) for klass in range(classes)]
         records["pace"] = paces
         records["room"] = pool.draft.tokens + 1 - np.ceil(paces).astype(np.int64)
-        records["first"] = np.arange(classes) * (
-            len(acceptance_of(pool)) // len(pool.draft.emitted)
-        )
     return records
 
 

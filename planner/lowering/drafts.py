@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves.curve import Tier
 from planner.curves.drafting import DraftCost, head_cost, lookup_cost, model_cost
-from planner.curves.heads import P_EAGLE_LAYERS
+from planner.curves.heads import HEADS
 from planner.curves.layout import Dtypes
 from planner.curves.provenance import Provenance
 from planner.curves.speculation import acceptance
@@ -168,15 +168,15 @@ def _cost(
         draft = catalog.model(speculation.draft_model)
         formats = Dtypes(weight=speculation.draft_dtype, kv=pool.kv_dtype)
         return model_cost(draft, chip, node, spread, formats, tokens=tokens)
-    parallel = speculation.method == "p-eagle"
+    head = HEADS[speculation.method]
     return head_cost(
         model,
         chip,
         node,
         spread,
-        layers=P_EAGLE_LAYERS if parallel else 1,
-        like_target=speculation.method == "mtp",
+        layers=head.layers,
+        like_target=head.like_target,
         weight_dtype=speculation.draft_dtype,
-        parallel=parallel,
+        parallel=head.parallel,
         tokens=tokens,
     )

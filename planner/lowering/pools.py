@@ -109,10 +109,9 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
     draft = lower_draft(pool, basis.classes, model, chip, node, catalog)
     plan = _plan(pool, node, model, curve, blocks)
-    if draft is not None:
-        plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
     meta = _meta(pool, node, model, chip, curve, blocks)
     if draft is not None:
+        plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
         meta = replace(meta, tier=draft.tier)
     return LoweredPool(
         plan=plan,

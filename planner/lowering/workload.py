@@ -11,7 +11,11 @@ from planner.trace import Arrivals, ClassWorkload, LengthDistribution
 from planner.trace.library import load_shape
 
 FEWEST_WINDOWS: Final = 10
-WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAY_NAMES: Final = {
+    "mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday",
+    "sat": "Saturday", "sun": "Sunday",
+}  # fmt: skip
+WEEKDAYS: Final = tuple(WEEKDAY_NAMES)
 
 
 def seconds_of_day(time_of_day: str) -> float:

@@ -22,7 +22,7 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.terminal import WIDTH
+from planner.report.console import print_parts
 
 if TYPE_CHECKING:
     from planner.search.ablation import Ablation, Decomposition
@@ -42,20 +42,7 @@ def print_ablation(found: Ablation, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    if console is None:
-        console = Console()
-        if not console.is_terminal:  # a pipe has no width of its own
-            console = Console(width=WIDTH)
-    group = Group(*_parts(found))
-    if console.is_terminal and not console.options.ascii_only:
-        console.print(group, width=WIDTH)
-        return
-    with console.capture() as capture:
-        console.print(group, width=WIDTH)
-    text = capture.get()
-    if console.options.ascii_only:
-        text = text.translate(_PLAIN)
-    console.out("\n".join(line.rstrip() for line in text.splitlines()), highlight=False)
+    print_parts(_parts(found), _PLAIN, console)
 
 
 def _parts(found: Ablation) -> Iterator[RenderableType]:

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from planner.report.console import print_parts
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
@@ -29,8 +30,6 @@ from planner.results.formatting import count, duration, money, percent, percenti
 from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
-WIDTH: Final = 100
-"""Columns of the output where it is piped, and at most where it is not."""
 _PLAIN: Final = str.maketrans(
     {"·": "-", "✓": "ok", "✗": "MISSED", "–": "-", "\u2212": "-", "≤": "<=", "⚠": "!", "×": "x"}
 )
@@ -44,21 +43,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
         result: what to print.
         console: where to; standard output if None.
     """
-    if console is None:
-        console = Console()
-        if not console.is_terminal:  # a pipe has no width of its own
-            console = Console(width=WIDTH)
-    group = Group(*_parts(result))
-    if console.is_terminal and not console.options.ascii_only:
-        console.print(group, width=WIDTH)
-        return
-    with console.capture() as capture:
-        console.print(group, width=WIDTH)
-    text = capture.get()
-    if console.options.ascii_only:
-        text = text.translate(_PLAIN)
-    lines = [line.rstrip() for line in text.splitlines()]
-    console.out("\n".join(lines), highlight=False)
+    print_parts(_parts(result), _PLAIN, console)
 
 
 def _parts(result: Result) -> list[RenderableType]:

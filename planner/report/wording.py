@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from planner.lowering.workload import WEEKDAY_NAMES
 from planner.results.columns import FATES, METRIC_TITLES
 from planner.results.formatting import count, duration, money, percent, percentile, span
 from planner.results.result import Result
@@ -22,10 +23,6 @@ NO_DATA: Final = "no data"
 """Said of a promise where no request was measured."""
 NOTABLE_LIMITED_RATE: Final = 0.01
 """Share of a class's requests refused by rate limits above which its SLO figure says so."""
-_WEEKDAYS: Final = {
-    "mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday",
-    "sat": "Saturday", "sun": "Sunday",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def _nan(value: float | None) -> float:
 def run_facts(result: Result) -> str:
     """Return one line: when, how long, which seed."""
     facts = [
-        f"{_WEEKDAYS.get(result.weekday, result.weekday)} {result.start}",
+        f"{WEEKDAY_NAMES.get(result.weekday, result.weekday)} {result.start}",
         f"{span(result.duration_s)} of arrivals",
     ]
     if result.warmup_s:

@@ -59,7 +59,7 @@ def check_speculation(pool: Pool, model: Model, chip: Chip, catalog: Catalog) ->
             f"{draft.name}; use a divisor of both, or another draft_model",
         )
         return
-    if pool.engine.kv_blocks is None and pool_memory(pool, model, chip).fits:
+    if pool.engine.kv_blocks is None:
         plan = pool_memory(pool, model, chip, draft)
         if not plan.fits:
             yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog, Chip, Model
-from planner.curves.heads import P_EAGLE_LAYERS, head_model
+from planner.curves.heads import HEADS, head_model
 from planner.curves.layout import Dtypes, Parallelism
 from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan, shared_with
 from planner.scenario.schema.pools import Pool
@@ -78,8 +78,8 @@ def draft_of(pool: Pool, model: Model, catalog: Catalog) -> Model | None:
         return None
     if speculation.draft_model is not None:
         return catalog.model(speculation.draft_model)
-    layers = P_EAGLE_LAYERS if speculation.method == "p-eagle" else 1
-    return head_model(model, layers=layers, like_target=speculation.method == "mtp")
+    head = HEADS[speculation.method]
+    return head_model(model, layers=head.layers, like_target=head.like_target)
 
 
 def limits_of(pool: Pool) -> MemoryLimits:

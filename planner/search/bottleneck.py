@@ -42,7 +42,7 @@ def _without_queue_limits(pool: Pool, lowered: LoweredPool, catalog: Catalog) ->
     engine = pool.engine
     slots = min(engine.token_budget, max(AMPLE_SEQUENCES, 4 * engine.maximum_sequences))
     if pool.speculation is not None:
-        drafted = engine.token_budget // (1 + pool.speculation.verified)
+        drafted = pool.speculation.sequences_within(engine.token_budget)
         if (pool.speculation.maximum_sequences or slots) > drafted:
             slots = max(min(slots, drafted), engine.maximum_sequences)
     # Lowered again, since a larger batch samples more; but its working space takes no KV memory.

@@ -6,7 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from planner.lowering.workload import WEEKDAYS, class_workloads, seconds_of_day, start_s_of_week
+from planner.lowering.workload import (
+    WEEKDAY_NAMES,
+    WEEKDAYS,
+    class_workloads,
+    seconds_of_day,
+    start_s_of_week,
+)
 from planner.results.formatting import span
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
@@ -17,13 +23,6 @@ HOUR_S: Final = 3_600.0
 WEEK_S: Final = 7 * DAY_S
 LEAST_WARMUP_S: Final = 120.0
 """A part that is cut out starts with an empty fleet, so its beginning is not measured."""
-_DAYS: Final = dict(
-    zip(
-        WEEKDAYS,
-        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-        strict=True,
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def busiest_part(scenario: Scenario, duration_s: float | None) -> Part:
     pools = [_in_force(pool, workload, offset_s) for pool in scenario.pools]
     what = "the first" if recorded else "the busiest"
     words = (
-        f"{what} {span(length_s)} of {span(workload.duration)}, from {_DAYS[weekday]} {start}; "
-        f"its first {span(lead_s)} are not measured"
+        f"{what} {span(length_s)} of {span(workload.duration)}, "
+        f"from {WEEKDAY_NAMES[weekday]} {start}; its first {span(lead_s)} are not measured"
     )
     cut = scenario.model_copy(update={"workload": changed, "pools": pools})
     return Part(cut, words, whole=False)

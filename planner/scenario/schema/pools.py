@@ -132,6 +132,10 @@ class Speculation(Part):
         """Tokens verified per step, besides the sequence's own."""
         return self.draft_tokens if self.verified_tokens is None else self.verified_tokens
 
+    def sequences_within(self, token_budget: int) -> int:
+        """Return for how many sequences a step of that many tokens can verify drafts."""
+        return token_budget // (1 + self.verified)
+
 
 class ScheduledNodes(Part):
     """From a time of day on, the pool has this many nodes."""
@@ -196,7 +200,7 @@ class Pool(Part):
         verified = drafting * (1 + self.speculation.verified)
         budget = self.engine.token_budget
         if verified > budget:
-            fewer = budget // (1 + self.speculation.verified)
+            fewer = self.speculation.sequences_within(budget)
             lower = f"lower speculation.maximum_sequences to {fewer}, or " if fewer else ""
             raise ValueError(
                 f"{drafting} sequences verify {verified} tokens in a step, more than the "
