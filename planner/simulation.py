@@ -132,7 +132,11 @@ def run(
             requests_to,
             names,
             [pool.name for pool in content.pools],
-            [(pool.request_s, pool.late_steps) for pool in lowered.plan.pools],
+            [pool.request_s for pool in lowered.plan.pools],
+            [
+                [pool.late_tokens(klass) for klass in range(len(names))]
+                for pool in lowered.plan.pools
+            ],
         )
     )
     kept: list[NDArray[np.void]] = []

@@ -58,8 +58,17 @@ def test_every_request_is_written_with_one_fate(small: tuple[Result, pd.DataFram
         assert found[name].to_dict() == {f: n for f, n in row.items() if n and f != "arrived"}
 
 
-def test_requests_agree_with_the_tables(small: tuple[Result, pd.DataFrame]) -> None:
-    result, requests = small
+@pytest.fixture(scope="module")
+def drafting(folder: Path) -> tuple[Result, pd.DataFrame]:
+    """Return the same where one pool drafts, so that several tokens pass while one is sent."""
+    speculation = "{method: eagle3, draft_tokens: 3, acceptance: [0.8, 0.7, 0.6]}"
+    return run_requests(folder, "drafting", f"pools.chat.speculation={speculation}")
+
+
+@pytest.mark.parametrize("run", ["small", "drafting"])
+def test_requests_agree_with_the_tables(run: str, request: pytest.FixtureRequest) -> None:
+    result, requests = request.getfixturevalue(run)
+    requests = requests.copy()
     requests["ttft"] = requests["first_token_s"] - requests["arrival_s"]
     requests["e2e"] = requests["finish_s"] - requests["arrival_s"]
     spread = requests["finish_s"] - requests["first_token_s"]

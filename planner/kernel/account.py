@@ -230,11 +230,9 @@ def add_resumed_gap(world: World, replica: np.void, request: np.void, now_s: flo
 def sent_s(world: World, request: np.void, now_s: float) -> float:
     """Return when the first token of a request served at `now_s` was sent [s].
 
-    That is `late_steps` steps after it was computed, each as long as the tokens that it emits in
-    the mean, by its own mean gap; and at the end at the latest.
+    That is `late_tokens` of its own mean gap after it was computed, and at the end at the latest.
     """
-    late = world.pools[request["pool"]]["late_steps"]
-    late *= world.drafts[request["pool"] * len(world.classes) + request["class"]]["pace"]
+    late = world.drafts[request["pool"] * len(world.classes) + request["class"]]["late_tokens"]
     late = min(late, request["output_tokens"] - 1.0)
     if late <= 0.0:
         return float(request["first_token_s"])

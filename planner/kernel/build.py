@@ -97,7 +97,7 @@ def pool_record(pool: PoolPlan) -> Records:
     for name in (
         "fixed_s", "decode_s", "decode_seq_s", "prefill_s", "decode_memory_s", "prefill_compute_s",
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
-        "prefill_first", "poll_steps", "request_s", "late_steps",
+        "prefill_first", "poll_steps", "request_s",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
@@ -134,6 +134,7 @@ def draft_records(pool: PoolPlan, classes: int) -> Records:
     """Return the rows of `drafts` of a pool, shape `(classes,)`; `first` is up to the others."""
     records = np.zeros(classes, dtypes.DRAFT)
     records["pace"] = 1.0
+    records["late_tokens"] = [pool.late_tokens(klass) for klass in range(classes)]
     if pool.draft is not None:
         paces = [pool.draft.pace(klass) for klass in range(classes)]
         records["pace"] = paces

@@ -277,7 +277,6 @@ POOL = np.dtype(
         ("decode_memory_s", "f8"),  # share of decode_s that is memory traffic at peak bandwidth
         ("prefill_compute_s", "f8"),  # share of prefill_s that is arithmetic at peak rate
         ("request_s", "f8"),  # between client and engine, there and back, per request
-        ("late_steps", "f8"),  # by which a token is sent later than it was computed
         ("priority_step_s", "f8"),  # of waiting, that a step of priority is worth when ageing
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
@@ -334,6 +333,7 @@ CLASS = np.dtype(
 DRAFT = np.dtype(
     [
         ("pace", "f8"),  # tokens that a step with drafts emits, in the mean
+        ("late_tokens", "f8"),  # emitted before the client sees the first, in the mean
         ("room", "i8"),  # KV tokens kept for drafts that are rejected
         ("first", "i8"),  # of its cumulative tables in `acceptance`, by number of steps
     ],

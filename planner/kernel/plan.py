@@ -118,6 +118,11 @@ class PoolPlan:
                 f"of {self.token_budget} tokens"
             )
 
+    def late_tokens(self, klass: int) -> float:
+        """Return `late_steps` in tokens that a class's decoding sequence emits in the mean."""
+        pace = 1.0 if self.draft is None else self.draft.pace(klass)
+        return self.late_steps * pace
+
     def replicas_of(self, nodes: int) -> int:
         """Return the number of replicas that `nodes` nodes hold."""
         return nodes * self.replicas_per_node // self.nodes_per_replica

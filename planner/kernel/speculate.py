@@ -40,10 +40,7 @@ def width_of(replica: np.void, pool: np.void) -> int:
 
 @kernel
 def members_of(world: World, replica_index: int, group: int) -> int:
-    """Return the decoding sequences of a group."""
-    replica = world.replicas[replica_index]
-    if world.pools[replica["pool"]]["draft_tokens"] == 0:
-        return int(replica["decoding"])
+    """Return the decoding sequences of a group, in a pool that drafts."""
     return int(world.queues[replica_index * len(world.classes) + group]["decoding"])
 
 
@@ -65,11 +62,9 @@ def room_of(world: World, pool_index: int, klass: int) -> int:
 def position_after(world: World, replica_index: int, group: int, steps: int) -> int:
     """Return the position of a group after the first `steps` steps of the run [tokens].
 
-    In a pool that does not draft, that is the step counter.
+    Of a pool that drafts; elsewhere the position is the step counter.
     """
     replica = world.replicas[replica_index]
-    if world.pools[replica["pool"]]["draft_tokens"] == 0:
-        return int(replica["step"] - replica["settled_steps"] + steps)
     start = float(world.queues[replica_index * len(world.classes) + group]["position_tokens"])
     return math.floor(start + pace_of(world, replica, group) * steps)
 

@@ -27,8 +27,8 @@ class RequestWriter:
         path: the file to write.
         class_names: by class index.
         pool_names: by pool index.
-        outside: by pool index: `request_s`, by which its clients see tokens later than the engine
-            emits them, and `late_steps`, by which they see the first one later still.
+        request_s: by pool index, how much later than the engine emits tokens clients see them [s].
+        late_tokens: by pool and class index, how many are emitted before the first one is sent.
     """
 
     def __init__(
@@ -36,13 +36,15 @@ class RequestWriter:
         path: Path,
         class_names: Sequence[str],
         pool_names: Sequence[str],
-        outside: Sequence[tuple[float, float]] = (),
+        request_s: Sequence[float],
+        late_tokens: Sequence[Sequence[float]],
     ) -> None:
         self._path = path
         self._classes = pa.array(class_names)
         # A request that was refused has no pool: index −1 reads the last name.
         self._pools = pa.array([*pool_names, ""])
-        self._outside = np.array([*(outside or [(0.0, 0.0)] * len(pool_names)), (0.0, 0.0)])
+        self._request_s = np.array([*request_s, 0.0])
+        self._late_tokens = np.array([*late_tokens, [0.0] * len(class_names)])
         self._fates = pa.array([fate.name.lower() for fate in Fate])
         self._writer: pq.ParquetWriter | None = None
 
@@ -70,15 +72,16 @@ class RequestWriter:
     def _table(self, rows: NDArray[np.void]) -> pa.Table:
         columns = {name: pa.array(rows[name]) for name in NUMBERS}
         served = rows["fate"] == int(Fate.SERVED)
-        request_s, late_steps = self._outside[rows["pool"] % len(self._pools)].T
+        pools = rows["pool"] % len(self._pools)
+        late_tokens = self._late_tokens[pools, rows["class"]]
         gaps = np.maximum(rows["output_tokens"] - 1.0, 0.0)
         gap_s = (rows["finish_s"] - rows["first_token_s"]) / np.maximum(gaps, 1.0)
-        first_s = rows["first_token_s"] + np.minimum(late_steps, gaps) * gap_s
+        first_s = rows["first_token_s"] + np.minimum(late_tokens, gaps) * gap_s
         for name, times_s in (("first_token_s", first_s), ("finish_s", rows["finish_s"])):
-            seen_s = np.where(served, times_s + request_s, rows[name])  # by the client
+            seen_s = np.where(served, times_s + self._request_s[pools], rows[name])  # by the client
             columns[name] = pa.array(seen_s)
         columns["class"] = _named(self._classes, rows["class"])
-        columns["pool"] = _named(self._pools, rows["pool"] % len(self._pools))
+        columns["pool"] = _named(self._pools, pools)
         columns["fate"] = _named(self._fates, rows["fate"])
         return pa.table(columns)
 

@@ -122,7 +122,8 @@ def test_replicas_of_nodes(
 def test_rules_of_the_batch_reach_the_kernel() -> None:
     pool = replace(LARGE, request_s=0.25, late_steps=1.5, prefill_first=True, poll_steps=7)
     records = build.pool_record(pool)
-    for name in ("request_s", "late_steps", "prefill_first", "poll_steps"):
+    assert build.draft_records(pool, 2)["late_tokens"].tolist() == [1.5, 1.5]
+    for name in ("request_s", "prefill_first", "poll_steps"):
         assert records[name].tolist() == [getattr(pool, name)]
     plain = build.pool_record(LARGE)
     assert (plain["request_s"][0], plain["prefill_first"][0], plain["poll_steps"][0]) == (0, 0, 1)
