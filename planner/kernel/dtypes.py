@@ -54,6 +54,8 @@ class Router(IntEnum):
     LEAST_LOADED = 1
     POWER_OF_TWO = 2
     SESSION_AFFINITY = 3
+    CACHE_AWARE = 4
+    """The one that holds most of the prompt, unless it is busy; else the least loaded."""
 
 
 class Scheduler(IntEnum):
@@ -98,6 +100,9 @@ class Stop(IntEnum):
 
 LEVELS: Final = 8
 """Tokens emitted in 1, 2, 4, … 128 steps have tables of their own."""
+
+MOST_TIERS: Final = 3
+"""Tiers below the memory of the accelerators."""
 
 RETRY_PAUSE_S: Final = 1.0
 """A closed-loop client whose request is turned away at once sends the next no sooner than this."""
@@ -163,6 +168,8 @@ ARRIVAL = np.dtype(
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
+        ("first_hash", "i8"),  # of its ids of prefix blocks; see `Plan.hashes`
+        ("hashes", "i8"),  # how many
         ("class", "i4"),
         ("turn", "i4"),
         ("stream", "i4"),
@@ -352,6 +359,7 @@ CLASS_WINDOW = np.dtype(
         ("input_tokens", "i8"),  # of requests served
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
+        ("cached_tokens", "i8"),  # of input_tokens, found in a cache when first admitted
         ("preemptions", "i8"),
     ],
     align=True,
@@ -371,6 +379,9 @@ POOL_WINDOW = np.dtype(
         ("prefill_tokens", "i8"),
         ("decode_tokens", "i8"),
         ("preemptions", "i8"),
+        ("swaps", "i8"),  # of these, to the first tier
+        ("cached_tokens", "i8"),  # of prompts, found on the replica
+        ("loaded_tokens", "i8", (MOST_TIERS,)),  # … and fetched from each tier
         ("routed", "i8"),
         ("overflowed", "i8"),  # of these, not their class's first pool
     ],
@@ -390,6 +401,7 @@ FINISHED = np.dtype(
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
+        ("cached_tokens", "i8"),  # of the input, found in a cache when first admitted
         ("class", "i4"),
         ("pool", "i4"),
         ("replica", "i4"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,21 @@ class DraftPlan:
     def pace(self, klass: int) -> float:
         """Return the tokens that a step emits of a sequence of a class, in the mean."""
         return sum(tokens * share for tokens, share in enumerate(self.emitted[klass], start=1))
+
+
+@dataclass(frozen=True)
+class TierPlan:
+    """Memory below that of the accelerators, which keeps the KV blocks of requests that ended."""
+
+    name: str
+    blocks: int
+    """It holds, per replica or shared."""
+    block_s: float
+    """To bring one block to a replica [s], on a link that carries one request's at a time."""
+    latency_s: float = 0.0
+    """Between asking and the first block [s]."""
+    shared: bool = False
+    """One for all replicas of the pool; else each has its own."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,20 @@ class PoolPlan:
     """Part of `prefill_s` that is arithmetic at peak rate [s]."""
     draft: DraftPlan | None = None
     """Speculative decoding; absent: none."""
+    prefix_cache: bool = False
+    """KV blocks of requests that ended are kept while there is room, for prompts that begin the
+    same way."""
+    tiers: tuple[TierPlan, ...] = ()
+    """Where else blocks are kept, the nearest first; only with `prefix_cache`."""
+    swap: bool = False
+    """A sequence that is preempted goes to the first tier, if it has room; else it is computed
+    again."""
+    affinity_share: float = 0.3
+    """Router CACHE_AWARE: least share of a prompt that a replica must hold to be preferred."""
+    affinity_slack: int = 64
+    """… and by how many requests it may have more than the least loaded one …"""
+    affinity_ratio: float = 1.5
+    """… or how many times as many, whichever allows more."""
     nodes: int = 1
     """Nodes at the start."""
     replicas_per_node: int = 1
@@ -144,6 +173,10 @@ class ClassPlan:
     """Seconds per request of a visitor's token bucket; 0: no rate limit."""
     bucket_burst: int = 1
     """Requests that a full bucket holds."""
+    system_tokens: int = 0
+    """Tokens with which every prompt of the class begins."""
+    keeps_reasoning: bool = False
+    """The next turn of a session repeats the reasoning tokens of this one."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +199,11 @@ class Plan:
     """Blocks of `ARRIVAL` rows of the open loop. A row whose arrival time is NaN is a later turn of
     the row before it; the others are in order of time."""
     closed: tuple[ClosedStream, ...] = ()
+    hashes: Callable[[], NDArray[np.int64]] | None = None
+    """Returns the ids of prefix blocks that belong to the rows of `blocks` yielded since it was
+    called last: `ARRIVAL.first_hash` counts them from the first of all."""
+    hash_tokens: int = 512
+    """Tokens of such a block."""
     visitors: int = 0
     """Number of distinct visitors, all classes together."""
     duration_s: float = math.inf
