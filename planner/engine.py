@@ -23,11 +23,14 @@ from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
 from planner.kernel.kvcache import blocks_for_steps
 from planner.kernel.plan import Plan
+from planner.kernel.prefix import forget
+from planner.kernel.route import load_of
 
 Records = NDArray[np.void]
 
 CLOSED_ROWS: Final = 65536
 """Rows of a closed-loop stream kept loaded."""
+FIRST_ENTRIES: Final = 4096
 MOST_IN_FLIGHT: Final = 1 << 25
 """Requests in flight at which a run is given up: 6 GB of memory, and no fleet that keeps up."""
 IN_SERVICE: Final = (int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING))
@@ -155,6 +158,8 @@ class Engine:
             self.world = build.grow_requests(world, len(world.requests))
         elif stop is Stop.NEED_RETURNS:
             self.world = build.grow_returns(world, len(world.returns))
+        elif stop is Stop.NEED_ENTRIES:
+            self.world = build.grow_entries(world, max(FIRST_ENTRIES, len(world.entries)))
         elif stop is Stop.FLUSH_FINISHED:
             self._flush()
         elif (stream := int(world.state["starved_stream"][0])) == 0:
@@ -202,7 +207,27 @@ class Engine:
         free = len(self.world.turns) - int(self.world.state["turns_in_use"][0])
         if later > free:
             self.world = build.grow_turns(self.world, max(later - free, len(self.world.turns)))
+        self._take_hashes()
         load_rows(self.world, block, 0)
+
+    def _take_hashes(self) -> None:
+        """Load the ids of prefix blocks that belong to new rows, and drop those behind all others.
+
+        A request that is still to come or in flight keeps its ids and all later ones.
+        """
+        if self.plan.hashes is None:
+            return
+        new = self.plan.hashes()
+        world = self.world
+        base = int(world.state["hash_base"][0])
+        flying = world.requests[world.requests["fate"] == NONE]
+        rows = world.arrivals[int(world.streams["cursor"][0]) : int(world.streams["last_row"][0])]
+        sent = world.returns[: int(world.state["returns_count"][0])]["arrival"]
+        parts = (flying, rows, sent, world.turns["arrival"])
+        needed = [part["first_hash"][part["hashes"] > 0] for part in parts]
+        kept = min(int(part.min(initial=base + len(world.hashes))) for part in needed)
+        world.state["hash_base"] = kept
+        self.world = world._replace(hashes=np.concatenate([world.hashes[kept - base :], new]))
 
     def _feed_closed(self, stream: int, at_least: int) -> None:
         """Load blocks of a closed loop until `at_least` unused rows are there, or it has ended."""
@@ -279,8 +304,10 @@ class Engine:
         self.account_active()
         for number in numbers:
             replica = self.world.replicas[number]
-            idle = replica["run_steps"] == 0
+            idle = load_of(replica) == 0
             replica["status"] = int(ReplicaStatus.STOPPED if idle else ReplicaStatus.DRAINING)
+            if idle:
+                forget(self.world, replica)
             replica["stopped_s"] = self.env.now if idle else math.nan
         self.world = build.list_active(self.world)
 

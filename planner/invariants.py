@@ -131,15 +131,19 @@ def routing_conserved(world: World) -> Iterator[str]:
 def tokens_conserved(world: World) -> Iterator[str]:
     """INV-4 tokens conserved.
 
-    Replicas have computed at least the tokens of what they served: every prompt was prefilled, and
-    every output token but the first was decoded, save one per recomputed prompt. Reasoning tokens
-    are output tokens. Catches a run that is cut without its steps being counted.
+    Replicas have computed at least the tokens of what they served: every prompt was prefilled, less
+    what caches had of it, and every output token but the first was decoded, save one per recomputed
+    prompt. Reasoning tokens are output tokens. Catches a run that is cut without its steps being
+    counted.
     """
     windows, pools = _class_windows(world), _pool_windows(world)
     served = int(windows["ended"][..., Fate.SERVED].sum())
     prefilled, prompts = int(pools["prefill_tokens"].sum()), int(windows["input_tokens"].sum())
-    if prefilled < prompts:
-        yield f"{prompts} prompt tokens were served, but {prefilled} prefilled"
+    cached = int(windows["cached_tokens"].sum())
+    if prefilled < prompts - cached:
+        yield f"{prompts} prompt tokens were served, {cached} cached, but {prefilled} prefilled"
+    if (windows["cached_tokens"] > windows["input_tokens"]).any():
+        yield "more input tokens were cached than there were"
     decoded, outputs = int(pools["decode_tokens"].sum()), int(windows["output_tokens"].sum())
     preempted = int(pools["preemptions"].sum())
     if decoded < outputs - served - preempted:
@@ -214,13 +218,16 @@ def kv_blocks_conserved(world: World) -> Iterator[str]:
         position = _positions(world, number)[groups]
         tokens = batch["prompt_tokens"] + position - batch["decode_start_tokens"]
         held = tokens + world.drafts["room"][replica["pool"] * classes + batch["class"]]
-        blocks = int((-(-held // block_tokens)).sum())
+        blocks = int((-(-held // block_tokens) - batch["shared_blocks"]).sum())
+        segments = world.entries["store"] == world.shelves["store"][replica["shelf_first"]]
+        blocks += int(world.entries["blocks"][segments & (world.entries["users"] > 0)].sum())
         used = int(replica["kv_used_blocks"])
         fits = blocks <= used <= pool["kv_blocks"]
-        if not fits or (replica["prefilling"] == 0 and used != blocks):
+        admitted = replica["prefilling"] + replica["fetching"]
+        if not fits or (admitted == 0 and used != blocks):
             yield (
                 f"replica {number}: {used} of {pool['kv_blocks']} blocks in use, {blocks} by the "
-                f"{replica['decoding']} decoding sequences"
+                f"{replica['decoding']} decoding sequences and shared segments"
             )
         if replica["context_tokens"] != tokens.sum():
             yield (
@@ -255,7 +262,7 @@ def batches_counted(world: World) -> Iterator[str]:
     no last request. Catches a request that is in a queue and a batch at once.
     """
     replicas, queues = world.replicas, world.queues.reshape(-1, len(world.classes))
-    held = int((replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]).sum())
+    held = int(_loads(replicas).sum())
     unfinished = int(_by_class(world, "ended")[:, Fate.UNFINISHED].sum())
     expected = int(world.state["in_flight"][0]) + unfinished
     if held != expected:
@@ -276,6 +283,13 @@ def batches_counted(world: World) -> Iterator[str]:
         yield f"replica {number}: {replicas['waiting'][number]} wait, which its queues deny"
 
 
+def _loads(replicas: Records) -> NDArray[np.int64]:
+    loads: NDArray[np.int64] = (
+        replicas["waiting"] + replicas["decoding"] + replicas["prefilling"] + replicas["fetching"]
+    )
+    return loads
+
+
 def stopped_replicas_are_empty(world: World) -> Iterator[str]:
     """INV-9 stopped replicas are empty.
 
@@ -284,12 +298,12 @@ def stopped_replicas_are_empty(world: World) -> Iterator[str]:
     request that waits on an idle replica for ever.
     """
     replicas = world.replicas
-    load = replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]
+    load = _loads(replicas)
     away = ~np.isin(replicas["status"], [int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING)])
     for number in np.flatnonzero(away & ((load > 0) | (replicas["run_steps"] > 0))):
         status = ReplicaStatus(int(replicas["status"][number])).name.lower()
         yield f"replica {number} is {status}, but holds {load[number]} requests"
-    forgotten = (load > 0) & np.isinf(replicas["run_end_s"])
+    forgotten = (load > 0) & np.isinf(np.minimum(replicas["run_end_s"], replicas["fetch_s"]))
     for number in np.flatnonzero(forgotten):
         yield f"replica {number} holds {load[number]} requests, but no step of it is due"
 
@@ -302,7 +316,7 @@ def calendar_agrees(world: World) -> Iterator[str]:
     """
     calendar, replicas = world.calendar, world.replicas
     times = calendar["event_s"][: len(replicas)]
-    due = np.minimum(replicas["run_end_s"], replicas["timeout_s"])
+    due = np.minimum.reduce([replicas[name] for name in ("run_end_s", "timeout_s", "fetch_s")])
     for number in np.flatnonzero(times != due):
         yield f"replica {number}: event at {times[number]} s, scheduled for {due[number]} s"
     if len(times) and times[calendar["winner"][1]] != times.min():
@@ -324,10 +338,53 @@ def free_lists_complete(world: World) -> Iterator[str]:
         ("requests", world.requests, "free_request", "in_flight"),
         ("turns", world.turns, "free_turn", "turns_in_use"),
     ):
-        free = _length(records["next"], int(world.state[head][0]))
+        free = len(_linked(records["next"], int(world.state[head][0])))
         used = int(world.state[in_use][0])
         if free + used != len(records):
             yield f"{len(records)} slots of {name}: {used} in use, {free} free"
+
+
+# --- Caches -------------------------------------------------------------------------------------
+
+
+def caches_consistent(world: World) -> Iterator[str]:
+    """INV-17 caches consistent.
+
+    An entry is free, in use, or in the list of its store with at least one block; it is found by
+    its key, and lists are as long as their stores say. Tiers hold no more than they have room for,
+    and what nobody runs uses nothing. Catches an entry that is lost, or evicted under its users.
+    """
+    entries = world.entries
+    taken = np.flatnonzero(entries["store"] != NONE)
+    if len(taken) != world.state["entries_in_use"][0]:
+        yield f"{len(taken)} entries are taken, {world.state['entries_in_use'][0]} counted"
+    listed = []
+    for number, store in enumerate(world.stores):
+        mine = _linked(entries["newer"], int(store["oldest"]))
+        listed += mine
+        blocks = int(entries["blocks"][mine].sum())
+        if blocks != store["idle_blocks"]:
+            yield f"store {number}: {blocks} blocks out of use, {store['idle_blocks']} counted"
+    idle = taken[entries["users"][taken] == 0]
+    if sorted(listed) != idle.tolist():
+        yield f"{len(idle)} entries are out of use, {len(listed)} of them in lists"
+    for index in taken[entries["blocks"][taken] < 1]:
+        yield f"entry {index} of store {entries['store'][index]} is empty"
+    found = set(world.places.tolist()) - {NONE}
+    if found != set(taken[entries["key"][taken] != NONE].tolist()):
+        yield f"{len(found)} entries are found by their keys, not those that have one"
+    for number, replica in enumerate(world.replicas):
+        first = int(replica["shelf_first"])
+        pool = world.pools[replica["pool"]]
+        running = replica["decoding"] + replica["prefilling"] + replica["fetching"]
+        own = entries[entries["store"] == world.shelves["store"][first]]
+        if running == 0 and (own["users"] > 0).any():
+            yield f"replica {number} runs nothing, but entries of its cache are in use"
+        for tier in range(int(pool["tiers"])):
+            store = world.stores[world.shelves["store"][first + 1 + tier]]
+            room = world.tiers["blocks"][pool["tiers_first"] + tier]
+            if store["idle_blocks"] + store["pinned_blocks"] > room:
+                yield f"replica {number}, tier {tier}: more than {room} blocks are kept"
 
 
 # --- Time ---------------------------------------------------------------------------------------
@@ -424,15 +481,15 @@ def tokens_of_rows(world: World, finished: Records) -> Iterator[str]:
     """INV-15 tokens of rows.
 
     If nothing was preempted and nothing cut off half done, the tokens computed are exactly the
-    prompt tokens and the output tokens but the first of what was served. Catches a closed form that
-    is off by one step.
+    prompt tokens that were not cached and the output tokens but the first of what was served.
+    Catches a closed form that is off by one step.
     """
     served = finished[finished["fate"] == Fate.SERVED]
     pools = world.pool_windows
     if pools["preemptions"].sum() or not _is_complete(world, finished):
         return
     for name, tokens in (
-        ("prefill_tokens", np.maximum(served["input_tokens"], 1).sum()),
+        ("prefill_tokens", (np.maximum(served["input_tokens"], 1) - served["cached_tokens"]).sum()),
         ("decode_tokens", (np.maximum(served["output_tokens"], 1) - 1).sum()),
     ):
         if pools[name].sum() != tokens:
@@ -442,15 +499,15 @@ def tokens_of_rows(world: World, finished: Records) -> Iterator[str]:
 def littles_law(world: World, finished: Records) -> Iterator[str]:
     """INV-16 Little's law.
 
-    If nothing was cut off half done, the integral of the requests that wait and run is the sum of
-    the times that requests spent in the system (J. D. C. Little, Operations Research 9, 1961, in
-    its exact form for a period that begins and ends empty). Catches waiting or running time that is
-    accounted late, twice, or not at all.
+    If nothing was cut off half done, or fetched from a tier meanwhile, the integral of the requests
+    that wait and run is the sum of the times that requests spent in the system (J. D. C. Little,
+    Operations Research 9, 1961, in its exact form for a period that begins and ends empty). Catches
+    waiting or running time that is accounted late, twice, or not at all.
     """
-    if not _is_complete(world, finished):
+    pools = world.pool_windows
+    if not _is_complete(world, finished) or pools["loaded_tokens"].any():
         return
     spent_s = float((finished["finish_s"] - finished["arrival_s"]).sum())
-    pools = world.pool_windows
     integral_s = float(pools["waiting_s"].sum() + pools["running_s"].sum())
     if abs(spent_s - integral_s) > ROUNDING * spent_s + 1e-9:
         yield f"requests spent {spent_s} s in the system, the pools account for {integral_s} s"
@@ -488,14 +545,14 @@ def _is_complete(world: World, finished: Records) -> bool:
     return bool(whole.all()) and world.state["in_flight"][0] == 0
 
 
-def _length(following: NDArray[np.int64], head: int) -> int:
-    """Return the length of a linked list; one more than there are slots if it runs in a circle."""
+def _linked(following: NDArray[np.int64], head: int) -> list[int]:
+    """Return the slots of a linked list; one more than there are if it runs in a circle."""
     links: list[int] = following.tolist()
-    count = 0
-    while head != NONE and count <= len(links):
+    slots: list[int] = []
+    while head != NONE and len(slots) <= len(links):
+        slots.append(head)
         head = links[head]
-        count += 1
-    return count
+    return slots
 
 
 INVARIANTS: Final[tuple[Callable[[World], Iterator[str]], ...]] = (
@@ -511,6 +568,7 @@ INVARIANTS: Final[tuple[Callable[[World], Iterator[str]], ...]] = (
     calendar_agrees,
     free_lists_complete,
     times_are_consistent,
+    caches_consistent,
 )
 ROW_INVARIANTS: Final[tuple[Callable[[World, Records], Iterator[str]], ...]] = (
     rows_agree_with_counts,

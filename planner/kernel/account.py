@@ -289,6 +289,7 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
     ended["input_tokens"] += request["input_tokens"]
     ended["output_tokens"] += request["output_tokens"]
     ended["reasoning_tokens"] += request["reasoning_tokens"]
+    ended["cached_tokens"] += request["cached_tokens"]
     back_s = world.pools[request["pool"]]["request_s"]
     first_s = sent_s(world, request, now_s) + back_s
     good = is_good(world.classes[klass], request, now_s + back_s, first_s)
@@ -316,6 +317,7 @@ def keep_finished(world: World, request: np.void, now_s: float) -> None:
     row["input_tokens"] = request["input_tokens"]
     row["output_tokens"] = request["output_tokens"]
     row["reasoning_tokens"] = request["reasoning_tokens"]
+    row["cached_tokens"] = request["cached_tokens"]
     row["class"] = request["class"]
     row["pool"] = request["pool"]
     row["replica"] = request["replica"]

@@ -15,13 +15,15 @@ from planner.kernel.heap import copy_arrival, pop_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import first_unstarted, take_from_queue
 from planner.kernel.route import arrive, load_of
-from planner.kernel.steptime import cut_run
+from planner.kernel.steptime import cut_run, next_event_s
+from planner.kernel.tiers import notice_fetched
 
 REACHED = int(Stop.REACHED)
 NEED_ROWS = int(Stop.NEED_ROWS)
 NEED_REQUESTS = int(Stop.NEED_REQUESTS)
 NEED_RETURNS = int(Stop.NEED_RETURNS)
 FLUSH_FINISHED = int(Stop.FLUSH_FINISHED)
+NEED_ENTRIES = int(Stop.NEED_ENTRIES)
 TIMED_OUT = int(Fate.TIMED_OUT)
 
 
@@ -69,18 +71,23 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
     if dropped > 0:
         add_waiting(world, replica["pool"], now_s, -dropped)
         if replica["waiting"] > 0:  # another request is first now, and might be admitted
-            cut_run(replica, world.pools[replica["pool"]], now_s, True)
+            if replica["run_steps"] == 0:
+                replica["run_end_s"] = now_s
+            else:
+                cut_run(replica, world.pools[replica["pool"]], now_s, True)
 
 
 @kernel
 def replica_event(world: World, replica_index: int, now_s: float) -> None:
-    """Let a replica's next event happen: a step boundary, time-outs, or both."""
+    """Let what is due on a replica happen: the end of a fetch, a step boundary, time-outs."""
     replica = world.replicas[replica_index]
+    if replica["fetch_s"] <= now_s:
+        notice_fetched(world, replica, now_s)
     if replica["run_end_s"] <= now_s:
         boundary(world, replica_index, now_s)
     if replica["timeout_s"] <= now_s:
         expire(world, replica_index, now_s)
-    schedule(world.calendar, replica_index, min(replica["run_end_s"], replica["timeout_s"]))
+    schedule(world.calendar, replica_index, next_event_s(replica))
 
 
 @kernel
@@ -96,6 +103,22 @@ def lack_for(world: World, ends: int) -> int:
         if stream["ended"] == 0 and stream["cursor"] + ends > stream["last_row"]:
             state["starved_stream"] = index
             return NEED_ROWS
+    return REACHED
+
+
+@kernel
+def lack_of_entries(world: World, replica: np.void) -> int:
+    """Return `NEED_ENTRIES` if an event of a replica may leave more in caches than fits.
+
+    Each end leaves one entry per segment and another one, on the replica and in each tier, each
+    admission one per segment; and as many end or are admitted as run, once more after preemptions.
+    """
+    state = world.state[0]
+    pool = world.pools[replica["pool"]]
+    moves = 3 * min(load_of(replica), pool["maximum_sequences"])
+    most = moves * (state["longest_chain"] + 1) * (pool["tiers"] + 1)
+    if state["entries_in_use"] + most > len(world.entries):
+        return NEED_ENTRIES
     return REACHED
 
 
@@ -157,6 +180,8 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
             continue
         replica = world.replicas[replica_index]
         lack = lack_for(world, load_of(replica))
+        if lack == REACHED and world.pools[replica["pool"]]["prefix_cache"] == 1:
+            lack = lack_of_entries(world, replica)
         if lack != REACHED:
             return lack
         state["now_s"] = event_s

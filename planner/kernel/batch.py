@@ -18,7 +18,8 @@ from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_for_steps, blocks_of, growth_residue, steps_within
+from planner.kernel.kvcache import blocks_for_steps, growth_residue, steps_within
+from planner.kernel.prefix import claim_of, forget, hold, let_go
 from planner.kernel.queues import (
     comes_before,
     first_waiting,
@@ -38,6 +39,7 @@ from planner.kernel.speculate import (
     width_of,
 )
 from planner.kernel.steptime import first_boundary, start_run
+from planner.kernel.tiers import fetch, swap_out, take_fetched
 
 SERVED = int(Fate.SERVED)
 DRAINING = int(ReplicaStatus.DRAINING)
@@ -90,16 +92,6 @@ def growth_row(world: World, replica_index: int, request: np.void, tokens: int) 
 
 
 @kernel
-def blocks_held(world: World, replica: np.void, request: np.void, tokens: int) -> int:
-    """Return the blocks that a running request of `tokens` tokens holds."""
-    pool = world.pools[replica["pool"]]
-    if pool["draft_tokens"] == 0:
-        return blocks_of(tokens, pool["kv_block_tokens"])
-    room = room_of(world, replica["pool"], request["class"])
-    return blocks_of(tokens + room, pool["kv_block_tokens"])
-
-
-@kernel
 def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> None:
     """Let a request whose prompt is in the KV cache decode from the next step on."""
     replica = world.replicas[replica_index]
@@ -124,7 +116,7 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
 
 
 @kernel
-def stop_decode(world: World, replica_index: int, position: int) -> int:
+def stop_decode(world: World, replica_index: int, position: int, served: bool) -> int:
     """Take the sequence at `position` of the finish heap out of the batch and return it."""
     replica = world.replicas[replica_index]
     first = replica["slots_first"]
@@ -144,7 +136,7 @@ def stop_decode(world: World, replica_index: int, position: int) -> int:
     remove_slot(world.slots, first, replica["decoding"], position)
     replica["decoding"] -= 1
     replica["context_tokens"] -= tokens
-    replica["kv_used_blocks"] -= blocks_held(world, replica, request, tokens)
+    let_go(world, replica_index, request, tokens, served)
     request["emitted_tokens"] += emitted
     return index
 
@@ -179,7 +171,7 @@ def end_decodes(world: World, replica_index: int, now_s: float) -> None:
     slots = world.slots
     first = replica["slots_first"]
     while replica["decoding"] > 0 and slots[first]["finish_step"] == replica["step"]:
-        end_request(world, stop_decode(world, replica_index, 0), SERVED, now_s)
+        end_request(world, stop_decode(world, replica_index, 0, True), SERVED, now_s)
 
 
 @kernel
@@ -195,7 +187,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     if request["emitted_tokens"] < request["output_tokens"]:
         begin_decode(world, replica_index, index, now_s)
         return
-    replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
+    let_go(world, replica_index, request, request["prompt_tokens"], True)
     end_request(world, index, SERVED, now_s)
 
 
@@ -229,7 +221,7 @@ def end_chunks(world: World, replica_index: int, now_s: float) -> None:
 
 @kernel
 def preempt(world: World, replica_index: int, position: int, now_s: float) -> None:
-    """Send a running request back to the queue, to be recomputed.
+    """Send a running request back to the queue, to be computed again or swapped in.
 
     Args:
         world: the arrays.
@@ -241,15 +233,16 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     if position == NONE:
         index = int(replica["prefill_head"])
         request = world.requests[index]
-        replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
+        let_go(world, replica_index, request, request["prompt_tokens"], False)
         replica["prefill_head"] = NONE
         replica["prefill_tail"] = NONE
         replica["prefilling"] = 0
     else:
-        index = stop_decode(world, replica_index, position)
+        index = stop_decode(world, replica_index, position, False)
         request = world.requests[index]
         request["last_token_s"] = last_emission_s(replica, request, now_s)
         request["prompt_tokens"] = max(1, request["input_tokens"]) + request["emitted_tokens"]
+        swap_out(world, replica, request, now_s)
     request["prefilled_tokens"] = 0
     request["preemptions"] += 1
     window = window_of(world.state[0], now_s)
@@ -304,7 +297,11 @@ def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
 
 @kernel
 def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
-    """Admit waiting requests while budget, sequences and blocks allow; return how many."""
+    """Admit what was fetched, then waiting requests while budget, sequences and blocks allow.
+
+    Returns:
+        how many of the waiting ones.
+    """
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
@@ -312,19 +309,22 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     if replica["decoding"] > 0:
         free -= blocks_for_steps(world, replica_index, 0, 1)
     admitted = 0
-    while budget > 0 and replica["waiting"] > 0:
-        if replica["decoding"] + replica["prefilling"] >= pool["maximum_sequences"]:
-            break
-        index = first_waiting(world, replica_index, pool["scheduler"])
+    while budget > 0:
+        index = take_fetched(world, replica, now_s)
+        if index == NONE:
+            sequences = replica["decoding"] + replica["prefilling"] + replica["fetching"]
+            if replica["waiting"] == 0 or sequences >= pool["maximum_sequences"]:
+                break
+            index = first_waiting(world, replica_index, pool["scheduler"])
+            blocks, shared = claim_of(world, replica, requests[index])
+            if blocks > free:
+                break
+            admitted += 1
+            fetching = start(world, replica_index, index, blocks, shared, free, now_s)
+            free -= blocks
+            if fetching:
+                continue
         request = requests[index]
-        blocks = blocks_held(world, replica, request, request["prompt_tokens"])
-        if blocks > free:
-            break
-        take_from_queue(world, replica_index, NONE, index)
-        free -= blocks
-        replica["kv_used_blocks"] += blocks
-        if math.isnan(request["started_s"]):
-            request["started_s"] = now_s
         request["next"] = NONE
         if replica["prefill_tail"] == NONE:
             replica["prefill_head"] = index
@@ -333,17 +333,47 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
         replica["prefill_tail"] = index
         replica["prefilling"] += 1
         budget = take_chunk(replica, request, budget)
-        admitted += 1
     return admitted
 
 
 @kernel
-def go_idle(replica: np.void, now_s: float) -> None:
+def start(
+    world: World,
+    replica_index: int,
+    index: int,
+    blocks: int,
+    shared: int,
+    free: int,
+    now_s: float,
+) -> bool:
+    """Give a waiting request its blocks; tell whether some of them have to be fetched first.
+
+    Arguments as for `hold`.
+    """
+    replica = world.replicas[replica_index]
+    request = world.requests[index]
+    take_from_queue(world, replica_index, NONE, index)
+    found = hold(world, replica, request, blocks, shared, free)
+    request["prefilled_tokens"] = found
+    if found > 0:
+        window = window_of(world.state[0], now_s)
+        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
+        row["cached_tokens"] += found
+    fetching = fetch(world, replica_index, index, now_s)
+    if math.isnan(request["started_s"]):
+        request["started_s"] = now_s
+        request["cached_tokens"] = request["prefilled_tokens"]
+    return fetching
+
+
+@kernel
+def go_idle(world: World, replica: np.void, now_s: float) -> None:
     """Leave a replica without a run; a draining one stops."""
     replica["run_steps"] = 0
     replica["run_end_s"] = math.inf
     replica["cut"] = 0
-    if replica["status"] == DRAINING:
+    if replica["status"] == DRAINING and replica["fetching"] == 0:
+        forget(world, replica)
         replica["status"] = STOPPED
         replica["stopped_s"] = now_s
 
@@ -357,15 +387,16 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     if replica["decoding"] + replica["prefilling"] == 0:
-        go_idle(replica, now_s)
+        go_idle(world, replica, now_s)
         return
     count = 1
+    pending = replica["waiting"] + replica["fetching"] > 0
     # A boundary that preempts admits nobody, so the next one may: it must be looked at.
-    if replica["prefilling"] == 0 and (preempted == 0 or replica["waiting"] == 0):
+    if replica["prefilling"] == 0 and (preempted == 0 or not pending):
         count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
         free = pool["kv_blocks"] - replica["kv_used_blocks"]
         count = steps_within(world, replica_index, free, count)
-        if replica["waiting"] > 0 and pool["poll_steps"] > 1:
+        if pending and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
     replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
@@ -409,12 +440,12 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     admitted = 0
-    if replica["waiting"] > 0 and preempted == 0 and polled:
+    if replica["waiting"] + replica["fetching"] > 0 and preempted == 0 and polled:
         admitted = admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
     if preempted > 0 and replica["decoding"] + replica["prefilling"] == 0:
-        # The last one to run drew more steps than its context, at the mean pace, has room for.
+        # Fetches hold the blocks, or the last one to run drew more steps than it has room for.
         admitted += admit(world, replica_index, pool["token_budget"], now_s)
     if admitted != preempted:
         add_waiting(world, replica["pool"], now_s, preempted - admitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Final, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from planner.kernel import dtypes
 from planner.kernel.dtypes import NONE, Fate, Metric, ReplicaStatus, World
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
+from planner.kernel.store import place_entry
 
 Records = NDArray[np.void]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -42,6 +43,9 @@ def build_world(plan: Plan, windows: int) -> World:
     state["free_request"] = NONE
     state["free_turn"] = NONE
     state["draw_seed"] = plan.seed.generate_state(1)[0]
+    state["free_entry"] = NONE
+    state["hash_tokens"] = plan.hash_tokens
+    state["longest_chain"] = 2  # a system prompt and a session
     streams = np.zeros(1 + len(plan.closed), dtypes.STREAM)
     streams["closed"][1:] = 1
     world = World(
@@ -55,10 +59,16 @@ def build_world(plan: Plan, windows: int) -> World:
         queues=np.zeros(0, dtypes.QUEUE),
         slots=np.zeros(0, dtypes.SLOT),
         kv_growth=np.zeros(0, np.int64),
+        hashes=np.zeros(0, np.int64),
+        shelves=np.zeros(0, dtypes.SHELF),
+        stores=np.zeros(0, dtypes.STORE),
+        entries=np.zeros(0, dtypes.ENTRY),
+        places=np.full(2, NONE),
         calendar=np.zeros(0, dtypes.CALENDAR),
         active=np.zeros(0, np.int64),
         pools=np.concatenate([pool_record(pool) for pool in plan.pools]),
         steps=np.concatenate(steps),
+        tiers=np.concatenate([tier_records(pool) for pool in plan.pools]),
         classes=np.concatenate([class_record(klass) for klass in plan.classes]),
         routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
         visitors=np.zeros(plan.visitors),
@@ -73,6 +83,8 @@ def build_world(plan: Plan, windows: int) -> World:
     world.pools["draft_table"] = world.pools["step_table"] + [
         len(pool.linear_s) for pool in plan.pools
     ]
+    world.pools["tiers_first"] = _starts([pool.tiers for pool in plan.pools])
+    world = add_shared_stores(world, [tier.shared for pool in plan.pools for tier in pool.tiers])
     world.drafts["first"] = np.concatenate(
         [
             first + np.arange(classes) * (len(table) // classes)
@@ -86,7 +98,7 @@ def build_world(plan: Plan, windows: int) -> World:
     return add_replicas(world, [])
 
 
-def _starts(parts: Sequence[NDArray[Scalar]]) -> NDArray[np.int64]:
+def _starts(parts: Sequence[Sized]) -> NDArray[np.int64]:
     """Return where each part begins, once they stand one behind the other."""
     return np.cumsum([0, *(len(part) for part in parts[:-1])])
 
@@ -97,11 +109,14 @@ def pool_record(pool: PoolPlan) -> Records:
     for name in (
         "fixed_s", "decode_s", "decode_seq_s", "prefill_s", "decode_memory_s", "prefill_compute_s",
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
-        "prefill_first", "poll_steps", "request_s",
+        "prefill_first", "poll_steps", "request_s", "prefix_cache", "swap",
+        "affinity_share", "affinity_slack", "affinity_ratio",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1
+    record["tiers"] = len(pool.tiers)
+    record["full_token_s"] = (pool.fixed_s + pool.linear_s[pool.token_budget]) / pool.token_budget
     if pool.draft is not None:
         record["draft_tokens"] = pool.draft.tokens
         record["draft_depth"] = len(pool.draft.emitted[0]) - 1
@@ -128,6 +143,24 @@ def _costs(
     table["compute_s"] = 0.0 if compute_s is None else compute_s
     table["memory_s"] = 0.0 if memory_s is None else memory_s
     return table
+
+
+def tier_records(pool: PoolPlan) -> Records:
+    """Return the rows of `tiers` of a pool; `store` is up to `add_shared_stores`."""
+    records = np.zeros(len(pool.tiers), dtypes.TIER)
+    for record, tier in zip(records, pool.tiers, strict=True):
+        for name in ("block_s", "latency_s", "blocks"):
+            record[name] = getattr(tier, name)
+    records["store"] = NONE
+    return records
+
+
+def add_shared_stores(world: World, shared: list[bool]) -> World:
+    """Give each tier that is shared its store."""
+    stores = extended(world.stores, sum(shared))
+    stores["oldest"] = stores["newest"] = NONE
+    world.tiers["store"][shared] = np.arange(len(stores))
+    return world._replace(stores=stores)
 
 
 def draft_records(pool: PoolPlan, classes: int) -> Records:
@@ -165,6 +198,7 @@ def class_record(klass: ClassPlan) -> Records:
     record = np.zeros(1, dtypes.CLASS)
     for name in (
         "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
+        "system_tokens", "keeps_reasoning",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
@@ -200,6 +234,21 @@ def grow_turns(world: World, rows: int) -> World:
     return world._replace(turns=turns)
 
 
+def grow_entries(world: World, rows: int) -> World:
+    """Add free entries of caches; the table that finds them stays at most half full."""
+    first = len(world.entries)
+    entries = extended(world.entries, rows)
+    entries["newer"][first:] = np.arange(first + 1, first + rows + 1)
+    entries["newer"][-1] = world.state["free_entry"][0]
+    entries["store"][first:] = NONE
+    world.state["free_entry"] = first
+    places = np.full(1 << (2 * len(entries) - 1).bit_length(), NONE)
+    world = world._replace(entries=entries, places=places)
+    for index in np.flatnonzero((entries["store"] != NONE) & (entries["key"] != NONE)):
+        place_entry(world, int(index))
+    return world
+
+
 def grow_returns(world: World, rows: int) -> World:
     """Add room to the heap of generated arrivals."""
     return world._replace(returns=extended(world.returns, rows))
@@ -212,18 +261,20 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new = replicas[first:]
     new["pool"] = pools
     new["status"] = int(ReplicaStatus.STOPPED)
-    for name in ("run_end_s", "timeout_s"):
+    for name in ("run_end_s", "timeout_s", "fetch_s"):
         new[name] = math.inf
     for name in ("run_start_s", "stopped_s", "paused_s"):
         new[name] = math.nan
     new["prefill_head"] = NONE
     new["prefill_tail"] = NONE
+    new["fetch_head"] = NONE
     sequences = world.pools["maximum_sequences"][pools] if pools else np.zeros(0, np.int64)
     blocks = np.zeros(0, np.int64)
     if pools:
         blocks = (world.pools["kv_block_tokens"] * world.pools["groups"])[pools]
     new["slots_first"] = len(world.slots) + np.cumsum(sequences) - sequences
     new["growth_first"] = len(world.kv_growth) + np.cumsum(blocks) - blocks
+    world = add_shelves(world, pools, new)
     queues = extended(world.queues, len(pools) * len(world.classes))
     queues["head"][first * len(world.classes) :] = NONE
     queues["tail"][first * len(world.classes) :] = NONE
@@ -234,6 +285,32 @@ def add_replicas(world: World, pools: list[int]) -> World:
         kv_growth=extended(world.kv_growth, int(blocks.sum())),
         calendar=build_calendar(replicas),
     )
+
+
+def add_shelves(world: World, pools: list[int], new: Records) -> World:
+    """Give new replicas a store, and one per tier or a share in that of their pool.
+
+    Args:
+        world: the arrays.
+        pools: index of the pool of each.
+        new: their rows of `replicas`.
+    """
+    stores: list[int] = []
+    count = len(world.stores)
+    for replica, pool in zip(new, pools, strict=True):
+        record = world.pools[pool]
+        first = int(record["tiers_first"])
+        replica["shelf_first"] = len(world.shelves) + len(stores)
+        for shared in (NONE, *world.tiers["store"][first : first + int(record["tiers"])]):
+            stores.append(count if shared == NONE else int(shared))
+            count += shared == NONE
+    shelves = extended(world.shelves, len(stores))
+    shelves["store"][len(world.shelves) :] = stores
+    shelves["link_free_s"][len(world.shelves) :] = -math.inf
+    added = extended(world.stores, count - len(world.stores))
+    added["oldest"][len(world.stores) :] = NONE
+    added["newest"][len(world.stores) :] = NONE
+    return world._replace(shelves=shelves, stores=added)
 
 
 def build_calendar(replicas: Records) -> Records:

@@ -96,6 +96,8 @@ class Stop(IntEnum):
     """No room in the heap of generated arrivals: grow it."""
     FLUSH_FINISHED = 4
     """The buffer of per-request output is full: write it out."""
+    NEED_ENTRIES = 5
+    """No room in `entries` for what an event may leave in the caches: grow it."""
 
 
 LEVELS: Final = 8
@@ -142,6 +144,11 @@ STATE = np.dtype(
         ("draw_seed", "i8"),  # of the draws that belong to requests
         ("free_turn", "i8"),
         ("turns_in_use", "i8"),
+        ("free_entry", "i8"),
+        ("entries_in_use", "i8"),
+        ("hash_base", "i8"),  # number of the first id in `hashes`
+        ("hash_tokens", "i8"),  # of the block that an id stands for
+        ("longest_chain", "i8"),  # most segments of a request so far
     ],
     align=True,
 )
@@ -199,6 +206,12 @@ REQUEST = np.dtype(
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
+        ("first_hash", "i8"),
+        ("hashes", "i8"),
+        ("ready_s", "f8"),  # when its blocks have been fetched
+        ("shared_blocks", "i8"),  # that segments hold for it in this admission
+        ("swapped_blocks", "i8"),  # in the first tier
+        ("cached_tokens", "i8"),  # of its input, needed no prefill when it was first admitted
         ("prompt_tokens", "i8"),  # to prefill in this admission: the input, what was emitted
         ("prefilled_tokens", "i8"),
         ("chunk_tokens", "i8"),  # prefilled in the step under way
@@ -206,7 +219,7 @@ REQUEST = np.dtype(
         ("decode_start_tokens", "i8"),  # position of its group when it began to decode
         ("plan_step", "i8"),  # step counter of its replica when its end was planned …
         ("plan_tokens", "i8"),  # … and what it had emitted by then since it began to decode
-        ("next", "i8"),  # queue, prefill list or free list
+        ("next", "i8"),  # queue, list of prefills or fetches, or free list
         ("replica", "i4"),
         ("class", "i4"),
         ("turn", "i4"),
@@ -227,6 +240,7 @@ REPLICA = np.dtype(
         ("run_growth_tokens", "f8"),  # by which the contexts grow in a step, summed
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
+        ("fetch_s", "f8"),  # the next end of a fetch; infinity: none
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
@@ -242,7 +256,10 @@ REPLICA = np.dtype(
         ("prefill_work", "i8"),  # 2·A: Σ chunk·(2·prior + chunk) of the step under way
         ("prefill_tokens", "i8"),  # Σ chunk of the step under way
         ("waiting", "i8"),
+        ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
+        ("fetching", "i8"),
         ("kv_used_blocks", "i8"),
+        ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
         ("slots_first", "i8"),  # its finish heap in `slots`
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
         ("pool", "i4"),
@@ -269,6 +286,43 @@ QUEUE = np.dtype(
 SLOT = np.dtype([("finish_step", "i8"), ("key", "i8"), ("request", "i8")], align=True)
 """Entry of a replica's heap of decoding sequences, ordered by (finish_step, request key)."""
 
+STORE = np.dtype(
+    [
+        ("idle_blocks", "i8"),  # kept, and not in use
+        ("pinned_blocks", "i8"),  # swapped out
+        ("oldest", "i8"),  # entry that has been out of use longest, …
+        ("newest", "i8"),  # … and the one that has been so for the shortest time
+    ],
+    align=True,
+)
+"""What a replica or a tier keeps of prompts: a list of `ENTRY`, and entries in use outside it."""
+
+ENTRY = np.dtype(
+    [
+        ("key", "i8"),  # of the segment; NONE: one that nobody asks for
+        ("store", "i8"),
+        ("blocks", "i8"),  # kept of the segment, from its start on
+        ("users", "i8"),  # running requests that are attached to it
+        ("older", "i8"),  # neighbours in the list of its store
+        ("newer", "i8"),  # or the next free entry
+    ],
+    align=True,
+)
+"""Part of a segment in a store (see prefix.py)."""
+
+SHELF = np.dtype([("store", "i8"), ("link_free_s", "f8")], align=True)
+"""Which store a replica reaches, and until when its link to it is busy."""
+
+TIER = np.dtype(
+    [
+        ("block_s", "f8"),  # to bring a block to a replica
+        ("latency_s", "f8"),
+        ("blocks", "i8"),  # room
+        ("store", "i8"),  # for all replicas of the pool; NONE: each has its own
+    ],
+    align=True,
+)
+
 CALENDAR = np.dtype([("event_s", "f8"), ("winner", "i8")], align=True)
 """Tournament over the replicas. Row `i` holds the time of replica `i`'s next event and, apart from
 that, the winner of inner node `i` (node 1 is the root; node 0 has none). Its length is a power of
@@ -287,6 +341,12 @@ POOL = np.dtype(
         ("priority_step_s", "f8"),  # of waiting, that a step of priority is worth when ageing
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
+        ("full_token_s", "f8"),  # a prompt's token in full steps, attention apart
+        ("affinity_share", "f8"),  # of the prompt, that a replica must hold to be preferred …
+        ("affinity_ratio", "f8"),  # … while its load is at most so many times the least …
+        ("affinity_slack", "i8"),  # … or the least and so much
+        ("tiers_first", "i8"),  # in `tiers`
+        ("tiers", "i8"),
         ("step_table", "i8"),  # first row of its table in `steps`
         ("draft_table", "i8"),  # first row of the time to draft, by decoding sequences
         ("draft_tokens", "i8"),  # verified per sequence and step, besides its own; 0: none
@@ -306,6 +366,8 @@ POOL = np.dtype(
         ("waiting", "i8"),  # summed over replicas
         ("router", "i4"),
         ("scheduler", "i4"),
+        ("prefix_cache", "i4"),  # 1: what ended requests leave is kept
+        ("swap", "i4"),  # 1: preempted sequences go to the first tier
         ("prefill_first", "i4"),  # 1: prompts are prefilled in steps of their own, before decodes
     ],
     align=True,
@@ -331,6 +393,8 @@ CLASS = np.dtype(
         ("bucket_interval_s", "f8"),  # per request of the visitor's token bucket; 0: no limit
         ("bucket_burst_s", "f8"),  # (burst − 1) · interval
         ("priority", "i8"),  # smaller is served first
+        ("system_tokens", "i8"),  # every prompt begins with the same so many
+        ("keeps_reasoning", "i8"),  # 1: the next turn repeats the reasoning
         ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
         ("pools", "i8"),
     ],
@@ -427,10 +491,16 @@ class World(NamedTuple):
     queues: NDArray[np.void]
     slots: NDArray[np.void]
     kv_growth: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    shelves: NDArray[np.void]
+    stores: NDArray[np.void]
+    entries: NDArray[np.void]
+    places: NDArray[np.int64]
     calendar: NDArray[np.void]
     active: NDArray[np.int64]
     pools: NDArray[np.void]
     steps: NDArray[np.void]
+    tiers: NDArray[np.void]
     classes: NDArray[np.void]
     routes: NDArray[np.int64]
     visitors: NDArray[np.float64]

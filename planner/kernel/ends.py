@@ -17,17 +17,25 @@ TOO_LONG = int(Fate.TOO_LONG)
 
 
 @kernel
+def free_turn(world: World, index: int) -> None:
+    """Give the slot of a later turn back; it needs no ids of prefix blocks any more."""
+    state = world.state[0]
+    turn = world.turns[index]
+    turn["arrival"]["hashes"] = 0
+    turn["next"] = state["free_turn"]
+    state["free_turn"] = index
+    state["turns_in_use"] -= 1
+
+
+@kernel
 def drop_turns(world: World, first: int) -> int:
     """Free the chain of later turns that starts at `first` and return how many there were."""
-    state = world.state[0]
     turns = world.turns
     dropped = 0
     while first != NONE:
         turn = turns[first]
         following = turn["arrival"]["next_turn"]
-        turn["next"] = state["free_turn"]
-        state["free_turn"] = first
-        state["turns_in_use"] -= 1
+        free_turn(world, first)
         dropped += 1
         first = following
     return dropped
@@ -56,9 +64,7 @@ def send_next_turn(world: World, request: np.void, now_s: float) -> None:
         state["unsent"] += drop_turns(world, index)
         return
     send(world, turn["arrival"], arrival_s)
-    turn["next"] = state["free_turn"]
-    state["free_turn"] = index
-    state["turns_in_use"] -= 1
+    free_turn(world, index)
 
 
 @kernel

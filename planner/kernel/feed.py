@@ -27,6 +27,7 @@ def load_rows(world: World, block: NDArray[np.void], stream_index: int) -> None:
     previous = NONE  # turn that the next row would follow; NONE: it follows the row just loaded
     for number in range(len(block)):
         row = block[number]
+        state["longest_chain"] = max(state["longest_chain"], row["hashes"])
         if stream_index == 0 and math.isnan(row["arrival_s"]):
             index = int(state["free_turn"])
             turn = turns[index]

@@ -13,6 +13,7 @@ from planner.kernel.calendar import schedule
 from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
+from planner.kernel.prefix import forget
 from planner.kernel.queues import take_from_queue
 
 FAILED = int(Fate.FAILED)
@@ -45,7 +46,7 @@ def lose_replica(
     replica = world.replicas[replica_index]
     add_waiting(world, replica["pool"], now_s, -int(replica["waiting"]))
     while replica["decoding"] > 0:
-        stop_decode(world, replica_index, replica["decoding"] - 1)
+        stop_decode(world, replica_index, replica["decoding"] - 1, False)
     classes = len(world.classes)
     for klass in range(classes):
         queue = world.queues[replica_index * classes + klass]
@@ -53,7 +54,11 @@ def lose_replica(
             take_from_queue(world, replica_index, NONE, queue["head"])
     for index in victims:
         end_request(world, index, FAILED, now_s)
+    forget(world, replica)
     replica["status"] = LOST
+    replica["fetch_head"] = NONE
+    replica["fetching"] = 0
+    replica["fetch_s"] = math.inf
     replica["prefill_head"] = NONE
     replica["prefill_tail"] = NONE
     replica["prefilling"] = 0

@@ -105,6 +105,8 @@ def copy_arrival(source: np.void, target: np.void) -> None:
     target["input_tokens"] = source["input_tokens"]
     target["output_tokens"] = source["output_tokens"]
     target["reasoning_tokens"] = source["reasoning_tokens"]
+    target["first_hash"] = source["first_hash"]
+    target["hashes"] = source["hashes"]
     target["class"] = source["class"]
     target["turn"] = source["turn"]
     target["stream"] = source["stream"]

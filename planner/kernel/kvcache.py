@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
-from planner.kernel.speculate import members_of, position_after
+from planner.kernel.speculate import members_of, position_after, room_of
 
 Counts = NDArray[np.int64]
 
@@ -21,6 +21,16 @@ Counts = NDArray[np.int64]
 def blocks_of(tokens: int, block_tokens: int) -> int:
     """Return the number of blocks that hold `tokens` tokens."""
     return (tokens + block_tokens - 1) // block_tokens
+
+
+@kernel
+def blocks_held(world: World, replica: np.void, request: np.void, tokens: int) -> int:
+    """Return the blocks that a running request of `tokens` tokens holds, shared ones included."""
+    pool = world.pools[replica["pool"]]
+    if pool["draft_tokens"] == 0:
+        return blocks_of(tokens, pool["kv_block_tokens"])
+    room = room_of(world, replica["pool"], request["class"])
+    return blocks_of(tokens + room, pool["kv_block_tokens"])
 
 
 @kernel

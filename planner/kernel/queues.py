@@ -35,6 +35,11 @@ def take_request(world: World, arrival: np.void) -> int:
     request["input_tokens"] = arrival["input_tokens"]
     request["output_tokens"] = arrival["output_tokens"]
     request["reasoning_tokens"] = arrival["reasoning_tokens"]
+    request["first_hash"] = arrival["first_hash"]
+    request["hashes"] = arrival["hashes"]
+    request["shared_blocks"] = 0
+    request["swapped_blocks"] = 0
+    request["cached_tokens"] = 0
     request["prompt_tokens"] = max(1, arrival["input_tokens"])
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0

@@ -9,10 +9,10 @@ from planner.kernel.calendar import schedule
 from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_of
+from planner.kernel.kvcache import blocks_held, blocks_of
+from planner.kernel.prefix import found_in, store_of, whole_blocks
 from planner.kernel.queues import append_to_queue, first_waiting, take_request
-from planner.kernel.speculate import room_of
-from planner.kernel.steptime import cut_run
+from planner.kernel.steptime import cut_run, next_event_s
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
@@ -20,6 +20,7 @@ TOO_LONG = int(Fate.TOO_LONG)
 ROUND_ROBIN = int(Router.ROUND_ROBIN)
 LEAST_LOADED = int(Router.LEAST_LOADED)
 SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
+CACHE_AWARE = int(Router.CACHE_AWARE)
 FCFS = int(Scheduler.FCFS)
 
 
@@ -51,8 +52,9 @@ def fits(pool: np.void, request: np.void) -> bool:
 
 @kernel
 def load_of(replica: np.void) -> int:
-    """Return the requests on a replica, waiting and running."""
-    return int(replica["waiting"] + replica["decoding"] + replica["prefilling"])
+    """Return the requests on a replica: waiting, running, or admitted and being fetched."""
+    running = replica["decoding"] + replica["prefilling"] + replica["fetching"]
+    return int(replica["waiting"] + running)
 
 
 @kernel
@@ -82,6 +84,32 @@ def two_choices(world: World, pool: np.void, rng: np.random.Generator) -> int:
 
 
 @kernel
+def holder(world: World, pool: np.void, request: np.void) -> int:
+    """Return the replica that holds most of a prompt, if that is much and it is not too busy."""
+    block_tokens = pool["kv_block_tokens"]
+    prompt = request["prompt_tokens"]
+    whole = whole_blocks(world, request, block_tokens)
+    most = min(whole, (prompt - 1) // block_tokens)
+    best = least = int(world.active[pool["active_first"]])
+    best_found = -1
+    for position in range(pool["active_count"]):
+        index = int(world.active[pool["active_first"] + position])
+        replica = world.replicas[index]
+        store = store_of(world, replica)
+        found = found_in(world, store, request, block_tokens, whole, most)
+        load = load_of(replica)
+        if found > best_found or (found == best_found and load < load_of(world.replicas[best])):
+            best = index
+            best_found = found
+        if load < load_of(world.replicas[least]):
+            least = index
+    load = load_of(world.replicas[least])
+    limit = max(load + pool["affinity_slack"], pool["affinity_ratio"] * load)
+    much = best_found > 0 and best_found * block_tokens >= pool["affinity_share"] * prompt
+    return best if much and load_of(world.replicas[best]) <= limit else least
+
+
+@kernel
 def pick_replica(world: World, pool: np.void, request: np.void, rng: np.random.Generator) -> int:
     """Return the replica that the pool's router names."""
     count = pool["active_count"]
@@ -92,6 +120,8 @@ def pick_replica(world: World, pool: np.void, request: np.void, rng: np.random.G
         return int(world.active[pool["active_first"] + position])
     if router == LEAST_LOADED:
         return least_loaded(world, pool)
+    if router == CACHE_AWARE:
+        return holder(world, pool, request)
     if router == SESSION_AFFINITY and request["session"] != NONE:
         return int(world.active[pool["active_first"] + request["session"] % count])
     return two_choices(world, pool, rng)
@@ -124,12 +154,15 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
     """Tell whether a request that has just begun to wait could be admitted at the next boundary."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
-    if replica["cut"] == 1 or replica["decoding"] >= pool["maximum_sequences"]:
+    sequences = replica["decoding"] + replica["fetching"]
+    if replica["cut"] == 1 or sequences >= pool["maximum_sequences"]:
         return False
     request = world.requests[index]
-    tokens = request["prompt_tokens"] + room_of(world, replica["pool"], request["class"])
-    if blocks_of(tokens, pool["kv_block_tokens"]) > pool["kv_blocks"] - replica["kv_used_blocks"]:
-        return False  # blocks only become fewer before the next boundary that admits
+    blocks = blocks_held(world, replica, request, request["prompt_tokens"])
+    if pool["prefix_cache"] == 1:
+        blocks -= whole_blocks(world, request, pool["kv_block_tokens"])  # it may share them
+    if blocks > pool["kv_blocks"] - replica["kv_used_blocks"]:
+        return False  # they only become fewer before the next boundary that admits
     if replica["waiting"] == 1:
         return True
     scheduler = pool["scheduler"]
@@ -145,7 +178,7 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     request["pool"] = replica["pool"]
     append_to_queue(world, replica_index, index)
     add_waiting(world, replica["pool"], now_s, 1)
-    event_s = min(replica["run_end_s"], replica["timeout_s"])
+    event_s = next_event_s(replica)
     replica["timeout_s"] = min(
         replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
     )
@@ -155,7 +188,7 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
         state = world.state[0]
         passed = state["event_s"] == now_s and replica_index <= state["event_replica"]
         cut_run(replica, world.pools[replica["pool"]], now_s, passed)
-    changed_s = min(replica["run_end_s"], replica["timeout_s"])
+    changed_s = next_event_s(replica)
     if changed_s != event_s:
         schedule(world.calendar, replica_index, changed_s)
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel.dtypes import LEVELS, World
+from planner.kernel.hashing import mixed
 from planner.kernel.jit import kernel
 
-_MASK: Final = 0xFFFFFFFF
 _FIRST_MODULUS: Final = 2147483563
 _SECOND_MODULUS: Final = 2147483399
 
@@ -109,15 +109,6 @@ def close_run(world: World, replica_index: int) -> None:
             pace = pace_of(world, replica, group)
             world.queues[first + group]["position_tokens"] += pace * replica["settled_steps"]
     replica["settled_steps"] = 0
-
-
-@kernel
-def mixed(value: int) -> int:
-    """Return 32 well-mixed bits of a number: two rounds of multiplication and shift."""
-    bits = value & _MASK
-    for _ in range(2):
-        bits = (((bits >> 16) ^ bits) * 0x45D9F3B) & _MASK
-    return (bits >> 16) ^ bits
 
 
 @kernel

@@ -70,6 +70,12 @@ def is_before(boundary: float, time_s: float, after: bool) -> bool:
 
 
 @kernel
+def next_event_s(replica: np.void) -> float:
+    """Return when the next thing happens on a replica [s]."""
+    return float(min(replica["run_end_s"], replica["timeout_s"], replica["fetch_s"]))
+
+
+@kernel
 def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, count: int) -> None:
     """Start a run of `count` steps at `now_s` with the replica's present batch.
 

@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 from planner.engine import Engine
 from planner.invariants import check_invariants
 from planner.kernel import dtypes
-from planner.kernel.plan import UNLIMITED, ClassPlan, ClosedStream, DraftPlan, Plan, PoolPlan
-from tests.kernel.strategies import Scenario
+from planner.kernel.plan import (
+    UNLIMITED,
+    ClassPlan,
+    ClosedStream,
+    DraftPlan,
+    Plan,
+    PoolPlan,
+    TierPlan,
+)  # fmt: skip
+from tests.kernel.strategies import HASH_TOKENS, Scenario
 from tests.naive import Pool, Row
 
 
@@ -30,11 +38,12 @@ class Record:
     first_token_s: float
     finish_s: float
     preemptions: int
+    cached_tokens: int
     fate: int
 
 
-def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
-    """Return `ARRIVAL` rows, each followed by its later turns."""
+def arrival_rows(rows: list[Row], hashes: list[int] | None = None) -> NDArray[np.void]:
+    """Return `ARRIVAL` rows, each followed by its later turns; append hashes to the others."""
     flat: list[tuple[Row, int]] = []
     for row in rows:
         flat.append((row, 0))
@@ -51,6 +60,10 @@ def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
         target["reasoning_tokens"] = row.reasoning_tokens
         target["class"] = row.class_index
         target["turn"] = turn
+        if hashes is not None and row.hashes:
+            target["first_hash"] = len(hashes)
+            target["hashes"] = len(row.hashes)
+            hashes.extend(row.hashes)
     return block
 
 
@@ -92,6 +105,15 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             router=pool.router,
             scheduler=pool.scheduler,
             priority_step_s=pool.priority_step_s,
+            prefix_cache=pool.prefix_cache,
+            tiers=tuple(
+                TierPlan(f"tier-{number}", tier.blocks, tier.block_s, tier.latency_s, tier.shared)
+                for number, tier in enumerate(pool.tiers)
+            ),
+            swap=pool.swap,
+            affinity_share=pool.affinity_share,
+            affinity_slack=pool.affinity_slack,
+            affinity_ratio=pool.affinity_ratio,
         )
         for index, pool in enumerate(scenario.pools)
     )
@@ -106,15 +128,27 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             e2e_limit_s=klass.e2e_limit_s,
             bucket_interval_s=klass.bucket_interval_s,
             bucket_burst=int(klass.bucket_burst),
+            system_tokens=klass.system_tokens,
+            keeps_reasoning=klass.keeps_reasoning,
         )
         for index, klass in enumerate(scenario.classes)
     )
     rows = [row for row in scenario.rows if (row.arrival_s or 0.0) <= scenario.end_s]
     groups = [rows[start : start + block_rows] for start in range(0, len(rows), block_rows)]
+    hashes: list[int] = []
+    handed = [0]
+
+    def new_hashes() -> NDArray[np.int64]:
+        new = np.array(hashes[handed[0] :], np.int64)
+        handed[0] = len(hashes)
+        return new
+
     return Plan(
         pools=pools,
         classes=classes,
-        blocks=iter([arrival_rows(group) for group in groups]),
+        blocks=(arrival_rows(group, hashes) for group in groups),
+        hashes=new_hashes,
+        hash_tokens=HASH_TOKENS,
         closed=tuple(
             ClosedStream(stream.clients, iter([arrival_rows(stream.rows)]))
             for stream in scenario.closed_streams
@@ -168,5 +202,6 @@ def _record(row: np.void) -> Record:
         first_token_s=float(row["first_token_s"]),
         finish_s=float(row["finish_s"]),
         preemptions=int(row["preemptions"]),
+        cached_tokens=int(row["cached_tokens"]),
         fate=int(row["fate"]),
     )

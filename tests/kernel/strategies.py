@@ -19,9 +19,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from planner.kernel.dtypes import Router, Scheduler
-from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
+from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, Tier, simulate
 
 UNIT_S = 2.0**-20
+HASH_TOKENS = 4
 UNIT_STEPS = Pool(
     fixed_s=1.0,
     linear_s=[0.0] * 17,
@@ -210,6 +211,7 @@ def _scenario(
     horizon = draw(st.sampled_from([*ranges.horizons, 0] if ties else ranges.horizons))
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
     pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
+    pools = [_caching(draw, seconds, pool) for pool in pools]
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
@@ -289,6 +291,30 @@ def _drafting(draw: st.DrawFn, seconds: Seconds, pool: Pool, classes: int) -> Po
     )
 
 
+def _caching(draw: st.DrawFn, seconds: Seconds, pool: Pool) -> Pool:
+    """Let a pool keep prefixes, perhaps; and perhaps in tiers, too."""
+    if draw(st.booleans()):
+        return pool
+    tiers = [
+        Tier(
+            blocks=draw(st.sampled_from([100, 20, 5])),
+            block_s=seconds(8),
+            latency_s=seconds(8),
+            shared=draw(st.booleans()),
+        )
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2])))
+    ]
+    return replace(
+        pool,
+        prefix_cache=True,
+        tiers=tiers,
+        swap=bool(tiers) and not tiers[0].shared and draw(st.booleans()),
+        affinity_share=draw(st.sampled_from([0.0, 0.3, 0.5])),
+        affinity_slack=draw(st.sampled_from([0, 1, 64])),
+        affinity_ratio=draw(st.sampled_from([1.0, 1.5])),
+    )
+
+
 def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClass:
     def sometimes(scale: int) -> float:
         return seconds(scale) if draw(st.sampled_from([False, False, True])) else inf
@@ -304,6 +330,8 @@ def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClas
         e2e_limit_s=sometimes(2000),
         bucket_interval_s=seconds(40, 1) if limited else 0.0,
         bucket_burst=float(draw(st.sampled_from([1, 2, 3]))),
+        system_tokens=draw(st.sampled_from([0, 0, 3, 8])),
+        keeps_reasoning=draw(st.booleans()),
     )
 
 
@@ -318,7 +346,8 @@ def _open_rows(
 ) -> list[Row]:
     rows = []
     for _ in range(draw(st.sampled_from(ranges.open_rows))):
-        row = _row(draw, ranges, draw(st.integers(0, classes - 1)))
+        hashed = draw(st.sampled_from([False, False, True]))
+        row = _row(draw, ranges, draw(st.integers(0, classes - 1)), hashed=hashed)
         row.arrival_s = seconds(horizon)
         rows.append(row)
     rows.sort(key=lambda row: row.arrival_s or 0.0)
@@ -334,22 +363,30 @@ def _make_session(
 ) -> None:
     row.session = session
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
-        turn = _row(draw, ranges, row.class_index)
+        turn = _row(draw, ranges, row.class_index, hashed=bool(row.hashes))
         turn.session = session
         turn.visitor = row.visitor
         turn.think_s = seconds(30)
         row.later_turns.append(turn)
 
 
-def _row(draw: st.DrawFn, ranges: Ranges, class_index: int) -> Row:
+def _row(draw: st.DrawFn, ranges: Ranges, class_index: int, *, hashed: bool = False) -> Row:
     output_tokens = draw(st.sampled_from(ranges.output_tokens))
+    input_tokens = draw(st.sampled_from(ranges.input_tokens))
+    hashes = ()
+    if hashed:  # one of few prompts: what it begins with tells its blocks
+        count = draw(st.integers(0, ceil(input_tokens / HASH_TOKENS)))
+        parting = draw(st.integers(0, 3))
+        hashes = tuple(n if n < parting else 100 * (1 + parting) + n for n in range(count))
     return Row(
         arrival_s=None,
         class_index=class_index,
-        input_tokens=draw(st.sampled_from(ranges.input_tokens)),
+        input_tokens=input_tokens,
         output_tokens=output_tokens,
         reasoning_tokens=draw(st.integers(0, output_tokens)),
         visitor=draw(st.sampled_from([-1, 0, 1])),
+        hashes=hashes,
+        hash_tokens=HASH_TOKENS,
     )
 
 

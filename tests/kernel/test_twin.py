@@ -25,7 +25,7 @@ from tests.kernel.strategies import (
 from tests.naive import Outcome, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
-IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate")
+IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "cached_tokens", "fate")
 
 
 def twin_records(outcome: Outcome) -> list[Record]:
@@ -40,6 +40,7 @@ def twin_records(outcome: Outcome) -> list[Record]:
             request.first_token_s,
             request.finish_s,
             request.preemptions,
+            request.cached_tokens,
             int(request.fate),
         )
         for request in outcome.requests
@@ -96,6 +97,7 @@ def test_arrays_that_grow_change_nothing(scenario: Scenario) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("FIRST_REQUESTS", "FIRST_RETURNS", "FINISHED_ROWS"):
             patch.setattr(build, name, 1)
+        patch.setattr("planner.engine.FIRST_ENTRIES", 1)
         _, grown = simulate(scenario)
     _, roomy = simulate(scenario)
     assert repr(by_number(grown)) == repr(by_number(roomy))  # NaN has one spelling
@@ -157,9 +159,12 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
     engine, _ = simulate(scenario)
     for index, totals in enumerate(outcome.pools):
         row = engine.world.pool_windows[index]
-        for name in ("steps", "prefill_tokens", "decode_tokens", "preemptions", "routed"):
+        for name in (
+            "steps", "prefill_tokens", "decode_tokens", "preemptions", "routed", "overflowed",
+            "swaps", "cached_tokens",
+        ):  # fmt: skip
             assert row[name] == getattr(totals, name), name
-        assert row["overflowed"] == totals.overflowed
+        assert row["loaded_tokens"].tolist() == totals.loaded_tokens
         for name in ("busy_s", "running_s", "waiting_s"):
             assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
         mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))

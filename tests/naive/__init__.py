@@ -14,6 +14,7 @@ from math import ceil, inf, isnan
 from typing import Any, Protocol
 
 from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
+from tests.naive.cache import kept_blocks, parts, segments_of, shared_blocks
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -24,11 +25,13 @@ from tests.naive.state import (
     Request,
     RequestClass,
     Row,
+    Tier,
 )
+from tests.naive.store import Segment, Store
 
 __all__ = [
     "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
-    "RequestClass", "Row", "simulate", "step_length_s",
+    "RequestClass", "Row", "Tier", "simulate", "step_length_s",
 ]  # fmt: skip
 
 # Kinds of events at one instant, in their order.
@@ -109,6 +112,9 @@ class Simulation:
         self.unsent_rows = [list(stream.rows) for stream in closed_streams]
         owners = [index for index, pool in enumerate(pools) for _ in range(pool.replicas)]
         self.replicas = [Replica(n, index, pools[index]) for n, index in enumerate(owners)]
+        shared = [[Store() for _ in pool.tiers] for pool in pools]
+        for replica in self.replicas:
+            _empty(replica, shared[replica.pool_index])
         self.cursors = [0 for _ in pools]
         self.visitor_tat_s: dict[int, float] = {}
         self.token_gaps: list[list[float]] = [[] for _ in classes]
@@ -140,7 +146,8 @@ class Simulation:
     def _replica_event(self, replica: Replica) -> None:
         """A step boundary, if one is due, then the time-outs of requests that still wait."""
         self._account(replica)
-        starts_from_idle = replica.idle and replica.waiting
+        fetched = any(request.ready_s <= self.now_s for request in replica.fetching)
+        starts_from_idle = replica.idle and (replica.waiting or fetched)
         if replica.step_end_s == self.now_s or starts_from_idle:
             self._boundary(replica)
         for request in sorted(replica.waiting, key=lambda request: request.key):
@@ -156,7 +163,8 @@ class Simulation:
             totals.busy_s += 0.0 if replica.idle else elapsed_s
             totals.running_s += elapsed_s * len(replica.running)
             totals.waiting_s += elapsed_s * len(replica.waiting)
-            totals.kv_block_s += elapsed_s * sum(request.blocks for request in replica.running)
+            if not replica.idle:
+                totals.kv_block_s += elapsed_s * replica.used_blocks
             replica.accounted_s = self.now_s
 
     def _arrive(self, row: Row, later_turns: list[Row], stream: int) -> None:
@@ -214,25 +222,43 @@ class Simulation:
                 continue
             if over_mark and index != rules.pools[-1]:
                 continue
-            replica = self._route(index, active, request.row.session)
+            replica = self._route(index, active, request)
             if pool.queue_limit is None or len(replica.waiting) < pool.queue_limit:
                 return replica
         return None
 
-    def _route(self, pool_index: int, active: list[Replica], session: int) -> Replica:
+    def _route(self, pool_index: int, active: list[Replica], request: Request) -> Replica:
         router = self.pools[pool_index].router
+        session = request.row.session
         if router == Router.ROUND_ROBIN:
             turn = self.cursors[pool_index]
             self.cursors[pool_index] += 1
             return active[turn % len(active)]
+        least_loaded = min(active, key=lambda replica: (replica.load, replica.number))
         if router == Router.LEAST_LOADED:
-            return min(active, key=lambda replica: (replica.load, replica.number))
+            return least_loaded
+        if router == Router.CACHE_AWARE:
+            return self._holder(active, request, least_loaded)
         if router == Router.SESSION_AFFINITY and session != NOWHERE:
             return active[session % len(active)]
         assert self.rng is not None, "power of two choices needs a random generator"
         first = active[int(self.rng.random() * len(active))]
         second = active[int(self.rng.random() * len(active))]
         return second if second.load < first.load else first
+
+    def _holder(self, active: list[Replica], request: Request, least_loaded: Replica) -> Replica:
+        """The replica that holds most of a prompt, if that is much, and unless it is busy."""
+        pool, rules = least_loaded.pool, self.classes[request.class_index]
+        prompt = max(1, request.row.input_tokens)
+        segments = segments_of(request, pool, rules)
+        shared = shared_blocks(request, pool, segments)
+        most = min(shared, (prompt - 1) // pool.kv_block_tokens)
+        found = {r.number: r.store.found(segments, shared, most) for r in active}
+        best = max(active, key=lambda r: (found[r.number], -r.load, -r.number))
+        enough = found[best.number] * pool.kv_block_tokens >= pool.affinity_share * prompt
+        least = least_loaded.load
+        busy = best.load > max(least + pool.affinity_slack, pool.affinity_ratio * least)
+        return best if enough and not busy and found[best.number] else least_loaded
 
     def _boundary(self, replica: Replica) -> None:
         polled = self._poll(replica)
@@ -243,6 +269,7 @@ class Simulation:
         ]
         for request in sorted(decoding, key=lambda request: request.key) + completed:
             if request.emitted_tokens >= request.row.output_tokens:
+                self._keep(replica, request)
                 replica.running.remove(request)
                 self._end(request, Fate.SERVED)
         polled |= not replica.running
@@ -255,19 +282,23 @@ class Simulation:
         if replica.pool.prefill_first:
             self._prefill(replica, budget, _blocks_needed(replica), polled)
             replica.prefill_step = any(request.chunk_tokens for request in replica.running)
-            if not replica.prefill_step:
-                self._make_room(replica)
+            if not replica.prefill_step and self._make_room(replica) and not replica.running:
+                self._admit(replica, pool.token_budget, 0)
         else:
             preempted = self._make_room(replica)
             decoding = sum(request.decoding for request in replica.running)
             budget -= decoding * _width(replica)
             self._prefill(replica, budget, 0, polled and not preempted)
+            if preempted and not replica.running:
+                self._admit(replica, pool.token_budget, 0)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
         replica.step_end_s = inf
         if replica.running:
             replica.step_end_s = self.now_s + step_length_s(replica)
             self.schedule(replica.step_end_s, REPLICA, replica.number)
+        elif not replica.active and not replica.load:
+            _empty(replica)
 
     def _poll(self, replica: Replica) -> bool:
         """Whether the queue is looked at: every so many steps of nothing but decodes."""
@@ -342,31 +373,165 @@ class Simulation:
         request.last_token_s = self.now_s
 
     def _preempt(self, replica: Replica, request: Request) -> None:
+        pool, computed = replica.pool, request.prefilled_tokens // replica.pool.kv_block_tokens
+        self._make_room_for_idle(replica)
+        for segment in reversed(self._attached(replica, request)):
+            keep = inf if request.decoding else max(0, computed - segment.first)
+            replica.store.detach(segment.key, keep)
         replica.running.remove(request)
         replica.waiting.append(request)
-        request.blocks = 0
+        request.prompt_tokens = max(1, request.row.input_tokens) + request.emitted_tokens
+        totals = self.totals[replica.pool_index]
+        if pool.swap and request.decoding:
+            blocks = ceil((request.prompt_tokens - 1) / pool.kv_block_tokens)
+            if replica.tiers[0].pinned + blocks <= pool.tiers[0].blocks:
+                request.swapped_blocks = blocks
+                replica.tiers[0].pinned += blocks
+                replica.tiers[0].shrink(pool.tiers[0].blocks)
+                busy_until_s = max(replica.link_free_s[0], self.now_s)
+                replica.link_free_s[0] = busy_until_s + blocks * pool.tiers[0].block_s
+                totals.swaps += 1
+        request.blocks = request.shared = 0
         request.decoding = False
         request.prefilled_tokens = 0
-        request.prompt_tokens = max(1, request.row.input_tokens) + request.emitted_tokens
         request.preemptions += 1
-        self.totals[replica.pool_index].preemptions += 1
+        totals.preemptions += 1
+
+    def _attached(self, replica: Replica, request: Request) -> list[Segment]:
+        """The segments that a running request is attached to."""
+        segments = segments_of(request, replica.pool, self.classes[request.class_index])
+        return [segment for segment in segments if segment.first < request.shared]
+
+    def _make_room_for_idle(self, replica: Replica) -> None:
+        """Evict what there is no room for any more."""
+        replica.store.shrink(replica.free_blocks)
+
+    def _keep(self, replica: Replica, request: Request) -> None:
+        """Leave the blocks of a request that is served in the cache and in its tiers."""
+        pool, rules, store = replica.pool, self.classes[request.class_index], replica.store
+        if not pool.prefix_cache:
+            return
+        self._make_room_for_idle(replica)
+        context = max(1, request.row.input_tokens) + max(request.row.output_tokens, 1) - 1
+        segments = segments_of(request, pool, rules)
+        attached = self._attached(replica, request)
+        known = request.shared
+        own: list[Segment] = []
+        if segments and segments[-1].end == inf:
+            last = segments[-1]
+            kept = max(known, kept_blocks(request, pool, rules, context)) - last.first
+            if last in attached:
+                store.blocks[last.key] = max(store.blocks[last.key], kept)
+                known = last.first + store.blocks[last.key]
+            elif last.key not in store.users and kept > 0:
+                own = [last]
+                known = last.first + kept
+        unknown = max(0, context // pool.kv_block_tokens - known)
+        stores = [store, *replica.tiers]
+        for each in stores:
+            each.put_unknown(unknown)
+        for segment in own:
+            for each in stores:
+                each.put(segment.key, kept)
+        for segment in reversed(attached):
+            for tier in replica.tiers:
+                tier.put(segment.key, store.blocks[segment.key])
+            store.detach(segment.key)
+        for tier, limits in zip(replica.tiers, pool.tiers, strict=True):
+            tier.shrink(limits.blocks)
 
     def _admit(self, replica: Replica, budget: int, aside: int) -> None:
         pool = replica.pool
-        while budget > 0 and len(replica.running) < pool.maximum_sequences and replica.waiting:
-            request = min(replica.waiting, key=lambda request: request.rank)
-            tokens = request.prompt_tokens + pool.room(request.class_index)
-            blocks = ceil(tokens / pool.kv_block_tokens)
-            if blocks > replica.free_blocks - aside:
-                return
-            replica.waiting.remove(request)
+        while budget > 0:
+            fetched = [each for each in replica.fetching if each.ready_s <= self.now_s]
+            if fetched:
+                request = min(fetched, key=lambda request: (request.ready_s, request.key))
+                replica.fetching.remove(request)
+            else:
+                sequences = len(replica.running) + len(replica.fetching)
+                if sequences >= pool.maximum_sequences or not replica.waiting:
+                    return
+                request = min(replica.waiting, key=lambda request: request.rank)
+                if not self._take_blocks(replica, request, aside):
+                    return
+                replica.waiting.remove(request)
+                self._fetch(replica, request)
+                if isnan(request.started_s):
+                    request.started_s = self.now_s
+                    request.cached_tokens = request.prefilled_tokens
+                if request in replica.fetching:
+                    continue
             replica.running.append(request)
-            request.blocks = blocks
             # A prompt that stays half done has used up the budget, so it is the last one admitted.
-            request.chunk_tokens = min(request.prompt_tokens, budget)
+            rest = request.prompt_tokens - request.prefilled_tokens
+            request.chunk_tokens = min(rest, budget)
             budget -= request.chunk_tokens
-            if isnan(request.started_s):
-                request.started_s = self.now_s
+
+    def _take_blocks(self, replica: Replica, request: Request, aside: int) -> bool:
+        """Give a prompt its blocks if there are enough, and say what of it was found there."""
+        pool, store = replica.pool, replica.store
+        block = pool.kv_block_tokens
+        segments = segments_of(request, pool, self.classes[request.class_index])
+        segments = segments if pool.prefix_cache else []
+        shared = whole = shared_blocks(request, pool, segments)
+        if segments and segments[-1].end == inf:
+            last = segments[-1]
+            if last.key in store.users and last.first + store.blocks[last.key] > whole:
+                shared = min(last.first, whole)  # another one has a longer context
+        own = ceil((request.prompt_tokens + pool.room(request.class_index)) / block) - shared
+        needed = own
+        for key, blocks in parts(segments, shared):
+            in_use = store.blocks[key] if key in store.users else 0
+            needed += max(0, blocks - in_use)
+        if needed > replica.free_blocks - aside:
+            return False
+        store.shrink(replica.free_blocks - aside)
+        most = min(shared, (request.prompt_tokens - 1) // block)
+        found = store.found(segments, whole, most)
+        for key, blocks in parts(segments, shared):
+            store.attach(key, blocks)
+        request.shared = shared
+        request.blocks = own + shared
+        store.shrink(replica.free_blocks - aside - own)  # it is not yet among the running ones
+        request.prefilled_tokens = found * block
+        self.totals[replica.pool_index].cached_tokens += found * block
+        return True
+
+    def _fetch(self, replica: Replica, request: Request) -> None:
+        """Fetch what tiers have of a prompt and the replica has not, where that is faster."""
+        pool = replica.pool
+        block = pool.kv_block_tokens
+        found = request.prefilled_tokens
+        request.ready_s = self.now_s
+        if request.swapped_blocks:
+            tokens = request.prompt_tokens - 1 - found
+            self._fetch_from(replica, request, 0, tokens)
+            replica.tiers[0].pinned -= request.swapped_blocks
+            request.swapped_blocks = 0
+        if request.prefilled_tokens == found:
+            segments = segments_of(request, pool, self.classes[request.class_index])
+            shared = shared_blocks(request, pool, segments)
+            most = min(shared, (request.prompt_tokens - 1) // block)
+            for number, tier in enumerate(replica.tiers):
+                tokens = tier.found(segments, shared, most) * block - request.prefilled_tokens
+                self._fetch_from(replica, request, number, tokens)
+        if request.prefilled_tokens > found:
+            replica.fetching.append(request)
+            self.schedule(request.ready_s, REPLICA, replica.number)
+
+    def _fetch_from(self, replica: Replica, request: Request, number: int, tokens: int) -> None:
+        if tokens <= 0:
+            return
+        pool, tier, before = replica.pool, replica.pool.tiers[number], request.prefilled_tokens
+        link_s = ceil(tokens / pool.kv_block_tokens) * tier.block_s
+        wait_s = max(replica.link_free_s[number] - self.now_s, 0.0)
+        token_s = (pool.fixed_s + pool.linear_s[pool.token_budget]) / pool.token_budget
+        compute_s = tokens * token_s + pool.prefill_s * (tokens * (before + tokens / 2))
+        if tier.latency_s + (wait_s + link_s) < compute_s:
+            replica.link_free_s[number] = max(replica.link_free_s[number], self.now_s) + link_s
+            request.ready_s = max(request.ready_s, replica.link_free_s[number] + tier.latency_s)
+            request.prefilled_tokens += tokens
+            self.totals[replica.pool_index].loaded_tokens[number] += tokens
 
     def _end(self, request: Request, fate: Fate) -> None:
         """Give a request its fate, and send what its end sets off."""
@@ -412,19 +577,34 @@ class Simulation:
 
     def lose(self, replica: Replica) -> None:
         self._account(replica)
-        victims = replica.running + replica.waiting
+        victims = replica.running + replica.waiting + replica.fetching
         replica.active = False
         replica.running = []
         replica.waiting = []
+        replica.fetching = []
+        _empty(replica)
         replica.step_end_s = inf
         for request in sorted(victims, key=lambda request: request.key):
             self._end(request, Fate.FAILED)
 
     def drain(self, replica: Replica) -> None:
         replica.active = False
+        if not replica.load:
+            _empty(replica)
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
+
+
+def _empty(replica: Replica, shared: Sequence[Store] = ()) -> None:
+    """Keep nothing on a replica; what a tier shares with others stays."""
+    tiers = replica.pool.tiers
+    shared = shared or replica.tiers
+    replica.store = Store()
+    replica.tiers = [
+        store if tier.shared else Store() for tier, store in zip(tiers, shared, strict=True)
+    ]
+    replica.link_free_s = [-inf for _ in tiers]
 
 
 def _order(pool: Pool, rules: RequestClass, request: Request) -> float:

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, nan
 
-from planner.kernel.dtypes import Fate, Router, Scheduler
+from planner.kernel.dtypes import MOST_TIERS, Fate, Router, Scheduler
+from tests.naive.store import Store
 
 NOWHERE = -1
+
+
+@dataclass(frozen=True)
+class Tier:
+    blocks: int
+    block_s: float
+    latency_s: float = 0.0
+    shared: bool = False
+    """One for the pool; else one for each replica."""
 
 
 @dataclass
@@ -44,6 +54,12 @@ class Pool:
     """Per context token, in steps with drafts."""
     emitted: Sequence[Sequence[float]] = ()
     """Per class, the probabilities that a step with drafts emits 1, 2, … tokens."""
+    prefix_cache: bool = False
+    tiers: Sequence[Tier] = ()
+    swap: bool = False
+    affinity_share: float = 0.3
+    affinity_slack: int = 64
+    affinity_ratio: float = 1.5
 
     def pace(self, class_index: int) -> float:
         """Tokens that a step emits with drafts, in the mean; 1 in pools that never draft."""
@@ -66,6 +82,8 @@ class RequestClass:
     e2e_limit_s: float = inf
     bucket_interval_s: float = 0.0
     bucket_burst: float = 1.0
+    system_tokens: int = 0
+    keeps_reasoning: bool = False
 
 
 @dataclass
@@ -82,6 +100,9 @@ class Row:
     later_turns: list[Row] = field(default_factory=list)
     """The rest of the session; each is sent its own `think_s` after the turn before was served."""
     number: int = NOWHERE
+    hashes: Sequence[int] = ()
+    """Of prefix blocks of `hash_tokens` each."""
+    hash_tokens: int = 4
 
 
 @dataclass
@@ -122,7 +143,15 @@ class Request:
     emitted_tokens: int = 0
     kv_tokens: int = 0
     blocks: int = 0
+    """Held, those of segments included."""
+    shared: int = 0
+    """Of these, the ones of segments that it is attached to."""
     decoding: bool = False
+    ready_s: float = nan
+    """When its blocks have been fetched."""
+    swapped_blocks: int = 0
+    cached_tokens: int = 0
+    """Of its input, that needed no prefill when it was first admitted."""
 
     @property
     def number(self) -> int:
@@ -142,6 +171,12 @@ class Replica:
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
     """In order of admission."""
+    fetching: list[Request] = field(default_factory=list)
+    """Admitted, but their blocks are on their way, or have come and wait for a boundary."""
+    store: Store = field(default_factory=Store)
+    tiers: list[Store] = field(default_factory=list)
+    link_free_s: list[float] = field(default_factory=list)
+    """By tier."""
     prefill_step: bool = False  # decoding requests stand still for it
     drafting: bool = False  # the step under way verifies drafts
     unpolled_steps: int = 0  # of nothing but decodes, since the queue was last looked at
@@ -157,11 +192,16 @@ class Replica:
 
     @property
     def load(self) -> int:
-        return len(self.waiting) + len(self.running)
+        return len(self.waiting) + len(self.running) + len(self.fetching)
+
+    @property
+    def used_blocks(self) -> int:
+        own = sum(request.blocks - request.shared for request in self.running + self.fetching)
+        return own + self.store.used_blocks
 
     @property
     def free_blocks(self) -> int:
-        return self.pool.kv_blocks - sum(request.blocks for request in self.running)
+        return self.pool.kv_blocks - self.used_blocks
 
 
 @dataclass
@@ -176,6 +216,9 @@ class PoolTotals:
     prefill_tokens: int = 0
     decode_tokens: int = 0
     preemptions: int = 0
+    swaps: int = 0
+    cached_tokens: int = 0
+    loaded_tokens: list[int] = field(default_factory=lambda: [0] * MOST_TIERS)
     routed: int = 0
     overflowed: int = 0
 
