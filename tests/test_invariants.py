@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planner.engine import Engine
 from planner.invariants import INVARIANTS, ROW_INVARIANTS, check_invariants
 from planner.kernel.dtypes import ARRIVAL, NONE, Fate, Metric, ReplicaStatus, World
-from planner.kernel.plan import ClassPlan, Plan, PoolPlan
+from planner.kernel.plan import ClassPlan, Plan, PoolPlan, TierPlan
 
 POOL = PoolPlan(
     name="pool",
@@ -45,10 +45,11 @@ def arrivals(count: int) -> Rows:
     rows["output_tokens"] = rng.integers(1, 60, count)
     rows["class"] = rng.integers(0, 2, count)
     rows["row"] = np.arange(count)
-    rows["session"] = rows["visitor"] = NONE
+    rows["visitor"] = NONE
     later = rng.random(count) < 0.3
     later[0] = False
     rows["arrival_s"][later] = math.nan  # a later turn of the row before it
+    rows["session"] = np.cumsum(~later)
     return rows
 
 
@@ -116,6 +117,21 @@ def test_they_hold_between_two_advances() -> None:
     assert max(seen) > 10
 
 
+@pytest.fixture
+def cached() -> Books:
+    """Sessions on replicas that keep prefixes, in a tier as well; stopped in the middle."""
+    tier = TierPlan("host", blocks=60, block_s=1e-4)
+    return books(replace(POOL, prefix_cache=True, tiers=(tier,), swap=True), until_s=2.0)
+
+
+def test_they_hold_of_caches(cached: Books) -> None:
+    assert cached.violations() == []
+    entries = cached.world.entries
+    assert {NONE} < set(entries["store"].tolist())
+    assert (entries["users"] > 0).any()
+    assert cached.world.pool_windows["cached_tokens"].sum() > 0
+
+
 def test_they_hold_at_the_end(complete: Books) -> None:
     assert complete.violations() == []
     assert set(complete.finished["fate"].tolist()) <= {Fate.SERVED, Fate.TIMED_OUT}
@@ -126,7 +142,7 @@ def test_numbers_are_consecutive() -> None:
         int((invariant.__doc__ or "").split()[0].removeprefix("INV-"))
         for invariant in (*INVARIANTS, *ROW_INVARIANTS)
     ]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
 # --- Every invariant fires ---
@@ -276,6 +292,54 @@ def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Boo
     corrupt(busy)
     violations = busy.violations()
     assert any(line.startswith(f"INV-{number} ") for line in violations), violations
+
+
+def an_entry(cooked: Books, *, used: bool) -> int:
+    entries = cooked.world.entries
+    wanted = (entries["store"] != NONE) & (entries["key"] != NONE)
+    return int(np.flatnonzero(wanted & ((entries["users"] > 0) == used))[0])
+
+
+def forget_key(cooked: Books) -> None:
+    places = cooked.world.places
+    places[places == an_entry(cooked, used=False)] = NONE
+
+
+def empty_entry(cooked: Books) -> None:
+    cooked.world.entries["blocks"][an_entry(cooked, used=True)] = 0
+
+
+def leave_entry(cooked: Books) -> None:
+    cooked.world.entries["users"][an_entry(cooked, used=True)] = 0
+
+
+def use_idle_replica(cooked: Books) -> None:
+    for name in ("decoding", "prefilling", "fetching"):
+        cooked.world.replicas[name] = 0
+
+
+def overfill_tier(cooked: Books) -> None:
+    cooked.world.tiers["blocks"] = 0
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "problem"),
+    [
+        (set_field("state", "entries_in_use", 0, 1), "entries are taken"),
+        (set_field("stores", "idle_blocks", 0, 1), "blocks out of use"),
+        (leave_entry, "entries are out of use"),
+        (empty_entry, "is empty"),
+        (forget_key, "are found by their keys"),
+        (use_idle_replica, "runs nothing, but entries of its cache are in use"),
+        (overfill_tier, "blocks are kept"),
+    ],
+)
+def test_cooked_caches_are_found(
+    cached: Books, corrupt: Callable[[Books], None], problem: str
+) -> None:
+    corrupt(cached)
+    found = [line for line in cached.violations() if line.startswith("INV-17 ")]
+    assert any(problem in line for line in found), found
 
 
 def drop_row(cooked: Books) -> None:

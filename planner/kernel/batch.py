@@ -23,8 +23,8 @@ from planner.kernel.prefix import claim_of, forget, hold, let_go
 from planner.kernel.queues import (
     comes_before,
     first_waiting,
+    insert_in_queue,
     queue_of,
-    return_to_queue,
     take_from_queue,
 )
 from planner.kernel.speculate import (
@@ -247,7 +247,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     request["preemptions"] += 1
     window = window_of(world.state[0], now_s)
     world.pool_windows[window * len(world.pools) + replica["pool"]]["preemptions"] += 1
-    return_to_queue(world, replica_index, index)
+    insert_in_queue(world, replica_index, index)
 
 
 @kernel

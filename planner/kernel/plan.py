@@ -199,11 +199,6 @@ class Plan:
     """Blocks of `ARRIVAL` rows of the open loop. A row whose arrival time is NaN is a later turn of
     the row before it; the others are in order of time."""
     closed: tuple[ClosedStream, ...] = ()
-    hashes: Callable[[], NDArray[np.int64]] | None = None
-    """Returns the ids of prefix blocks that belong to the rows of `blocks` yielded since it was
-    called last: `ARRIVAL.first_hash` counts them from the first of all."""
-    hash_tokens: int = 512
-    """Tokens of such a block."""
     visitors: int = 0
     """Number of distinct visitors, all classes together."""
     duration_s: float = math.inf
@@ -215,3 +210,8 @@ class Plan:
     seed: np.random.SeedSequence = field(default_factory=lambda: np.random.SeedSequence(0))
     keep_finished: bool = False
     """Hand out one row per ended request."""
+    hashes: Callable[[], NDArray[np.int64]] | None = None
+    """Returns the ids of prefix blocks that belong to the rows of `blocks` yielded since it was
+    called last: `ARRIVAL.first_hash` counts them from the first of all."""
+    hash_tokens: int = 512
+    """Tokens of such a block."""

@@ -81,7 +81,10 @@ def scheduler_of(world: World, request: np.void) -> int:
 
 @kernel
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
-    """Let a request wait at its rank among those of its class; takes as long as that queue is."""
+    """Let a request wait at its rank among those of its class, found from the head on.
+
+    A preempted one stands near it: it comes before all that have never been started.
+    """
     requests = world.requests
     request = requests[index]
     queue = world.queues[queue_of(world, replica_index, request)]
@@ -116,21 +119,6 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
     else:
         requests[queue["tail"]]["next"] = index
     queue["tail"] = index
-    world.replicas[replica_index]["waiting"] += 1
-
-
-@kernel
-def return_to_queue(world: World, replica_index: int, index: int) -> None:
-    """Let a preempted request wait before the others of its class: it ranks before all of them."""
-    request = world.requests[index]
-    if scheduler_of(world, request) == SHORTEST_PROMPT:
-        insert_in_queue(world, replica_index, index)
-        return
-    queue = world.queues[queue_of(world, replica_index, request)]
-    request["next"] = queue["head"]
-    if queue["head"] == NONE:
-        queue["tail"] = index
-    queue["head"] = index
     world.replicas[replica_index]["waiting"] += 1
 
 

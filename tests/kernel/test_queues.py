@@ -16,7 +16,7 @@ from planner.kernel.queues import (
     first_unstarted,
     first_waiting,
     free_request,
-    return_to_queue,
+    insert_in_queue,
     take_from_queue,
     take_request,
 )
@@ -80,7 +80,7 @@ def test_the_shortest_prompt_stands_first() -> None:
     assert queue(world, URGENT) == [1, 3, 2, 0]
     assert first_unstarted(world, int(world.queues["head"][URGENT])) == (0, 2)
     take_from_queue(world, 0, NONE, 1)
-    return_to_queue(world, 0, 1)
+    insert_in_queue(world, 0, 1)
     assert queue(world, URGENT) == [1, 3, 2, 0]
     take_from_queue(world, 0, 2, 0)
     assert queue(world, URGENT) == [1, 3, 2]
@@ -100,8 +100,8 @@ def test_a_queue_per_class() -> None:
     assert (queue(world, URGENT), queue(world, PATIENT)) == ([2], [0])
     take_from_queue(world, 0, NONE, 2)
     assert queue(world, URGENT) == []
-    return_to_queue(world, 0, 2)
-    return_to_queue(world, 0, 1)
+    insert_in_queue(world, 0, 2)
+    insert_in_queue(world, 0, 1)
     assert queue(world, URGENT) == [1, 2]
     assert world.replicas["waiting"][0] == 3
 
