@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from planner.report import figures
+from planner.report.caching import cache_sentence, caches
 from planner.report.fragments import (
     Cell,
     chart,
@@ -237,12 +238,13 @@ def _fate_cells(name: str, row: dict[Any, Any], *, alarm: bool) -> list[Cell]:
 
 def pools(result: Result) -> str:
     """Return what the pools are, how they are used, and what binds them."""
-    rows = [_pool_cells(row) for row in result.frames.pools.to_dict("records")]
+    cached = caches(result)
+    rows = [_pool_cells(row, cached) for row in result.frames.pools.to_dict("records")]
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
         "#bandwidth", "#KV memory", "#running", "#waiting",
-        "#tokens/s per accelerator", "busiest resource",
+        "#tokens/s per accelerator", *(["#prompt cached"] if cached else []), "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
@@ -255,7 +257,7 @@ def pools(result: Result) -> str:
     )
 
 
-def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
+def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
     shape = " · ".join(part for part in (row["parallelism"], row["weight_dtype"]) if part)
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
@@ -269,12 +271,20 @@ def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
         number(count(row["decode_tokens_per_s_per_accelerator"])),
+        *([_cache_cell(row)] if cached else []),
         Cell(
             RESOURCE_TITLES[row["busiest_resource"]],
             tag="plain" if row["stable"] else "bad",
             small="" if row["stable"] else growing,
         ),
     ]
+
+
+def _cache_cell(row: dict[Any, Any]) -> Cell:
+    if not row["prefix_cache"]:
+        return number(MISSING)
+    rate = row["prefix_hit_rate"] + row["tier_hit_rate"]
+    return Cell(share(rate), "n", small=cache_sentence(row))
 
 
 def money_section(result: Result) -> str:
