@@ -183,7 +183,8 @@ class Traffic:
         classes = self._workload.classes
         share_seed, seed = self._trace_seeds(0)
         samplers = self._length_samplers(seed)
-        for block, owners in _read(path, trace, seed, [klass.name for klass in classes]):
+        names = [klass.name for klass in classes]
+        for block, owners in _read(path, trace, seed, names, with_ids=0 in self._prefixes):
             block.rows["class"] = shared_classes(block.rows, owners, classes, share_seed)
             taken = np.flatnonzero(block.rows["class"] != NONE)
             self.unused_rows += len(block.rows) - len(taken)
@@ -194,7 +195,8 @@ class Traffic:
     def _own_rows(self, path: Path, trace: TraceInput, index: int) -> Iterator[Rows]:
         _, seed = self._trace_seeds(index + 1)
         samplers = self._length_samplers(seed)
-        for block, owners in _read(path, trace, seed, ()):
+        with_ids = index + 1 in self._prefixes
+        for block, owners in _read(path, trace, seed, (), with_ids=with_ids):
             block.rows["class"] = index
             self._keep_prefixes(index + 1, block.rows, block.hash_ids)
             yield self._completed(block.rows, owners, samplers, seed)
@@ -258,7 +260,7 @@ def _buckets(klass: RequestClass) -> int:
 
 
 def _read(
-    path: Path, trace: TraceInput, seed: int, names: Sequence[str]
+    path: Path, trace: TraceInput, seed: int, names: Sequence[str], *, with_ids: bool
 ) -> Iterator[tuple[RequestBlock, NDArray[np.uint64]]]:
     """Yield the blocks of a trace, free to be changed, with what each row belongs to."""
     source = open_trace(
@@ -272,5 +274,6 @@ def _read(
     )
     chains = 0
     for block in source:
-        yield RequestBlock(block.rows.copy(), block.hash_ids), owners_of(block.rows, chains)
+        ids = block.hash_ids if with_ids else None
+        yield RequestBlock(block.rows.copy(), ids), owners_of(block.rows, chains)
         chains += len(chain_starts(block.rows))

@@ -117,8 +117,13 @@ def _status(result: Result) -> str:
 def promises(result: Result) -> str:
     """Return one panel per class: share of requests kept, and each promise as a meter."""
     objectives = result.frames.objectives.to_dict("records")
+    cached = caches(result)
     panels = "".join(
-        _class_panel(row, [each for each in objectives if each["class"] == row["class"]])
+        _class_panel(
+            row,
+            [each for each in objectives if each["class"] == row["class"]],
+            f"{share(row['prefix_hit_rate'])} of input tokens cached" if cached else "",
+        )
         for row in result.frames.classes.to_dict("records")
     )
     return section(
@@ -129,10 +134,10 @@ def promises(result: Result) -> str:
     )
 
 
-def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]]) -> str:
+def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]], cached: str) -> str:
     items = "".join(_promise(each) for each in objectives)
-    sentence = rate_limit_sentence(row)
-    limited = f'<p class="limited">{escape(sentence)}</p>' if sentence else ""
+    sentences = [each for each in (rate_limit_sentence(row), cached) if each]
+    limited = "".join(f'<p class="limited">{escape(each)}</p>' for each in sentences)
     return (
         f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
         f"<span>{count(row['arrival_rps'])} requests/s</span></header>"

@@ -73,11 +73,12 @@ def test_caches_are_shown_where_there_are_any() -> None:
     page = page_text(caching_result())
     assert said in page
     assert "prompt cached" in page
+    assert page.count("50% of input tokens cached") == 2
 
 
 def page_text(result: Result) -> str:
     """Return the sections of the page, without its scripts and tables behind charts."""
-    return sections.pools(result)
+    return sections.promises(result) + sections.pools(result)
 
 
 def test_the_four_numbers_come_first() -> None:
