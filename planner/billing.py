@@ -113,6 +113,7 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
                 requests=int(column["ended"][:, 0].sum()),  # fate 0: served
                 input_tokens=int(column["input_tokens"].sum()),
                 output_tokens=int(column["output_tokens"].sum()),
+                cached_input_tokens=int(column["cached_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
                 pool_weights={
                     pool.name: float(busy_s[number, index])

@@ -60,6 +60,8 @@ def _prices(scenario: Scenario, catalog: Catalog, statement: Statement) -> Itera
                 "input": plan.input_usd_per_mtok,
                 "output": plan.output_usd_per_mtok,
             }
+            if plan.cached_input_usd_per_mtok is not None:
+                prices["cached input"] = plan.cached_input_usd_per_mtok
             for name, price in prices.items():
                 yield Assumption(
                     f"plan {plan.name}, {name}", price, "USD/Mtok", plan.source, plan.date, tier

@@ -23,6 +23,7 @@ from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
+from planner.lowering.tiers import tier_notes
 from planner.lowering.workload import seconds_of_day
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
@@ -256,11 +257,20 @@ def _notes(
             f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for "
             "a full batch, too fast for a lone prompt."
         )
-    if any(klass.sessions is not None for klass in scenario.workload.classes):
+    talking = {
+        name
+        for klass in scenario.workload.classes
+        if klass.sessions is not None
+        for name in (klass.pool, *klass.overflow)
+    }
+    forgetful = [p.name for p in scenario.pools if p.name in talking and not p.prefix_cache]
+    if forgetful:
         yield (
-            "Prefix caching is not simulated yet: every turn of a session prefills the whole "
-            "conversation."
+            f"Prefix caching is off in {', '.join(forgetful)}: every turn of a session prefills "
+            "the whole conversation."
         )
+    for lowered in pools:
+        yield from tier_notes(lowered.plan)
     if counters["unused_rows"]:
         yield (
             "Requests of the shared trace that no class of the scenario takes, by its name or its "

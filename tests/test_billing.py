@@ -16,6 +16,7 @@ from planner.engine import Engine
 from planner.errors import CatalogError
 from planner.lowering import lower
 from planner.lowering.workload import seconds_of_day
+from planner.provenance import assumptions
 from planner.scenario.schema.money import Plan, Prices
 from planner.scenario.schema.pools import Pool
 from tests.control.clusters import Process
@@ -260,3 +261,31 @@ def test_what_the_scenario_states_is_its_own_the_rest_are_defaults() -> None:
     )  # fmt: skip
     assert (stated.power.pue, stated.power.idle_rate) == (1.3, 0.2)
     assert (stated.power.loaded_rate, stated.power.source) == (0.8, "the scenario")
+
+
+def test_cached_input_is_billed_at_its_own_price(tmp_path: Path, catalog: Catalog) -> None:
+    """A tenth of what was served is told to have been cached: 10,000 tokens at 0.2 USD/Mtok."""
+    write_trace(tmp_path, "api.csv", "arrival_s input_tokens output_tokens\n" + "1 1000 50\n" * 100)
+    classes = "- {name: api, pool: small, plan: api, trace: {file: api.csv}}\n"
+    prices = (
+        "\nprices:\n  plans:\n    - {name: api, kind: api, input: 2 USD/Mtok,"
+        " cached_input: 0.2 USD/Mtok, output: 10 USD/Mtok}\n"
+    )
+    loaded = load(tmp_path, classes, "duration: 1 h", rest=prices)
+    lowered = lower(loaded, catalog)
+    engine = Engine(lowered.plan)
+    fleet = Fleet(engine, {pool.name: pool.cold_start for pool in loaded.scenario.pools})
+    engine.run()
+    engine.world.class_windows["cached_tokens"] = engine.world.class_windows["input_tokens"] // 10
+    statement = bill(loaded.scenario, catalog, engine, fleet, lowered.pools)
+    earned = {line.line: line.amount_usd for line in statement.ledger.lines if line.class_name}
+    assert earned == {
+        "input tokens": pytest.approx(0.09 * 2),
+        "cached input tokens": pytest.approx(0.01 * 0.2),
+        "output tokens": pytest.approx(0.005 * 10),
+    }
+    assert statement.revenue_usd == pytest.approx(0.18 + 0.002 + 0.05)
+    found = assumptions(
+        loaded.scenario, catalog, lowered.pools, statement, policy_of(loaded.scenario.prices)
+    )
+    assert {each.name: each.value for each in found}["plan api, cached input"] == 0.2

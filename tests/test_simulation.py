@@ -164,6 +164,21 @@ def test_quickstart_needs_what_it_says(tmp_path: Path) -> None:
     assert any("Follow-up requests" in note for note in result.notes)
 
 
+TALK = "workload.classes.chat.sessions={turns: {fixed: 2}, think_median: 5 s}"
+SLOW = "{name: tape, capacity: 1 TB, bandwidth: 1 MB/s}"
+
+
+def test_what_is_not_cached_or_never_fetched_is_said(folder: Path) -> None:
+    short = ["workload.duration=10 s", "workload.classes.chat.open.rate=1 /s", TALK]
+    (note,) = [n for n in planner.run(load(folder, *short)).notes if "Prefix caching" in n]
+    assert note.startswith("Prefix caching is off in chat: every turn of a session")
+    cached = ["pools.chat.prefix_cache=true", f"pools.chat.kv_tiers=[{SLOW}]"]
+    notes = planner.run(load(folder, *short, *cached)).notes
+    assert not any("Prefix caching" in note for note in notes)
+    (note,) = [note for note in notes if "tape" in note]
+    assert note.startswith("Nothing is ever fetched from the KV tier tape of chat")
+
+
 def test_only_known_tables(small: tuple[Result, pd.DataFrame]) -> None:
     with pytest.raises(KeyError, match="there are classes, total, fates"):
         small[0].to_pandas("clases")

@@ -130,9 +130,10 @@ def _explained(
     batches: tuple[int, ...],
     context: int | None,
 ) -> ExplainedPool:
-    from planner.cli.explain_tables import ExplainedPool
+    from planner.cli.explain_tables import ExplainedPool, ExplainedTier
     from planner.curves.anatomy import decode_load, prefill_load
     from planner.curves.explain import explain_replica
+    from planner.lowering.tiers import break_even_tokens
     from planner.scenario import dtypes_of, parallelism_of
 
     plan = lowered.plan
@@ -159,6 +160,17 @@ def _explained(
         context_tokens=tokens,
         most_sequences=plan.kv_blocks // blocks,
         anatomy=anatomy,
+        tiers=tuple(
+            ExplainedTier(
+                name=tier.name,
+                shared=tier.shared,
+                tokens=tier.blocks * plan.kv_block_tokens,
+                token_s=tier.block_s / plan.kv_block_tokens,
+                latency_s=tier.latency_s,
+                break_even_tokens=break_even_tokens(plan, tier),
+            )
+            for tier in plan.tiers
+        ),
     )
 
 

@@ -33,6 +33,22 @@ _PLAIN: Final = str.maketrans(
 
 
 @dataclass(frozen=True)
+class ExplainedTier:
+    """One tier of a pool's KV cache."""
+
+    name: str
+    shared: bool
+    """By all replicas; else each has its own."""
+    tokens: int
+    """It holds."""
+    token_s: float
+    """To fetch one token [s]."""
+    latency_s: float
+    break_even_tokens: float
+    """Fewer are computed in less time than they are fetched."""
+
+
+@dataclass(frozen=True)
 class ExplainedPool:
     """One pool, taken apart."""
 
@@ -44,6 +60,8 @@ class ExplainedPool:
     most_sequences: int
     """Of that context that the KV cache of a replica holds."""
     anatomy: ReplicaAnatomy
+    tiers: tuple[ExplainedTier, ...] = ()
+    """Of its KV cache."""
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -70,6 +88,9 @@ def _pool_content(pool: ExplainedPool) -> dict[str, Any]:
         "kv_cache_sequences": pool.most_sequences,
         "ridge_flops_per_byte": pool.anatomy.ridges,
         "host": pool.host.as_dict(),
+        "prefix_cache": meta.prefix_cache,
+        "kv_cache_tokens": meta.kv_blocks * meta.kv_block_tokens,
+        "kv_tiers": [asdict(tier) for tier in pool.tiers],
         "steps": [asdict(step) for step in pool.anatomy.steps],
         "curves": [asdict(curve) for curve in pool.anatomy.curves],
     }
@@ -97,6 +118,8 @@ def _pool(pool: ExplainedPool) -> Iterator[RenderableType]:
     for first in range(0, len(steps), STEPS_PER_TABLE):
         yield _kinds(pool, steps[first : first + STEPS_PER_TABLE])
     yield _host(pool)
+    if pool.tiers:
+        yield _tiers(pool)
     decodes = [step for step in steps if step.load.phase == "decode"]
     held = [step for step in decodes if step.load.sequences <= pool.most_sequences]
     yield _operators(pool, max(held or decodes[:1], key=lambda step: step.load.sequences))
@@ -179,6 +202,26 @@ def _host(pool: ExplainedPool) -> RenderableType:
         f"{host.late_steps:.2g} steps late. From: {host.source}"
     )
     return Padding(Text(text, style="dim"), (0, 0, 1, 0))
+
+
+def _tiers(pool: ExplainedPool) -> RenderableType:
+    table = _table()
+    table.add_column("tier", no_wrap=True)
+    for name in ("tokens", "ms per 1,000", "latency ms", "pays from"):
+        table.add_column(name, justify="right", no_wrap=True)
+    own = pool.meta.kv_blocks * pool.meta.kv_block_tokens
+    table.add_row("the replica's own", f"{own:,}", MISSING, MISSING, MISSING)
+    for tier in pool.tiers:
+        least = tier.break_even_tokens
+        table.add_row(
+            f"{tier.name}{' (shared)' if tier.shared else ''}",
+            f"{tier.tokens:,}",
+            _ms(1e3 * tier.token_s),
+            _ms(tier.latency_s),
+            f"{math.ceil(least):,} tokens" if math.isfinite(least) else "never",
+        )
+    note = "what is fetched in less time than it is computed, the links being free"
+    return _titled("KV cache and its tiers", note, table)
 
 
 def _operators(pool: ExplainedPool, step: StepAnatomy) -> RenderableType:

@@ -202,6 +202,32 @@ def shared_with(
     )
 
 
+def kept_bytes_per_token(
+    model: Model,
+    parallelism: Parallelism,
+    dtypes: Dtypes,
+    *,
+    context_tokens: int | None = None,
+    typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
+) -> float:
+    """Return the KV cache of one token on all devices that hold it, all layers and stages.
+
+    MLA and KV heads that are repeated count once per tensor-parallel device, as each has its own
+    copy; with `Parallelism()` for `parallelism` they count once.
+
+    Args:
+        model: as for `memory_plan`, as are the others.
+        parallelism: of one replica; a token is held by one data-parallel group of it.
+        dtypes: of the cache.
+        context_tokens: longest prompt + output; None: that of the model.
+        typical_context_tokens: over which windows and recurrent states are spread.
+    """
+    longest = model.context_tokens if context_tokens is None else context_tokens
+    typical = max(min(typical_context_tokens, float(longest)), 1.0)
+    attentions = inventory(model, parallelism, dtypes).attentions
+    return parallelism.tensor * _sequence_bytes(attentions, typical) / typical
+
+
 def _notes(parallelism: Parallelism) -> tuple[Provenance, ...]:
     """Return the estimates of the plan, with their sources."""
     date, tier = "2026-11", "estimated"

@@ -15,6 +15,7 @@ from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.workload import Objective, RequestClass
+from planner.trace.table import HASH_BLOCK_TOKENS
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ def lower(
         )
     by_name = {pool.name: index for index, pool in enumerate(scenario.pools)}
     contexts = [_context(klass, scenario, catalog) for klass in scenario.workload.classes]
-    traffic = Traffic(loaded, contexts)
     workload = scenario.workload
+    caching = {pool.name for pool in scenario.pools if pool.prefix_cache}
+    cached = [not caching.isdisjoint((c.pool, *c.overflow)) for c in workload.classes]
+    traffic = Traffic(loaded, contexts, cached)
     plan = Plan(
         pools=tuple(pool.plan for pool in lowered),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
         blocks=traffic.open_blocks(),
         closed=traffic.closed_streams(),
+        hashes=traffic.prefix_ids if traffic.has_prefixes else None,
+        hash_tokens=HASH_BLOCK_TOKENS,
         visitors=traffic.visitors,
         duration_s=workload.duration,
         warmup_s=workload.warmup,
@@ -91,6 +96,8 @@ def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
         e2e_limit_s=_tightest(klass.objectives, "e2e"),
         bucket_interval_s=0.0 if limit is None else 1.0 / limit.rate,
         bucket_burst=1 if limit is None else limit.burst,
+        system_tokens=klass.system_prompt,
+        keeps_reasoning=klass.reasoning_kept,
     )
 
 

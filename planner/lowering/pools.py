@@ -15,6 +15,7 @@ from planner.errors import SimulationError
 from planner.kernel.dtypes import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
 from planner.lowering.drafts import lower_draft
+from planner.lowering.tiers import lower_tiers
 from planner.results.meta import PoolMeta
 from planner.scenario import (
     LoadedScenario,
@@ -25,7 +26,7 @@ from planner.scenario import (
     pool_memory,
     replicas_of,
 )
-from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
 
 
@@ -108,7 +109,8 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     if blocks < 1:
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
     draft = lower_draft(pool, basis.classes, model, chip, node, catalog)
-    plan = _plan(pool, node, model, curve, blocks)
+    tiers, tier_notes = lower_tiers(pool, node, model, drafter)
+    plan = replace(_plan(pool, node, model, curve, blocks), tiers=tiers)
     meta = _meta(pool, node, model, chip, curve, blocks)
     if draft is not None:
         plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
@@ -119,7 +121,7 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         chip=chip,
         node=node,
         curve=curve,
-        notes=curve.notes + memory.notes + (() if draft is None else draft.notes),
+        notes=curve.notes + memory.notes + (() if draft is None else draft.notes) + tier_notes,
         basis=basis,
     )
 
@@ -132,6 +134,7 @@ def with_nodes(lowered: LoweredPool, nodes: int) -> LoweredPool:
 def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) -> PoolPlan:
     engine = pool.engine
     layout = replicas_of(pool, node.devices)
+    affinity = pool.affinity or CacheAffinity()
     return PoolPlan(
         name=pool.name,
         fixed_s=curve.fixed_s,
@@ -159,6 +162,11 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         router=Router[pool.router.upper()],
         scheduler=Scheduler[engine.scheduler.upper()],
         priority_step_s=engine.priority_step or 0.0,
+        prefix_cache=pool.prefix_cache,
+        swap=engine.preemption == "swap",
+        affinity_share=affinity.share,
+        affinity_slack=affinity.slack,
+        affinity_ratio=affinity.ratio,
         nodes=pool.nodes,
         replicas_per_node=max(layout.replicas_per_node, 1),
         nodes_per_replica=layout.nodes_per_replica,
@@ -188,6 +196,8 @@ def _meta(
         parallelism=" · ".join(f"{name} {n}" for name, n in degrees.items() if n > 1) or "TP 1",
         weight_dtype=pool.weight_dtype,
         tier=curve.tier,
+        prefix_cache=pool.prefix_cache,
+        kv_tiers=tuple(tier.name for tier in pool.kv_tiers),
     )
 
 

@@ -16,12 +16,13 @@ from planner.kernel import dtypes
 from planner.kernel.dtypes import NONE
 from planner.kernel.plan import ClosedStream
 from planner.lowering.merging import merged, until
+from planner.lowering.prefixes import PrefixQueue, gathered
 from planner.lowering.sharing import hashed, is_synthetic, owners_of, shared_classes
 from planner.lowering.workload import class_workload, class_workloads, distribution
 from planner.scenario import LoadedScenario
 from planner.scenario.schema.workload import RequestClass, TraceInput
 from planner.trace import closed_rows, open_trace, synthesize
-from planner.trace.table import Rows, chain_starts
+from planner.trace.table import HashIds, RequestBlock, Rows, chain_starts
 
 Records = NDArray[np.void]
 """Array of the kernel's `ARRIVAL`."""
@@ -61,9 +62,15 @@ class Traffic:
     Args:
         loaded: the scenario, with the places of its trace files.
         contexts: per class, the longest prompt and output that its pools serve.
+        cached: per class, whether a pool of it looks for prompts that begin alike; absent: none.
     """
 
-    def __init__(self, loaded: LoadedScenario, contexts: Sequence[int | None]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedScenario,
+        contexts: Sequence[int | None],
+        cached: Sequence[bool] = (),
+    ) -> None:
         self._loaded = loaded
         self._workload = loaded.scenario.workload
         self._contexts = contexts
@@ -73,6 +80,9 @@ class Traffic:
         self._offsets, self.visitors = self._lay_out_visitors()
         self.unused_rows = 0
         """Rows of the shared trace that no class took; counted as the trace is read."""
+        self._prefixes = self._prefix_queues(cached)
+        self._ids: list[NDArray[np.int64]] = []
+        self._ids_before = 0
 
     def _lay_out_visitors(self) -> tuple[NDArray[np.int64], int]:
         offsets = np.full(len(self._workload.classes), NONE, np.int64)
@@ -82,6 +92,40 @@ class Traffic:
                 offsets[index] = count
                 count += _buckets(klass)
         return offsets, count
+
+    def _prefix_queues(self, cached: Sequence[bool]) -> dict[int, PrefixQueue]:
+        """Return a queue of prefix block ids per trace that may have some worth passing on.
+
+        A class that states its own inputs has prompts that are not those of the trace.
+        """
+        wanted = np.zeros(len(self._workload.classes), bool)
+        for index, klass in enumerate(self._workload.classes):
+            own = is_synthetic(klass) or klass.input is not None
+            wanted[index] = bool(cached) and cached[index] and not own
+        return {
+            number: PrefixQueue(number, wanted)
+            for number in np.unique(self._source_of[wanted]).tolist()
+        }
+
+    @property
+    def _source_of(self) -> NDArray[np.int64]:
+        """Class → number of the trace that it is read from: 0 is the shared one."""
+        classes = self._workload.classes
+        sources = [
+            NONE if is_synthetic(klass) else 0 if klass.trace is None else index + 1
+            for index, klass in enumerate(classes)
+        ]
+        return np.array(sources, np.int64)
+
+    @property
+    def has_prefixes(self) -> bool:
+        """Whether rows may have ids of prefix blocks."""
+        return bool(self._prefixes)
+
+    def prefix_ids(self) -> NDArray[np.int64]:
+        """Return the ids of prefix blocks of the open-loop rows yielded since the last call."""
+        ids, self._ids = self._ids, []
+        return np.concatenate([np.zeros(0, np.int64), *ids])
 
     def open_blocks(self) -> Iterator[Records]:
         """Yield the kernel's open-loop rows, merged over all sources, up to the end."""
@@ -95,10 +139,20 @@ class Traffic:
         for rows in merged(sources):
             kept = until(rows, self._workload.duration)
             if len(kept):
-                yield arrival_rows(kept, first_row, self._offsets)
+                block = arrival_rows(kept, first_row, self._offsets)
+                if self._prefixes:
+                    self._name_prefixes(kept, block)
+                yield block
             first_row += len(kept)
             if len(kept) < len(rows):
                 return
+
+    def _name_prefixes(self, rows: Rows, block: Records) -> None:
+        counts, ids = gathered(self._source_of, rows, self._prefixes)
+        block["hashes"] = counts
+        block["first_hash"] = self._ids_before + np.cumsum(counts) - counts
+        self._ids.append(ids)
+        self._ids_before += len(ids)
 
     def closed_streams(self) -> tuple[ClosedStream, ...]:
         """Return the closed-loop streams."""
@@ -129,18 +183,27 @@ class Traffic:
         classes = self._workload.classes
         share_seed, seed = self._trace_seeds(0)
         samplers = self._length_samplers(seed)
-        for rows, owners in _read(path, trace, seed, [klass.name for klass in classes]):
-            rows["class"] = shared_classes(rows, owners, classes, share_seed)
-            taken = rows["class"] != NONE
-            self.unused_rows += int(np.count_nonzero(~taken))
-            yield self._completed(rows[taken], owners[taken], samplers, seed)
+        names = [klass.name for klass in classes]
+        for block, owners in _read(path, trace, seed, names, with_ids=0 in self._prefixes):
+            block.rows["class"] = shared_classes(block.rows, owners, classes, share_seed)
+            taken = np.flatnonzero(block.rows["class"] != NONE)
+            self.unused_rows += len(block.rows) - len(taken)
+            chosen = block.take(taken)
+            self._keep_prefixes(0, chosen.rows, chosen.hash_ids)
+            yield self._completed(chosen.rows, owners[taken], samplers, seed)
 
     def _own_rows(self, path: Path, trace: TraceInput, index: int) -> Iterator[Rows]:
         _, seed = self._trace_seeds(index + 1)
         samplers = self._length_samplers(seed)
-        for rows, owners in _read(path, trace, seed, ()):
-            rows["class"] = index
-            yield self._completed(rows, owners, samplers, seed)
+        with_ids = index + 1 in self._prefixes
+        for block, owners in _read(path, trace, seed, (), with_ids=with_ids):
+            block.rows["class"] = index
+            self._keep_prefixes(index + 1, block.rows, block.hash_ids)
+            yield self._completed(block.rows, owners, samplers, seed)
+
+    def _keep_prefixes(self, number: int, rows: Rows, ids: HashIds | None) -> None:
+        if number in self._prefixes:
+            self._prefixes[number].push(rows, ids)
 
     def _trace_seeds(self, number: int) -> tuple[int, int]:
         """Return seeds for shares and for draws; they depend on the place of the trace alone."""
@@ -197,9 +260,9 @@ def _buckets(klass: RequestClass) -> int:
 
 
 def _read(
-    path: Path, trace: TraceInput, seed: int, names: Sequence[str]
-) -> Iterator[tuple[Rows, NDArray[np.uint64]]]:
-    """Yield the rows of a trace, with what each belongs to."""
+    path: Path, trace: TraceInput, seed: int, names: Sequence[str], *, with_ids: bool
+) -> Iterator[tuple[RequestBlock, NDArray[np.uint64]]]:
+    """Yield the blocks of a trace, free to be changed, with what each row belongs to."""
     source = open_trace(
         os.fspath(path),
         trace.format,
@@ -211,5 +274,6 @@ def _read(
     )
     chains = 0
     for block in source:
-        yield block.rows.copy(), owners_of(block.rows, chains)
+        ids = block.hash_ids if with_ids else None
+        yield RequestBlock(block.rows.copy(), ids), owners_of(block.rows, chains)
         chains += len(chain_starts(block.rows))

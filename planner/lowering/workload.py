@@ -92,6 +92,8 @@ def class_workload(
         arrivals=arrivals,
         reasoning=None if klass.reasoning is None else distribution(klass.reasoning),
         turns=None if sessions is None else distribution(sessions.turns),
+        keeps_reasoning=klass.reasoning_kept,
+        system_tokens=klass.system_prompt,
         think_median_s=0.0 if sessions is None else sessions.think_median,
         think_sigma=1.0 if sessions is None else sessions.think_sigma,
         visitors=klass.visitors,

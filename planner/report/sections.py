@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from planner.report import figures
+from planner.report.caching import cache_sentence, caches
 from planner.report.fragments import (
     Cell,
     chart,
@@ -116,8 +117,13 @@ def _status(result: Result) -> str:
 def promises(result: Result) -> str:
     """Return one panel per class: share of requests kept, and each promise as a meter."""
     objectives = result.frames.objectives.to_dict("records")
+    cached = caches(result)
     panels = "".join(
-        _class_panel(row, [each for each in objectives if each["class"] == row["class"]])
+        _class_panel(
+            row,
+            [each for each in objectives if each["class"] == row["class"]],
+            f"{share(row['prefix_hit_rate'])} of input tokens cached" if cached else "",
+        )
         for row in result.frames.classes.to_dict("records")
     )
     return section(
@@ -128,10 +134,10 @@ def promises(result: Result) -> str:
     )
 
 
-def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]]) -> str:
+def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]], cached: str) -> str:
     items = "".join(_promise(each) for each in objectives)
-    sentence = rate_limit_sentence(row)
-    limited = f'<p class="limited">{escape(sentence)}</p>' if sentence else ""
+    sentences = [each for each in (rate_limit_sentence(row), cached) if each]
+    limited = "".join(f'<p class="limited">{escape(each)}</p>' for each in sentences)
     return (
         f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
         f"<span>{count(row['arrival_rps'])} requests/s</span></header>"
@@ -237,12 +243,13 @@ def _fate_cells(name: str, row: dict[Any, Any], *, alarm: bool) -> list[Cell]:
 
 def pools(result: Result) -> str:
     """Return what the pools are, how they are used, and what binds them."""
-    rows = [_pool_cells(row) for row in result.frames.pools.to_dict("records")]
+    cached = caches(result)
+    rows = [_pool_cells(row, cached) for row in result.frames.pools.to_dict("records")]
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
         "#bandwidth", "#KV memory", "#running", "#waiting",
-        "#tokens/s per accelerator", "busiest resource",
+        "#tokens/s per accelerator", *(["#prompt cached"] if cached else []), "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
@@ -255,7 +262,7 @@ def pools(result: Result) -> str:
     )
 
 
-def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
+def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
     shape = " · ".join(part for part in (row["parallelism"], row["weight_dtype"]) if part)
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
@@ -269,12 +276,20 @@ def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
         number(count(row["decode_tokens_per_s_per_accelerator"])),
+        *([_cache_cell(row)] if cached else []),
         Cell(
             RESOURCE_TITLES[row["busiest_resource"]],
             tag="plain" if row["stable"] else "bad",
             small="" if row["stable"] else growing,
         ),
     ]
+
+
+def _cache_cell(row: dict[Any, Any]) -> Cell:
+    if not row["prefix_cache"]:
+        return number(MISSING)
+    rate = row["prefix_hit_rate"] + row["tier_hit_rate"]
+    return Cell(share(rate), "n", small=cache_sentence(row))
 
 
 def money_section(result: Result) -> str:

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from planner.report.caching import cache_sentence, caches
 from planner.report.console import print_parts
 from planner.report.wording import (
     FATE_TITLES,
@@ -115,14 +116,16 @@ def _traffic(result: Result) -> RenderableType:
     table = _table("Traffic", "every request that arrived has one fate")
     _name_column(table, "class", fates["class"])
     _numbers(table, "arrived", *(FATE_TITLES[f] for f in shown), "goodput", "SLO kept")
+    if cached := caches(result):
+        _numbers(table, "cached input")
     rows = zip(fates.to_dict("records"), result.frames.classes.to_dict("records"), strict=True)
     for fate, row in rows:
-        table.add_row(*_traffic_cells(row["class"], fate, row, shown))
+        table.add_row(*_traffic_cells(row["class"], fate, row, shown, cached))
     if len(fates) > 1:
         table.add_section()
         total = {name: int(fates[name].sum()) for name in ("arrived", *columns.FATES)}
         row = result.frames.total.to_dict("records")[0]
-        table.add_row(*_traffic_cells("all", total, row, shown))
+        table.add_row(*_traffic_cells("all", total, row, shown, cached))
     limited = [
         f"{row['class']}: {sentence}."
         for row in result.frames.classes.to_dict("records")
@@ -133,10 +136,11 @@ def _traffic(result: Result) -> RenderableType:
 
 
 def _traffic_cells(
-    name: str, fate: dict[Any, Any], row: dict[Any, Any], shown: Iterable[str]
+    name: str, fate: dict[Any, Any], row: dict[Any, Any], shown: Iterable[str], cached: bool
 ) -> list[str]:
     counts = [count(fate[f]) for f in ("arrived", *shown)]
-    return [name, *counts, f"{count(row['goodput_rps'])}/s", percent(row["slo_attainment_rate"])]
+    rates = [f"{count(row['goodput_rps'])}/s", percent(row["slo_attainment_rate"])]
+    return [name, *counts, *rates, *([share(row["prefix_hit_rate"])] if cached else [])]
 
 
 def _latency(result: Result) -> RenderableType:
@@ -186,6 +190,7 @@ def _pools(result: Result) -> RenderableType:
         names = ("busy", "compute", "memory", "kv_usage")
         grows = "" if row["stable"] else "\n✗ queue grows"
         tokens = count(row["decode_tokens_per_s_per_accelerator"])
+        cached = cache_sentence(row)
         shape = f"{row['parallelism']} {row['weight_dtype']}".strip()
         table.add_row(
             Text.assemble(
@@ -193,6 +198,7 @@ def _pools(result: Result) -> RenderableType:
                 (f"\n{what}\n{shape}".rstrip(), "dim"),
                 (f"\n{row['tier']} step times", "dim"),
                 (f"\n{tokens} tok/s per accel.", "dim"),
+                (f"\n{cached}" if cached else "", "dim"),
             ),
             count(row["nodes_at_peak"]),
             count(row["accelerators_at_peak"]),

@@ -78,10 +78,7 @@ def _row(
     rate_limited = int(ended[Fate.RATE_LIMITED])
     lost = int(ended.sum()) - int(ended[Fate.SERVED]) - rate_limited
     measured_s = duration_s - warmup_s
-    tokens = {
-        f"{kind}_tokens": int(windows[f"{kind}_tokens"].sum())
-        for kind in ("input", "output", "reasoning")
-    }
+    tokens = {name: int(windows[field].sum()) for name, field in columns.TOKEN_FIELDS.items()}
     row: dict[str, Any] = {
         "arrived": int(windows["arrived"].sum()),
         "measured": measured,
@@ -94,6 +91,7 @@ def _row(
         "arrival_rps": divide(measured, measured_s),
         "goodput_rps": divide(good, measured_s),
         **tokens,
+        "prefix_hit_rate": divide(tokens["cached_input_tokens"], tokens["input_tokens"]),
         "output_tokens_per_s": divide(tokens["output_tokens"], duration_s),
         "preemptions": int(windows["preemptions"].sum()),
     }

@@ -26,6 +26,13 @@ FATES: Final = (
     "served", "rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished",
 )  # fmt: skip
 """In the order of `planner.kernel.dtypes.Fate`."""
+FLOWS: Final = (
+    "routed", "overflowed", "preemptions", "swaps", "prefill_tokens", "decode_tokens",
+    "cached_tokens",
+)  # fmt: skip
+"""Counts of a pool, which the kernel calls the same."""
+LOADED_COLUMNS: Final = ("tier1_tokens", "tier2_tokens", "tier3_tokens")
+"""One per possible tier of a KV cache, the nearest first."""
 LOST_FATES: Final = FATES[2:]
 """Fates that are the fleet's failure; a rate limit is the visitor's own."""
 
@@ -86,10 +93,20 @@ _WINDOW = (
 _TOKENS = (
     Column("input_tokens", "tokens", "prompt tokens of requests served, warm-up included", "sum"),
     Column(
+        "cached_input_tokens", "tokens", "of these, found in a KV cache when first admitted", "sum"
+    ),
+    Column(
         "output_tokens", "tokens", "output tokens of requests served, reasoning included", "sum"
     ),
     Column("reasoning_tokens", "tokens", "of these, reasoning", "sum"),
 )
+TOKEN_FIELDS: Final = {
+    "input_tokens": "input_tokens",
+    "cached_input_tokens": "cached_tokens",
+    "output_tokens": "output_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+}
+"""Columns of tokens by class, and what the kernel calls them."""
 _PREEMPTIONS = Column("preemptions", "", "preemptions for lack of KV blocks", "sum")
 
 CLASSES: Final = (
@@ -112,6 +129,7 @@ CLASSES: Final = (
         "measured no request", "recompute",
     ),
     *_TOKENS,
+    Column("prefix_hit_rate", "1", "cached input tokens / input tokens", "recompute"),
     Column("output_tokens_per_s", "tokens/s", "output tokens per second of arrivals", "sum"),
     _PREEMPTIONS,
     *_latency_columns(),
@@ -151,8 +169,14 @@ _FLOW = (
     Column("routed", "requests", "requests sent to the pool", "sum"),
     Column("overflowed", "requests", "of these, not to the first pool of their class", "sum"),
     _PREEMPTIONS,
+    Column("swaps", "", "of these, to the first tier of the KV cache", "sum"),
     Column("prefill_tokens", "tokens", "prompt tokens computed, recomputation included", "sum"),
     Column("decode_tokens", "tokens", "tokens decoded", "sum"),
+    Column("cached_tokens", "tokens", "prompt tokens found in the replica's own cache", "sum"),
+    *(
+        Column(name, "tokens", f"prompt tokens fetched from the {rank} tier", "sum")
+        for name, rank in zip(LOADED_COLUMNS, ("first", "second", "third"), strict=True)
+    ),
 )
 POOLS: Final = (
     _POOL,
@@ -162,6 +186,8 @@ POOLS: Final = (
     Column("parallelism", "", "how a replica spreads over its devices", "same"),
     Column("weight_dtype", "", "type of the weights", "same"),
     Column("tier", "", "what the step times stand on: measured, fitted or estimated", "same"),
+    Column("prefix_cache", "", "prompts that begin alike share their KV cache", "same"),
+    Column("kv_tiers", "", "tiers of the KV cache, the nearest first", "same"),
     Column("nodes_at_peak", "nodes", "most nodes paid for at one time", "sum"),
     Column("accelerators_at_peak", "devices", "devices of these nodes", "sum"),
     Column("devices_per_replica", "devices", "devices of one engine copy", "same"),
@@ -176,6 +202,13 @@ POOLS: Final = (
     ),
     Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
     *_FLOW,
+    Column(
+        "prefix_hit_rate",
+        "1",
+        "prompt tokens found on the replica / (those, fetched and computed ones)",
+        "recompute",
+    ),
+    Column("tier_hit_rate", "1", "the same share of tokens fetched from tiers", "recompute"),
     Column("step_s", "s", "mean time of a step", "recompute"),
     Column("busiest_resource", "", "in the peak windows; see metrics.busiest_resource", "same"),
     Column("queue_growth_rps", "1/s", "slope of the queue through the arrival period", "sum"),

@@ -56,3 +56,6 @@ class PoolMeta:
     weight_dtype: str = ""
     tier: str = "estimated"
     """Tier of its step times: measured, fitted or estimated."""
+    prefix_cache: bool = False
+    kv_tiers: tuple[str, ...] = ()
+    """Names of the tiers of its KV cache, the nearest first."""

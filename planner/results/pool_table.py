@@ -24,7 +24,6 @@ from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
 from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
-_FLOWS = ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens")
 
 RESOURCE_TITLES: Final = {
     "kv_capacity": "KV capacity",
@@ -79,6 +78,9 @@ def _pool_row(
         windows["waiting_s"], width_s, out=np.zeros(len(width_s)), where=width_s > 0
     )
     nodes_at_peak = int(nodes.max())
+    flows = {name: int(windows[name].sum()) for name in columns.FLOWS}
+    loaded = windows["loaded_tokens"].sum(axis=0).tolist()
+    prompts = flows["prefill_tokens"] + flows["cached_tokens"] + sum(loaded)
     return {
         "pool": pool.name,
         "model": pool.model,
@@ -87,6 +89,8 @@ def _pool_row(
         "parallelism": pool.parallelism,
         "weight_dtype": pool.weight_dtype,
         "tier": pool.tier,
+        "prefix_cache": pool.prefix_cache,
+        "kv_tiers": ", ".join(pool.kv_tiers),
         "nodes_at_peak": nodes_at_peak,
         "accelerators_at_peak": nodes_at_peak * pool.devices_per_node,
         "devices_per_replica": pool.devices_per_replica,
@@ -97,7 +101,10 @@ def _pool_row(
         "kv_usage_rate": share_of(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
         "running": divide(sums["running_s"], measured_s),
         "waiting": divide(sums["waiting_s"], measured_s),
-        **{name: int(windows[name].sum()) for name in _FLOWS},
+        **flows,
+        **dict(zip(columns.LOADED_COLUMNS, loaded, strict=True)),
+        "prefix_hit_rate": divide(flows["cached_tokens"], prompts),
+        "tier_hit_rate": divide(sum(loaded), prompts),
         "waiting_max": float(waiting.max()),
         "decode_tokens_per_s_per_accelerator": divide(
             float(measured["decode_tokens"].sum()), sums["active_s"] * pool.devices_per_replica

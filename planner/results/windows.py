@@ -121,8 +121,10 @@ def class_window_table(
     data["arrived"] = table["arrived"].ravel()
     for number, fate in enumerate(columns.FATES):
         data[fate] = table["ended"][:, :, number].ravel()
-    for name in ("good", "input_tokens", "output_tokens", "reasoning_tokens", "preemptions"):
+    for name in ("good", "preemptions"):
         data[name] = table[name].ravel()
+    for name, field in columns.TOKEN_FIELDS.items():
+        data[name] = table[field].ravel()
     data["arrival_rps"] = _ratio(table["arrived"].astype(float), width_s).ravel()
     data["served_rps"] = _ratio(table["ended"][:, :, 0].astype(float), width_s).ravel()
     data["goodput_rps"] = _ratio(table["good"].astype(float), width_s).ravel()
@@ -157,6 +159,8 @@ def pool_window_table(
     data["kv_usage_rate"] = _share(table["kv_block_s"], active_s * kv_blocks).ravel()
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
-    for name in ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens"):
+    for name in columns.FLOWS:
         data[name] = table[name].ravel()
+    for number, name in enumerate(columns.LOADED_COLUMNS):
+        data[name] = table["loaded_tokens"][:, :, number].ravel()
     return pd.DataFrame(data)[columns.names("pool_windows")]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from planner.catalog import Catalog, Chip, Model, Node
 from planner.curves.memory import misfit_message
 from planner.errors import CatalogError, shown
+from planner.scenario.check_cache import check_cache, check_tiers
 from planner.scenario.check_quality import check_quality
 from planner.scenario.check_speculation import check_speculation
 from planner.scenario.nodes import Location
@@ -31,6 +32,7 @@ def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
     """
     model = catalog.models.get(pool.model)
     node = catalog.nodes.get(pool.node)
+    yield from check_cache(pool)
     if model is not None:
         yield from check_quality(pool, model)
     layout = list(_check_spread(pool, model)) if model else []
@@ -44,6 +46,7 @@ def check_pool(pool: Pool, catalog: Catalog) -> Iterator[Finding]:
         if model is not None and not (layout or spread or formats):
             faults = list(_check_memory(pool, model, chip, catalog))
             yield from faults or check_speculation(pool, model, chip, catalog)
+            yield from check_tiers(pool, model, node, catalog)
 
 
 def unknown_entry(kind: str, name: str, find: object) -> str:

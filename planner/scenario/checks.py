@@ -6,6 +6,7 @@ worth a look (idle devices, a pool that no class uses) comes from `notices`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
+from planner.scenario.cache_notices import cache_notices, prefix_notices
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.faults import place_fault
@@ -71,6 +73,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_trace_files,
         check_calibration,
         _check_lengths,
+        _check_prefixes,
         _check_shipped_names,
         _check_repeats,
         _check_prices,
@@ -181,7 +184,8 @@ def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
 
 def _shortest(request_class: RequestClass) -> int:
     lengths = (request_class.input, request_class.output, request_class.reasoning)
-    return sum(_minimum(length) for length in lengths if length is not None)
+    before = 0 if request_class.sessions is None else request_class.system_prompt
+    return before + sum(_minimum(length) for length in lengths if length is not None)
 
 
 def _minimum(lengths: Lengths) -> int:
@@ -190,6 +194,33 @@ def _minimum(lengths: Lengths) -> int:
         low = lengths.uniform[0]
     low = max(low, lengths.minimum)
     return low if lengths.maximum is None else min(low, lengths.maximum)
+
+
+def _check_prefixes(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
+    """Yield system prompts that no prompt is long enough to hold."""
+    for where, request_class in parts.classes.items():
+        if request_class.input is None or request_class.sessions is not None:
+            continue
+        longest = _maximum(request_class.input)
+        if longest < request_class.system_prompt:
+            yield (
+                (*where, "system_prompt"),
+                f"is part of input, which has at most {longest:,.0f} tokens; found "
+                f"{request_class.system_prompt:,}: raise input by it, or shorten it",
+            )
+
+
+def _maximum(lengths: Lengths) -> float:
+    """Return the longest length that is stated; infinity where a distribution has no end."""
+    high = math.inf
+    if lengths.fixed is not None:
+        high = lengths.fixed
+    elif lengths.uniform is not None:
+        high = lengths.uniform[1]
+    elif lengths.quantiles is not None:
+        high = max(lengths.quantiles.values())
+    low = lengths.minimum if lengths.fixed is None else 0
+    return max(low, high if lengths.maximum is None else min(high, lengths.maximum))
 
 
 def _check_shipped_names(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
@@ -330,8 +361,10 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
                 f"pool {pool.name}: {fleet.idle_devices} devices stay idle, since replicas of "
                 f"{fleet.devices_per_replica} do not fill nodes of {node.devices}"
             )
+        found += [f"pool {pool.name}: {each}" for each in cache_notices(pool, scenario, catalog)]
         if (status := catalog.chip(node.chip).status) != "shipping":
             found.append(f"pool {pool.name}: {node.chip} is {status}, its figures are not measured")
+    found += prefix_notices(scenario)
     found += [
         f"plan {plan.name}: no class pays it"
         for plan in scenario.prices.plans

@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 from planner.catalog import Catalog, Chip, Model
 from planner.curves.heads import HEADS, head_model
 from planner.curves.layout import Dtypes, Parallelism
-from planner.curves.memory import MemoryLimits, MemoryPlan, memory_plan, shared_with
-from planner.scenario.schema.pools import Pool
+from planner.curves.memory import (
+    MemoryLimits,
+    MemoryPlan,
+    kept_bytes_per_token,
+    memory_plan,
+    shared_with,
+)
+from planner.scenario.schema.pools import KvTier, Pool
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,50 @@ def kv_blocks_of(pool: Pool, model: Model, chip: Chip, draft: Model | None = Non
     """Return the KV blocks of one replica: those the scenario states, else those that fit."""
     stated = pool.engine.kv_blocks
     return pool_memory(pool, model, chip, draft).kv_blocks if stated is None else stated
+
+
+@dataclass(frozen=True)
+class TierLayout:
+    """What a tier of KV blocks holds, in blocks of its pool."""
+
+    blocks: int
+    """Per replica, or of all where the tier is shared."""
+    block_bytes: float
+
+
+def tier_layout(
+    pool: Pool, tier: KvTier, model: Model, devices_per_node: int, draft: Model | None = None
+) -> TierLayout:
+    """Return what a tier of `pool` holds.
+
+    In the memory of a node every device keeps a copy of its own part of a block, as vLLM, LMCache
+    and SGLang pin it per worker: what tensor-parallel devices hold twice (MLA, repeated KV heads)
+    is kept twice. A store that all share keeps it once. What drafts has a cache of its own beside
+    the model's.
+
+    Args:
+        pool: its layout and formats.
+        tier: one of its tiers.
+        model: of the pool.
+        devices_per_node: of its nodes.
+        draft: what drafts for it.
+    """
+    shared = tier.scope == "pool"
+    spread, context = parallelism_of(pool), pool.engine.context_tokens
+    kept_by = Parallelism() if shared else replace(spread, data=1, expert=1)
+    token = kept_bytes_per_token(model, kept_by, dtypes_of(pool), context_tokens=context)
+    if draft is not None:
+        # It holds the contexts that the model holds.
+        longest = model.context_tokens if context is None else context
+        formats = Dtypes(kv=pool.kv_dtype)
+        token += kept_bytes_per_token(
+            draft, replace(kept_by, pipeline=1), formats, context_tokens=longest
+        )
+    # A model without any cache still needs a divisor.
+    block = max(token, 1.0) * pool.engine.kv_block_tokens
+    layout = replicas_of(pool, devices_per_node)
+    nodes = 1.0 if shared else layout.nodes_per_replica / max(layout.replicas_per_node, 1)
+    return TierLayout(int(tier.capacity * nodes / block), block)
 
 
 def draft_of(pool: Pool, model: Model, catalog: Catalog) -> Model | None:

@@ -90,7 +90,22 @@ def _first_come(pool: Pool) -> Change:
 def _in_turn(pool: Pool) -> Change:
     # A router that the scenario leaves to the default is no choice of its author's.
     chosen = "router" in pool.model_fields_set and pool.router != "round_robin"
-    return {"router": "round_robin"} if chosen else {}
+    return {"router": "round_robin", "affinity": None} if chosen else {}
+
+
+def _uncached(pool: Pool) -> Change:
+    if not pool.prefix_cache:
+        return {}
+    by_cache = pool.router == "cache_aware"
+    router: Change = {"router": "power_of_two", "affinity": None} if by_cache else {}
+    return {"prefix_cache": False, **_one_tier(pool), **router}
+
+
+def _one_tier(pool: Pool) -> Change:
+    if not pool.kv_tiers:
+        return {}
+    recompute = pool.engine.model_copy(update={"preemption": "recompute"})
+    return {"kv_tiers": [], "engine": recompute}
 
 
 TECHNIQUES: Final = (
@@ -108,6 +123,21 @@ TECHNIQUES: Final = (
         setting="pools[].kv_dtype: fp8",
         instead="a bf16 cache",
         without=_in_pools(_full_cache),
+    ),
+    Technique(
+        name="prefix caching",
+        meaning="Prompts that begin alike share their KV cache, so their common part is computed "
+        "once.",
+        setting="pools[].prefix_cache: true",
+        instead="every prompt is computed in full",
+        without=_in_pools(_uncached),
+    ),
+    Technique(
+        name="KV tiers",
+        meaning="Host memory, SSDs or a remote store keep the KV cache that accelerators forget.",
+        setting="pools[].kv_tiers: [{name: host, capacity: 1 TB, bandwidth: 50 GB/s}]",
+        instead="what is evicted or preempted is computed again",
+        without=_in_pools(_one_tier),
     ),
     Technique(
         name="speculative decoding",
@@ -139,7 +169,8 @@ TECHNIQUES: Final = (
     ),
     Technique(
         name="routing by load or session",
-        meaning="A request goes to the replica with the least load, or to that of its session.",
+        meaning="A request goes to the replica with the least load, to that of its session, or to "
+        "the one that has cached most of its prompt.",
         setting="pools[].router: power_of_two",
         instead="replicas in turn (round robin)",
         without=_in_pools(_in_turn),

@@ -231,7 +231,8 @@ class _Draws:
     def sessions(self, start_s: _Floats, turns: NDArray[np.int64]) -> tuple[_Floats, Rows]:
         """Return the turns of sessions, and with each row the start of its session.
 
-        A turn's prompt is everything said before (prompts and visible output) and its new tokens.
+        A turn's prompt is the system prompt, everything said before (prompts and outputs, without
+        reasoning unless the class keeps it) and its new tokens.
         """
         workload = self.workload
         owner = np.repeat(np.arange(len(turns)), turns)
@@ -242,10 +243,12 @@ class _Draws:
         self._sessions += len(turns)
         if workload.visitors is not None:
             rows["visitor_id"] = rows["visitor_id"][first[owner]]
-        visible = rows["output_tokens"] - rows["reasoning_tokens"]
-        said = np.cumsum(rows["input_tokens"] + visible)
-        before = said[first] - (rows["input_tokens"] + visible)[first]
-        rows["input_tokens"] = said - visible - before[owner]
+        kept = rows["output_tokens"].copy()
+        if not workload.keeps_reasoning:
+            kept -= rows["reasoning_tokens"]
+        said = np.cumsum(rows["input_tokens"] + kept)
+        before = said[first] - (rows["input_tokens"] + kept)[first]
+        rows["input_tokens"] = workload.system_tokens + said - kept - before[owner]
         later = rows["turn"] > 0
         pause = self.rng(_Stream.THINK).standard_normal(len(rows))
         pause = workload.think_median_s * np.exp(workload.think_sigma * pause)

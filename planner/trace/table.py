@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 MAXIMUM_TOKENS: Final = 10_000_000
 """Longest input or output of one request; anything above is a fault of the file."""
 
+HASH_BLOCK_TOKENS: Final = 512
+"""Tokens of a prefix block that a trace names, as in the Mooncake traces."""
+
 TRACE_ROW: Final = np.dtype(
     [
         ("arrival_s", "f8"),  # seconds since the start; NaN for later turns and closed-loop rows
@@ -47,12 +50,12 @@ class HashIds:
         offsets: shape `(rows + 1,)`; row i owns `values[offsets[i]:offsets[i + 1]]`.
         values: ids of prefix blocks, in prompt order; equal ids mean an equal prefix up to that
             block.
-        block_tokens: tokens per prefix block (512 in the Mooncake traces).
+        block_tokens: tokens per prefix block.
     """
 
     offsets: NDArray[np.int64]
     values: NDArray[np.int64]
-    block_tokens: int = 512
+    block_tokens: int = HASH_BLOCK_TOKENS
 
     def take(self, order: NDArray[np.int64]) -> HashIds:
         """Return the ids of the rows `order`, in that order."""

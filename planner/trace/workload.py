@@ -58,13 +58,15 @@ class ClassWorkload:
         input: prompt tokens; with `turns`, the new tokens a turn adds to what was said before.
         output: output tokens, without `reasoning`.
         arrivals: open loop; None: closed loop, see `closed_rows`.
-        reasoning: reasoning tokens, added to the output; the next turn's prompt does not hold them.
+        reasoning: reasoning tokens, added to the output.
         turns: number of turns of a session; None: every request stands alone.
         think_median_s, think_sigma: lognormal pause between an answer and the next turn.
         visitors: requests (sessions) are spread evenly over visitors 0 … visitors − 1 of the class.
         maximum_context_tokens: a session ends before the turn whose prompt and output would
             exceed it.
         pause_s: closed loop: pause of a client between the end of a request and its next.
+        keeps_reasoning: the next turn's prompt holds the reasoning tokens of this one.
+        system_tokens: with `turns`, tokens that come before the input of the first turn.
     """
 
     class_index: int
@@ -78,3 +80,5 @@ class ClassWorkload:
     visitors: int | None = None
     maximum_context_tokens: int | None = None
     pause_s: float = 0.0
+    keeps_reasoning: bool = False
+    system_tokens: int = 0

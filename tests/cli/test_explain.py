@@ -214,3 +214,29 @@ def test_explaining_compiles_and_draws_nothing() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr.strip() == "[]"
+
+
+# --- caches --------------------------------------------------------------------------------------
+
+TIERS = (
+    "--set", "pools.small.prefix_cache=true",
+    "--set", "pools.small.kv_tiers=[{name: host, capacity: 1 TB, bandwidth: 50 GB/s}, "
+    "{name: tape, capacity: 9 TB, scope: pool, bandwidth: 1 MB/s, latency: 1 min}]",
+)  # fmt: skip
+
+
+def test_tiers_are_explained(pools: str) -> None:
+    (small,) = content(pools, "--pool", "small", *TIERS)["pools"]
+    host, tape = small["kv_tiers"]
+    assert small["prefix_cache"] is True
+    assert (host["name"], host["shared"], tape["shared"]) == ("host", False, True)
+    token_bytes = 2 * 32 * 8 * 128 * 2
+    assert host["token_s"] == pytest.approx(token_bytes / 50e9)
+    assert host["tokens"] == pytest.approx(1e12 / 8 / token_bytes, abs=16)
+    assert host["break_even_tokens"] == 0.0
+    assert tape["break_even_tokens"] > 1000
+    done = explain(pools, "--pool", "small", *TIERS)
+    text = " ".join(done.stdout.split())
+    assert "KV cache and its tiers" in text
+    assert "tape (shared)" in text
+    assert "KV cache and its tiers" not in explain(pools, "--pool", "large").stdout

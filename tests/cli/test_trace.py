@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from planner.cli import app
 from planner.trace import open_trace
+from planner.trace.writers import write_trace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "traces" / "sample-mixed-10min.csv"
@@ -151,6 +153,17 @@ def test_the_sample_trace_is_what_its_readme_says(tmp_path: Path) -> None:
     assert "2,831 requests of 3 classes over 600 s" in text
     assert out.read_bytes() == SAMPLE.read_bytes()
     assert SAMPLE.stat().st_size < 300_000
+
+
+def test_the_trace_of_documents_is_what_its_script_writes(tmp_path: Path) -> None:
+    shipped = ROOT / "traces" / "shared-prefixes-10min.csv"
+    script = runpy.run_path(str(ROOT / "traces" / "make_shared_prefixes.py"))
+    out = tmp_path / "documents.csv"
+    write_trace(out, [script["requests"](seed=5)], ["documents"])
+    assert out.read_bytes() == shipped.read_bytes()
+    text = " ".join(succeeds("stats", shipped).split())
+    assert "777 requests" in text
+    assert "prefix reuse, infinite cache: 87.7% of prompt tokens" in text
 
 
 def test_synth_draws_from_flags(tmp_path: Path) -> None:

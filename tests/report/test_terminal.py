@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from planner.economics.cost import Policy
 from planner.economics.statement import settle
 from planner.kernel.dtypes import CLASS_WINDOW
+from planner.report import sections
 from planner.report.html import render_html
 from planner.report.terminal import print_result
 from planner.report.wording import margin_sentence
@@ -44,6 +46,39 @@ def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) > 90, "a pipe is as wide as a report"
     assert "accelerators at peak" in out
+
+
+def caching_result() -> Result:
+    """Return a result whose first pool found 60% of its prompts in a cache, and more in a tier."""
+    run = make_run()
+    prefill = run.pool_windows["prefill_tokens"]
+    run.pool_windows["cached_tokens"][:, 0] = 2 * prefill[:, 0]
+    run.pool_windows["loaded_tokens"][:, 0, 0] = prefill[:, 0] // 3
+    run.pool_windows["swaps"][7, 0] = 4
+    run.class_windows["cached_tokens"][:, :2] = run.class_windows["input_tokens"][:, :2] // 2
+    chat = replace(run.pools[0], prefix_cache=True, kv_tiers=("host",))
+    return replace(make_result(), frames=replace(run, pools=(chat, *run.pools[1:])).frames())
+
+
+def test_caches_are_shown_where_there_are_any() -> None:
+    assert "cached" not in printed(make_result())
+    assert "cached" not in page_text(make_result())
+    text = printed(caching_result())
+    traffic, _, rest = text.partition("Latency")
+    assert "cached input" in traffic
+    assert len(re.findall(r"\b50%", traffic)) == 2
+    said = "60% of prompt tokens cached, 10% from host, 4 swaps"
+    assert said in " ".join(rest.split()).replace("memory bandwidth ", "")
+    assert max(map(len, text.split("\n"))) <= 100
+    page = page_text(caching_result())
+    assert said in page
+    assert "prompt cached" in page
+    assert page.count("50% of input tokens cached") == 2
+
+
+def page_text(result: Result) -> str:
+    """Return the sections of the page, without its scripts and tables behind charts."""
+    return sections.promises(result) + sections.pools(result)
 
 
 def test_the_four_numbers_come_first() -> None:

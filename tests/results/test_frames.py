@@ -94,6 +94,28 @@ def test_pools_are_averaged_over_the_measured_windows() -> None:
     assert row["stable"]
 
 
+def test_what_caches_saved() -> None:
+    run = small_run()
+    run.class_windows["input_tokens"][:3, 0] = [1000, 2000, 3000]
+    run.class_windows["cached_tokens"][:3, 0] = [0, 600, 900]
+    run.pool_windows["prefill_tokens"][:3, 0] = [1000, 1500, 2000]
+    run.pool_windows["cached_tokens"][:3, 0] = [0, 400, 700]
+    run.pool_windows["loaded_tokens"][1:3, 0] = [[150, 50, 0], [100, 0, 100]]
+    run.pool_windows["swaps"][2, 0] = 3
+    pool = replace(POOL, prefix_cache=True, kv_tiers=("host", "ssd", "store"))
+    frames = replace(run, pools=(pool,)).frames()
+    row = frames.classes.iloc[0]
+    assert (row["cached_input_tokens"], row["prefix_hit_rate"]) == (1500, 0.25)
+    assert frames.class_windows["cached_input_tokens"].tolist() == [0, 600, 900]
+    row = frames.pools.iloc[0]
+    assert (row["prefix_cache"], row["kv_tiers"]) == (True, "host, ssd, store")
+    assert (row["cached_tokens"], row["swaps"]) == (1100, 3)
+    assert row[list(columns.LOADED_COLUMNS)].tolist() == [250, 50, 100]
+    assert row["prefix_hit_rate"] == 1100 / 6000
+    assert row["tier_hit_rate"] == 400 / 6000
+    assert frames.pool_windows["tier3_tokens"].tolist() == [0, 0, 100]
+
+
 def test_windows_after_the_end_are_left_out_and_the_last_one_takes_the_rest() -> None:
     run = small_run()
     assert run.frames().class_windows["window_end_s"].tolist() == [10.0, 20.0, 30.0]

@@ -18,6 +18,16 @@ from tests.small import load
 ON = {
     "weight quantization": ["pools.chat.weight_dtype=int8", "pools.reasoning.weight_dtype=fp8"],
     "KV quantization": ["pools.chat.kv_dtype=fp8"],
+    "prefix caching": [
+        "pools.chat.prefix_cache=true",
+        "pools.chat.router=cache_aware",
+        "pools.chat.affinity={share: 50%}",
+    ],
+    "KV tiers": [
+        "pools.chat.prefix_cache=true",
+        "pools.chat.kv_tiers=[{name: host, capacity: 1 TB, bandwidth: 50 GB/s}]",
+        "pools.chat.engine.preemption=swap",
+    ],
     "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
     "guest rate limits": [
@@ -35,6 +45,12 @@ EXPECTED = {
         "pools[1].weight_dtype": "bf16",
     },
     "KV quantization": {"pools[0].kv_dtype": "bf16"},
+    "prefix caching": {
+        "pools[0].prefix_cache": False,
+        "pools[0].router": "power_of_two",
+        "pools[0].affinity": None,
+    },
+    "KV tiers": {"pools[0].kv_tiers": [], "pools[0].engine.preemption": "recompute"},
     "speculative decoding": {"pools[0].speculation": None},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
     "guest rate limits": {"workload.classes[0].rate_limit": None},
@@ -42,6 +58,11 @@ EXPECTED = {
     "routing by load or session": {"pools[0].router": "round_robin"},
 }
 """Every value that differs without it."""
+ALSO_ON = {
+    "prefix caching": {"routing by load or session"},
+    "KV tiers": {"prefix caching"},
+}
+"""Techniques that it is switched on with."""
 
 
 @pytest.fixture
@@ -77,7 +98,8 @@ def test_a_plain_scenario_uses_none(plain: LoadedScenario) -> None:
 def test_switching_off_changes_its_own_fields_only(technique: Technique, tmp_path: Path) -> None:
     scenario = load(tmp_path, *PLAIN, *ON[technique.name]).scenario
     before = scenario.model_dump()
-    assert used_by(scenario) == (technique,)
+    on = {found.name for found in used_by(scenario)}
+    assert on == {technique.name} | ALSO_ON.get(technique.name, set())
     without = technique.without(scenario)
     assert scenario.model_dump() == before, "the scenario itself is left alone"
     assert differences(before, without.model_dump()) == EXPECTED[technique.name]
@@ -97,6 +119,20 @@ def test_what_is_left_is_a_valid_scenario(technique: Technique, tmp_path: Path) 
     for pool in scenario.pools:
         assert type(pool).model_validate(pool.model_dump() | {"cold_start": "5 min"}) == pool
         assert not list(check_pool(pool, load_catalog()))
+
+
+def test_what_rests_on_a_cache_goes_with_it(tmp_path: Path) -> None:
+    """Tiers, swapping to them, and a router that looks for cached prompts."""
+    sets = [*ON["prefix caching"], *ON["KV tiers"]]
+    scenario = load(tmp_path, *PLAIN, *sets).scenario
+    cache, tiers, routing = used_by(scenario)
+    (chat, _) = cache.without(scenario).pools
+    assert (chat.prefix_cache, chat.kv_tiers, chat.affinity) == (False, [], None)
+    assert (chat.router, chat.engine.preemption) == ("power_of_two", "recompute")
+    (chat, _) = routing.without(scenario).pools
+    assert (chat.router, chat.affinity, chat.prefix_cache) == ("round_robin", None, True)
+    (chat, _) = tiers.without(scenario).pools
+    assert (chat.router, chat.prefix_cache, chat.kv_tiers) == ("cache_aware", True, [])
 
 
 def test_a_default_router_is_no_choice(tmp_path: Path) -> None:

@@ -257,6 +257,21 @@ def test_a_turn_carries_what_was_said_before() -> None:
         assert 10 <= row["input_tokens"] - said <= 100
 
 
+def test_a_system_prompt_comes_before_the_first_turn_and_stays() -> None:
+    plain, prompted = draw(session_class()), draw(session_class(system_tokens=700))
+    assert (prompted["input_tokens"] - plain["input_tokens"] == 700).all()
+    alone = draw(open_class(2, 20.0, system_tokens=700))
+    assert alone["input_tokens"].max() <= 100, "of single requests it is part of the input"
+
+
+def test_reasoning_that_is_kept_is_said_again() -> None:
+    rows = draw(session_class(keeps_reasoning=True))
+    later = np.flatnonzero(rows["turn"] > 0)
+    before = rows[later - 1]
+    added = rows["input_tokens"][later] - before["input_tokens"] - before["output_tokens"]
+    assert (added.min(), added.max()) == (10, 100)
+
+
 def test_sessions_have_their_number_of_turns_and_unique_ids() -> None:
     rows = draw(session_class(), duration_s=500.0)
     starts = rows["turn"] == 0

@@ -16,7 +16,7 @@ from planner.scenario.schema.fields import (
     StepLimit,
     TimeOfDay,
 )
-from planner.units import Duration, Fraction, PositiveDuration
+from planner.units import Bandwidth, Bytes, Duration, Fraction, PositiveDuration
 
 
 class Engine(Part):
@@ -48,6 +48,9 @@ class Engine(Part):
     """Waiting that a step of priority is worth, with the scheduler `ageing`."""
     queue_limit: Count | None = None
     """Waiting requests per replica; those beyond are refused. Absent: no limit."""
+    preemption: Literal["recompute", "swap"] = "recompute"
+    """What becomes of the KV cache of a sequence that has to make room: computed again when it
+    returns (vLLM V1), or moved to the first of the pool's `kv_tiers` (vLLM V0's `swap_space`)."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -137,6 +140,42 @@ class Speculation(Part):
         return token_budget // (1 + self.verified)
 
 
+class KvTier(Part):
+    """Memory below that of the accelerators which keeps KV blocks of requests that have ended.
+
+    What a replica no longer holds is fetched from here where that takes less time than computing it
+    again.
+    """
+
+    name: Name
+    """Unique in its pool, e.g. `host`, `ssd`."""
+    capacity: Annotated[Bytes, Field(gt=0)]
+    """For KV blocks, of one node or of all (`scope`), as `1 TB`."""
+    scope: Literal["node", "pool"] = "node"
+    """Whose it is: every node has so much and divides it evenly among its replicas, or all replicas
+    of the pool share it (a remote store)."""
+    bandwidth: Bandwidth
+    """To one replica, over the links of all its devices, as `50 GB/s`. A replica fetches for one
+    request at a time."""
+    latency: Duration = 0.0
+    """From asking to the first block."""
+
+
+class CacheAffinity(Part):
+    """When the router `cache_aware` prefers the replica that holds most of a prompt.
+
+    The names in brackets are the options of SGLang's and vLLM's routers.
+    """
+
+    share: Fraction = 0.3
+    """… if that is at least this share of the prompt (`--cache-threshold`)"""
+    slack: Annotated[int, Field(ge=0, le=1_000_000)] = 64
+    """… and it has at most so many requests more than the least loaded
+    (`--balance-abs-threshold`)"""
+    ratio: Annotated[float, Field(ge=1, le=1e6)] = 1.5
+    """… or at most so many times as many, whichever allows more (`--balance-rel-threshold`)."""
+
+
 class ScheduledNodes(Part):
     """From a time of day on, the pool has this many nodes."""
 
@@ -178,10 +217,18 @@ class Pool(Part):
     """Limits of the serving engine."""
     speculation: Speculation | None = None
     """Speculative decoding; absent: none."""
-    router: Literal["round_robin", "least_loaded", "power_of_two", "session_affinity"] = (
-        "power_of_two"
-    )
+    prefix_cache: bool = False
+    """KV blocks of requests that have ended stay while there is room, for prompts that begin the
+    same way (vLLM's automatic prefix caching, SGLang's RadixAttention). Shared are the blocks that
+    a trace names (`hash_ids`), else the class's `system_prompt` and what its session has said."""
+    kv_tiers: Annotated[list[KvTier], Field(max_length=3)] = []
+    """Where else KV blocks are kept, the nearest first: host memory, SSD, a remote store."""
+    router: Literal[
+        "round_robin", "least_loaded", "power_of_two", "session_affinity", "cache_aware"
+    ] = "power_of_two"
     """How a request finds its replica."""
+    affinity: CacheAffinity | None = None
+    """Limits of the router `cache_aware`; absent: the defaults."""
     overflow_waiting: Annotated[float, Field(ge=0, le=1e9)] = 4.0
     """Mean waiting requests per replica above which classes overflow to their next pool."""
     schedule: list[ScheduledNodes] = []

@@ -230,6 +230,12 @@ class RequestClass(Part):
     """Output length, reasoning included. Required unless a trace gives it."""
     reasoning: Lengths | None = None
     """Reasoning tokens, added to the drawn output; billed as output, not shown to the user."""
+    system_prompt: TokenCount = 0
+    """Tokens with which every prompt of the class begins, the same for all. They are part of
+    `input`, except with `sessions`, whose inputs say what each turn adds: there they come before
+    the first. Saves work in pools with `prefix_cache`."""
+    reasoning_kept: bool = False
+    """The next turn of a session repeats the reasoning of this one; most services leave it out."""
     task: Task | None = None
     """What it is about, as benchmarks of speculative decoding divide it: decides how many drafted
     tokens are accepted. Absent: the mean of those measured."""
@@ -264,6 +270,8 @@ class RequestClass(Part):
             raise ValueError("sessions are synthetic; a trace brings its own session column")
         if self.closed is not None and self.sessions is not None:
             raise ValueError("sessions need open-loop arrivals; use `open`")
+        if given in (["open"], ["closed"]) and self.reasoning_kept and self.sessions is None:
+            raise ValueError("reasoning_kept is for the next turn; add sessions, or delete it")
         return self
 
 
