@@ -93,7 +93,8 @@ def break_even_tokens(plan: PoolPlan, tier: TierPlan) -> float:
     >>> round(break_even_tokens(pool, TierPlan("ssd", 100, block_s=2.0, latency_s=1.0)))
     641
     """
-    computed_s = float(plan.linear_s[plan.token_budget]) / plan.token_budget
+    full_s = plan.fixed_s + float(plan.linear_s[plan.token_budget])
+    computed_s = full_s / plan.token_budget
     gained_s = computed_s - tier.block_s / plan.kv_block_tokens
     half = plan.prefill_s / 2.0
     if half == 0.0:
