@@ -138,7 +138,7 @@ def _limits(point: Point, layout: Parallelism) -> tuple[int, int]:
         budget = max(budget, min(point.protocol.batch * longest, 65536))
     groups = layout.data
     sequences = max(sequences, 1) * groups
-    return max(budget * groups, sequences), sequences
+    return max(budget * groups * layout.batches, sequences), sequences
 
 
 def _kv_blocks(
