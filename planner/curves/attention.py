@@ -66,6 +66,15 @@ class AttentionTime:
     tier: Tier = "measured"
     basis: str = ""
 
+    def times(self, factor: float) -> AttentionTime:
+        """Return attention that takes a multiple of the time."""
+        scaled = {
+            field.name: factor * getattr(self, field.name)
+            for field in fields(self)
+            if field.name.endswith("_s")
+        }
+        return replace(self, **scaled)
+
     def __add__(self, other: AttentionTime) -> AttentionTime:
         """Return the attention of both, one after the other."""
         summed = {

@@ -19,7 +19,7 @@ from planner.curves.efficiency import Efficiency
 from planner.curves.forms.base import Array, Shape
 from planner.curves.layout import Dtypes
 from planner.curves.library import CurveSet, borrowed
-from planner.curves.operators import STATE_UPDATE, Collective, Operator
+from planner.curves.operators import STATE_UPDATE, Collective, ExpertExchange, Operator
 from planner.curves.peaks import peaks_of
 from planner.curves.provenance import Provenance
 from planner.curves.quantization import SpeedupTable, ratio_at
@@ -187,21 +187,37 @@ class Device:
 
     def collective(self, collective: Collective, share: Array) -> Timed:
         """Return the time of all repetitions of a collective; `share` rises."""
-        curve = None
-        linked = self.chip.scale_up_bandwidth is not None and self._fabric.holds(collective)
-        if linked and collective.kind in ("all_reduce", "all_to_all"):
-            curve = self.curve(collective.kind, "bf16")
+        curve = self.collective_curve(collective)
         if curve is None:
             seconds = self._fabric.time(collective, share)
             return Timed(seconds, "estimated", "link figures")
         devices = float(collective.devices)
         size = collective.bytes_per_token * np.maximum(share, 1.0)
-        if collective.kind == "all_to_all":  # timed with what stays on the device included
+        if isinstance(collective, ExpertExchange):  # timed with all copies, those that stay too
+            size = size * collective.choices / min(collective.choices, devices - 1.0)
+            if collective.load is not None:
+                size = size * collective.load.factor(share)
+        elif collective.kind == "gather":
             size = size * devices / (devices - 1.0)
         timed = self.time(curve, {"devices": devices, "bytes": size}, collective.count)
         # What is measured falls here and there with the size; but a message can be padded.
         padded = np.minimum.accumulate(timed.seconds[::-1])[::-1]
         return replace(timed, seconds=padded)
+
+    def collective_curve(self, collective: Collective) -> Curve | None:
+        """Return the curve of a collective inside the scale-up fabric; None: its links tell.
+
+        Kernels of the exchange were timed on one number of devices, beyond which nothing is known
+        of them.
+        """
+        if self.chip.scale_up_bandwidth is None or not self._fabric.holds(collective):
+            return None
+        if isinstance(collective, ExpertExchange):
+            curve = self.curve("all_to_all", collective.dtype)
+            low, high = (0.0, 0.0) if curve is None else curve.valid["devices"]
+            return curve if low <= collective.devices <= high else None
+        operator = {"all_reduce": "all_reduce", "gather": "all_to_all"}.get(collective.kind)
+        return None if operator is None else self.curve(operator, "bf16")
 
     def format_of(self, operator: Operator) -> str:
         """Return the format of the timing table in which an operator runs.
@@ -226,6 +242,9 @@ class Device:
                 "tensor_parallel": float(operator.expert_slices),
                 "expert_parallel": float(operator.expert_groups),
             }
+            if operator.load is not None:
+                shape["load"] = operator.load.factor(tokens)
+                shape["scattered"] = float(operator.scattered)
             repeats = operator.layers
         elif operator.outer:
             name = self.format_of(operator)

@@ -128,7 +128,7 @@ def head_cost(
     """
     head = head_model(target, layers=layers, like_target=like_target)
     share = head_share(target, layers=layers, like_target=like_target)
-    spread = replace(parallelism, pipeline=1)
+    spread = replace(parallelism, pipeline=1, micro_batches=None)
     step = step_time(head, chip, node, spread, Dtypes(weight=weight_dtype), token_budget=tokens)
     source = f"{layers} layer{'s' * (layers > 1)} and output head: {share:.1%} of {target.name}"
     return _cost("head", step, parallel, source)

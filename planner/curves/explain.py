@@ -38,7 +38,7 @@ from planner.curves.explain_curves import attention_curves, curve_uses
 from planner.curves.layout import Dtypes, Parallelism
 from planner.curves.library import CurveSet
 from planner.curves.operators import AttentionWork, Collective, Inventory, Operator, inventory
-from planner.curves.steptime import Part, StepTime, device_time, part_seconds
+from planner.curves.steptime import Part, StepTime, attained_seconds, device_time
 
 if TYPE_CHECKING:
     from planner.catalog import Chip, Model, Node
@@ -91,7 +91,7 @@ def explain_replica(
         token_budget=time.device.token_budget,
         maximum_sequences=maximum_sequences,
     )
-    replica = _Replica(time, work, device, maximum_sequences)
+    replica = _Replica(time, work, device)
     groups = time.device.groups
     return ReplicaAnatomy(
         steps=tuple(replica.step(load) for load in loads),
@@ -117,14 +117,11 @@ class _Counted:
 
 
 class _Replica:
-    def __init__(
-        self, time: StepTime, work: Inventory, device: Device, maximum_sequences: int
-    ) -> None:
+    def __init__(self, time: StepTime, work: Inventory, device: Device) -> None:
         self._time = time
         self._work = work
         self._device = device
-        self._maximum_sequences = maximum_sequences
-        self._attained = [part_seconds(part, time.host) for part in time.device.parts]
+        self._attained = attained_seconds(time.device, time.host)
 
     def step(self, load: StepLoad) -> StepAnatomy:
         """Take one step apart."""
@@ -249,7 +246,7 @@ class _Replica:
             # The least that an all-reduce can send (Patarasuk and Yuan 2009).
             factor = 2 * (each.devices - 1) / each.devices if each.kind == "all_reduce" else 1.0
             sent += each.count * factor * size
-            found.append(self._device.curve(each.kind, "bf16") if served else None)
+            found.append(self._device.collective_curve(each) if served else None)
         return _Counted(bytes=sent, errors=_errors(found))
 
     def _of_attention(self, load: StepLoad) -> tuple[float, float]:
@@ -271,11 +268,9 @@ class _Replica:
 
     def _share(self, scope: str, load: StepLoad) -> float:
         """Return the tokens that a device works on."""
-        device = self._time.device
-        if scope == "stage":
-            return load.tokens / (device.groups // device.data)
-        tokens = min(load.tokens, self._maximum_sequences) if scope == "sampled" else load.tokens
-        return tokens / device.groups
+        spread = self._time.device.spread
+        of = {"stage": spread.stage, "sampled": spread.sampled, "group": spread.group}[scope]
+        return float(of(np.array([float(load.tokens)]))[0])
 
 
 def _seen_at_end(work: AttentionWork, length: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from planner.errors import CatalogError
 
@@ -33,6 +33,35 @@ WEIGHT_ONLY = ("int4",)
 """Formats that engines unpack before the arithmetic, even where the chip could multiply them."""
 
 
+Exchange = Literal["gather", "low_latency", "high_throughput", "auto"]
+"""How tokens get to the devices of their experts and back, with several data-parallel groups.
+
+gather: every device gets every token, and what the devices computed is summed on the way back (vLLM
+`allgather_reducescatter`, its default; SGLang without `--moe-a2a-backend`). low_latency: one copy
+of a token per expert, straight to its device (DeepEP's kernels of that name). high_throughput: one
+copy per node, spread inside it (DeepEP's normal kernels). auto: the sooner of the two in each step.
+"""
+
+
+@dataclass(frozen=True)
+class ExpertPlan:
+    """How the routed experts of a replica are placed and reached."""
+
+    exchange: Exchange = "gather"
+    skew: float | None = None
+    """Standard deviation over mean of the experts' popularity. None: as in the measured kernels,
+    and as published where devices get their own tokens only."""
+    redundant: int | None = None
+    """Copies of popular experts that a balancer adds; None: no balancer."""
+    overlap: bool = False
+    """Two halves of the batch take turns: one computes while the other travels."""
+
+    @property
+    def scattered(self) -> bool:
+        """Whether a device gets the tokens of its own experts only."""
+        return self.exchange != "gather"
+
+
 @dataclass(frozen=True)
 class Parallelism:
     """Devices of one replica: `tensor · pipeline · data`.
@@ -47,6 +76,9 @@ class Parallelism:
     pipeline: int = 1
     expert: int = 1
     data: int = 1
+    micro_batches: int | None = None
+    """Batches that are in the pipeline at a time; None: one per stage."""
+    experts: ExpertPlan = ExpertPlan()
 
     def __post_init__(self) -> None:
         for name in ("tensor", "pipeline", "expert", "data"):
@@ -59,6 +91,11 @@ class Parallelism:
                 f"expert parallelism {self.expert} does not divide tensor · data = "
                 f"{self.expert_devices}; use a divisor of it, or 1"
             )
+
+    @property
+    def batches(self) -> int:
+        """Batches in the pipeline at a time."""
+        return self.pipeline if self.micro_batches is None else self.micro_batches
 
     @property
     def devices(self) -> int:

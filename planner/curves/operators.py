@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from planner.curves.layout import Dtypes, Parallelism
+from planner.curves.expert_load import PUBLISHED_SKEW, ExpertLoad
+from planner.curves.layout import DTYPE_BYTES, Dtypes, Exchange, Parallelism
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,16 @@ weights."""
 SAMPLER_BYTES_PER_LOGIT = 12.0
 """Traffic per vocabulary entry of a sampled position: 32-bit logits written once and read twice."""
 
+FP8_SCALE_BYTES = 4.0 / 128.0
+"""One 32-bit scale per 128 numbers that travel in fp8, as in DeepEP's kernels."""
+
 FOUR_BIT = ("fp4", "int4")
+
+ENDS = ("embedding", "output_head", "sampler")
+"""Operators that are no layer's."""
+
+EXCHANGES = ("experts.dispatch", "experts.combine")
+"""Ways to the experts and back that another half of a batch can hide."""
 
 STATE_UPDATE = "attention.state"
 """Name of the operator that moves the state of linear attention on by a token."""
@@ -70,6 +80,10 @@ class Operator:
     """Devices over which whole experts are spread."""
     expert_slices: int = 1
     """Devices that share every expert's matrices."""
+    load: ExpertLoad | None = None
+    """Of the busiest group; None: that of the measured kernels, else even popularity."""
+    scattered: bool = False
+    """Whether a device sees the tokens of its own experts only."""
 
     def hit_share(self, tokens: Array) -> Array:
         """Return the expected share of the weights that `tokens` tokens touch.
@@ -100,6 +114,8 @@ class Operator:
         groups = self.expert_groups
         if groups == 1:
             return tokens
+        if self.load is not None:
+            return tokens * self.load.factor(tokens)
         excess = (2.0 * (1.0 - 1.0 / groups) * log(groups) * groups / self.active_experts) ** 0.5
         busiest = tokens + excess * tokens**0.5
         most = tokens * (groups * min(1.0, self.experts / groups / self.active_experts))
@@ -135,15 +151,27 @@ class Collective:
     """Communication of a step, on one device, over all layers."""
 
     name: str
-    kind: Literal["all_reduce", "all_to_all", "send"]
+    kind: Literal["all_reduce", "gather", "exchange", "send"]
     scope: Scope
     devices: int
     """Devices that take part."""
     count: int
     """Operations per step."""
     bytes_per_token: float
-    """all_reduce: size of the reduced vector; all_to_all and send: bytes that leave a device; per
-    operation."""
+    """all_reduce: size of the reduced vector; else: bytes that leave a device; per operation."""
+
+
+@dataclass(frozen=True)
+class ExpertExchange(Collective):
+    """The way of tokens to their experts, or back, where each device gets its own tokens only."""
+
+    mode: Exchange = "auto"
+    choices: int = 1
+    """Devices that compute on a token, were they all different."""
+    dtype: str = "bf16"
+    """Of the vectors on their way."""
+    load: ExpertLoad | None = None
+    """The exchange ends when the busiest device has its tokens."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +181,11 @@ class Inventory:
     operators: tuple[Operator, ...]
     attentions: tuple[AttentionWork, ...]
     collectives: tuple[Collective, ...]
+
+    @property
+    def layers(self) -> int:
+        """Layers of the model."""
+        return sum(attention.layers for attention in self.attentions)
 
     @property
     def stored_parameters(self) -> float:
@@ -181,7 +214,7 @@ def inventory(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Invento
         operators += _attention_operators(model, run, parallelism, dtypes, attention_quantised)
         operators += _ffn_operators(model, run, parallelism, dtypes)
         attentions.append(_attention_work(run, parallelism, dtypes))
-        collectives += _collectives(model, run, parallelism)
+        collectives += _collectives(model, run, parallelism, dtypes)
     if parallelism.pipeline > 1:
         hidden_bytes = model.hidden_size * HIDDEN_BYTES
         devices, hops = parallelism.devices, parallelism.pipeline - 1
@@ -309,17 +342,27 @@ def _shared_width(ffn: Ffn) -> int:
     return ffn.shared_experts * ffn.shared_intermediate_size
 
 
+def _expert_load(ffn: Ffn, parallelism: Parallelism) -> ExpertLoad | None:
+    plan = parallelism.experts
+    if plan.skew is None and plan.redundant is None and not plan.scattered:
+        return None
+    skew = PUBLISHED_SKEW if plan.skew is None else plan.skew
+    groups = parallelism.expert
+    return ExpertLoad(ffn.experts, ffn.active_experts, groups, skew, plan.redundant)
+
+
 def _experts(model: Model, run: LayerRun, parallelism: Parallelism, dtypes: Dtypes) -> Operator:
     ffn, hidden, layers = run.ffn, model.hidden_size, run.count
     devices = parallelism.expert_devices
     expert = layers * ffn.expert_parameters(hidden) / devices
+    held = ffn.experts + (parallelism.experts.redundant or 0)
     # Per choice: the hidden vector in, out and summed; the inner ones written, gated and read.
     traffic = 3.0 * hidden + 6.0 * ffn.intermediate_size
     return Operator(
         "moe.experts",
         scope="stage",
-        stored_parameters=ffn.experts * expert,
-        read_parameters=ffn.experts * expert,
+        stored_parameters=held * expert,
+        read_parameters=held * expert,
         weight_dtype=dtypes.weight,
         quantised=True,
         flops_per_token=2.0 * ffn.active_experts * expert,
@@ -328,10 +371,12 @@ def _experts(model: Model, run: LayerRun, parallelism: Parallelism, dtypes: Dtyp
         inner=hidden,
         outer=ffn.intermediate_size,
         layers=layers,
-        experts=ffn.experts,
+        experts=held,
         active_experts=ffn.active_experts,
         expert_groups=parallelism.expert,
         expert_slices=devices // parallelism.expert,
+        load=_expert_load(ffn, parallelism),
+        scattered=parallelism.experts.scattered and parallelism.data > 1,
     )
 
 
@@ -365,13 +410,14 @@ def _attention_work(run: LayerRun, parallelism: Parallelism, dtypes: Dtypes) -> 
     )
 
 
-def _collectives(model: Model, run: LayerRun, parallelism: Parallelism) -> Iterator[Collective]:
+def _collectives(
+    model: Model, run: LayerRun, parallelism: Parallelism, dtypes: Dtypes
+) -> Iterator[Collective]:
     """Yield what the layers of a run exchange.
 
     Tensor parallelism reduces the hidden vector after attention and after the FFN. Experts of one
     data group see all its tokens already, so their outputs join that reduction; with several data
-    groups, tokens travel to their experts and back (dispatch and combine: one hidden vector in 16
-    bits per token and device that computes on it).
+    groups, tokens travel to their experts and back.
     """
     layers, tensor, data = run.count, parallelism.tensor, parallelism.data
     hidden_bytes = model.hidden_size * HIDDEN_BYTES
@@ -381,8 +427,37 @@ def _collectives(model: Model, run: LayerRun, parallelism: Parallelism) -> Itera
         yield Collective(
             "tensor.all_reduce", "all_reduce", "group", tensor, reductions, hidden_bytes
         )
-    if exchange:
+    if exchange and parallelism.experts.scattered:
+        yield from _exchanges(model, run, parallelism, dtypes)
+    elif exchange:
         devices = parallelism.expert_devices
-        copies = run.ffn.active_experts * devices / parallelism.expert
-        leaving = min(copies, devices - 1) / devices * hidden_bytes
-        yield Collective("experts.all_to_all", "all_to_all", "stage", devices, 2 * layers, leaving)
+        leaving = (devices - 1) / devices * hidden_bytes
+        yield Collective("experts.gather", "gather", "stage", devices, 2 * layers, leaving)
+
+
+def _exchanges(
+    model: Model, run: LayerRun, parallelism: Parallelism, dtypes: Dtypes
+) -> Iterator[ExpertExchange]:
+    """Yield dispatch and combination: vectors travel as they are multiplied, and back in 16 bits.
+
+    Dispatch is in 8 bits at least, as DeepEP's kernels have it.
+    """
+    devices = parallelism.expert_devices
+    choices = run.ffn.active_experts * devices // parallelism.expert
+    narrow = (dtypes.activation or dtypes.weight) in ("fp8", "fp4")
+    for name, dtype in (("dispatch", "fp8" if narrow else "bf16"), ("combine", "bf16")):
+        vector = model.hidden_size * DTYPE_BYTES[dtype] + (
+            model.hidden_size * FP8_SCALE_BYTES if dtype == "fp8" else 0.0
+        )
+        yield ExpertExchange(
+            f"experts.{name}",
+            "exchange",
+            "stage",
+            devices,
+            run.count,
+            min(choices, devices - 1) / devices * vector,
+            mode=parallelism.experts.exchange,
+            choices=choices,
+            dtype=dtype,
+            load=_expert_load(run.ffn, parallelism),
+        )

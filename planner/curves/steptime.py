@@ -13,11 +13,13 @@ taken as given:
 - *Output head*: it works on sampled positions only, the decoding sequences and the prompts that
   end in the step. Of n tokens `min(n, maximum_sequences)` are taken as sampled: exact for decode
   steps, and at most `maximum_sequences` positions too many for a step of prefill.
-- *Data parallelism*: tokens, sequences and context are spread evenly over the groups.
-- *Pipeline parallelism*: the batch is cut into as many micro-batches as there are stages, and the
-  pipeline is full. One step, in which every sequence advances, then takes the time of the whole
-  stack of layers at n / stages tokens. Throughput is right at load; the latency of a lone prompt
-  is too low, as its chunk is treated as if it were cut too.
+- *Data and pipeline parallelism*: the largest part of a round sets the pace; `spread` says how
+  large it is. Context and attention work enter by their sums and are shared evenly; what the
+  fullest group has more of context is in the table, at the typical context. The longest stage is
+  the mean one times `slowest_stage`.
+- *Experts*: the busiest device sets the pace; `placement` says how busy it is.
+- *Overlap* of two half batches hides the exchange of tokens behind the rest of the step, attention
+  over a typical context included, or the reverse; each half has kernels of its own.
 - *Sliding windows*: a window is charged in full per decoding sequence and per prefill token when
   the typical context is at least as long, and as full attention when it is shorter. Exact on
   either side, except for sequences on the other side of the window than the typical one.
@@ -27,7 +29,7 @@ taken as given:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,10 +48,12 @@ from planner.curves.curve import Tier
 from planner.curves.device import Device, Timed, curves_for, lowest_tier
 from planner.curves.efficiency import DEFAULT, Efficiency, assumptions
 from planner.curves.engines import EngineOverhead, shipped_engines
+from planner.curves.expert_load import PUBLISHED_SKEW, PUBLISHED_SOURCE
 from planner.curves.layout import TYPICAL_CONTEXT_TOKENS, Dtypes, Parallelism
 from planner.curves.library import CurveSet
-from planner.curves.operators import Inventory, Operator, Scope, inventory
+from planner.curves.operators import ENDS, EXCHANGES, Inventory, Operator, Scope, inventory
 from planner.curves.provenance import Provenance
+from planner.curves.spread import Spread, slowest_stage
 
 if TYPE_CHECKING:
     from planner.catalog import Chip, Model, Node
@@ -82,7 +86,7 @@ class DeviceTime:
     parts: tuple[Part, ...]
     attention: AttentionTime
     groups: int
-    """Data-parallel groups times pipeline stages: each sees its share of sequences and context."""
+    """Parts of a round: each sees its share of sequences and context."""
     data: int
     """Data-parallel groups, each with host code of its own."""
     compute_s: Array
@@ -91,6 +95,10 @@ class DeviceTime:
     """Their memory traffic at the chip's peak, on the grid."""
     tier: str
     notes: tuple[Provenance, ...]
+    spread: Spread
+    hidden_s: float | None = None
+    """Attention per token behind which the exchange of tokens with experts hides as well; None:
+    nothing overlaps."""
 
 
 @dataclass(frozen=True)
@@ -218,38 +226,47 @@ def device_time(
 ) -> DeviceTime:
     """Return the time of a step on the devices; the arguments are those of `step_time`."""
     tokens = token_grid(token_budget)
-    groups = parallelism.data * parallelism.pipeline
+    spread = Spread.of(
+        parallelism, token_budget, maximum_sequences, typical_context_tokens, device.engine
+    )
+    groups, halves = spread.parts, 2.0 if parallelism.experts.overlap else 1.0
     share: dict[Scope, Array] = {
-        "group": tokens / groups,
-        "stage": tokens / parallelism.pipeline,
-        "sampled": np.minimum(tokens, maximum_sequences) / groups,
+        "group": spread.group(tokens),
+        "stage": spread.stage(tokens),
+        "sampled": spread.sampled(tokens),
     }
+    longest = slowest_stage(work.layers, parallelism.pipeline)
     compute, memory = np.zeros_like(tokens), np.zeros_like(tokens)
     parts = []
     for operator in (*work.operators, *query_conversions(work.attentions, device, dtypes)):
-        arithmetic, traffic = device.roofline.ideal(operator, share[operator.scope])
+        each = share[operator.scope] / halves
+        repeats = spread.pace * halves * (1.0 if operator.name in ENDS else longest)
+        arithmetic, traffic = device.roofline.ideal(operator, each)
         if not device.is_in_attention(operator):
-            timed = device.operator(operator, share[operator.scope])
+            timed = device.operator(operator, each)
             ratio = arithmetic / np.maximum(arithmetic + traffic, np.finfo(np.float64).tiny)
-            parts.append(_part(operator.name, kind_of(operator), timed, ratio))
-        compute += arithmetic
-        memory += traffic
+            parts.append(_part(operator.name, kind_of(operator), timed, repeats, ratio))
+        compute += repeats * arithmetic
+        memory += repeats * traffic
     for collective in work.collectives:
-        timed = device.collective(collective, share[collective.scope])
-        parts.append(_part(collective.name, "communication", timed, np.zeros_like(tokens)))
+        timed = device.collective(collective, share[collective.scope] / halves)
+        none = np.zeros_like(tokens)
+        parts.append(_part(collective.name, "communication", timed, spread.pace * halves, none))
     load = TypicalLoad(
         typical_context_tokens,
         sequences=max(1.0, min(maximum_sequences / groups, USUAL_SEQUENCES)),
         chunk_tokens=max(1.0, min(token_budget / groups, USUAL_CHUNK)),
     )
-    attention = attention_time(work.attentions, device, dtypes, load)
-    by_token = attention.token_s * share["group"]
-    at_every_step = attention.floor_s + by_token
+    attention = attention_time(work.attentions, device, dtypes, load).times(longest)
+    by_token = attention.token_s * spread.pace * share["group"]
+    ahead = attention.decode_s * typical_context_tokens * spread.longest_context(tokens)
+    at_every_step = attention.floor_s * spread.pace * halves + by_token + ahead
     ratio = by_token / np.maximum(at_every_step, np.finfo(np.float64).tiny)
     parts.append(
         Part("attention", "attention", at_every_step, ratio, attention.tier, attention.basis)
     )
-    compute += attention.token_compute_s * share["group"]
+    compute += attention.token_compute_s * spread.pace * share["group"]
+    least = min(attention.decode_s, attention.prefill_s / 2.0)
     return DeviceTime(
         tokens=tokens,
         token_budget=token_budget,
@@ -260,7 +277,12 @@ def device_time(
         compute_s=compute,
         memory_s=memory,
         tier=_tier(parts, load.sequences * load.context_tokens * attention.decode_s),
-        notes=device.roofline.figures() + device.notes() + _efficiencies(parts, device),
+        notes=device.roofline.figures()
+        + device.notes()
+        + _efficiencies(parts, device)
+        + tuple(_loads(work, tokens)),
+        spread=spread,
+        hidden_s=least * typical_context_tokens / groups if parallelism.experts.overlap else None,
     )
 
 
@@ -269,7 +291,7 @@ def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
 
     See `part_seconds` for how the rates apply to an operator.
     """
-    total = sum((part_seconds(part, host) for part in device.parts), np.zeros_like(device.tokens))
+    total = sum(attained_seconds(device, host), np.zeros_like(device.tokens))
     # However well an engine overlaps its kernels, no memory is faster than its data sheet.
     linear = rising(np.maximum(total, device.memory_s))
     attention = device.attention
@@ -295,6 +317,24 @@ def with_overhead(device: DeviceTime, host: EngineOverhead) -> StepTime:
         device=device,
         host=host,
     )
+
+
+def attained_seconds(device: DeviceTime, host: EngineOverhead) -> list[Array]:
+    """Return the seconds of every part as an engine attains them, on the grid.
+
+    Where two half batches overlap, the exchange with experts counts with what the rest of the step
+    does not hide.
+    """
+    seconds = [part_seconds(part, host) for part in device.parts]
+    if device.hidden_s is None:
+        return seconds
+    none = np.zeros_like(device.tokens)
+    travelling = [part.name in EXCHANGES for part in device.parts]
+    travel = sum((s for s, away in zip(seconds, travelling, strict=True) if away), none)
+    stay = sum((s for s, away in zip(seconds, travelling, strict=True) if not away), none)
+    hidden = np.minimum(travel, stay + device.hidden_s * device.tokens)
+    shown = 1.0 - hidden / np.maximum(travel, np.finfo(np.float64).tiny)
+    return [s * shown if away else s for s, away in zip(seconds, travelling, strict=True)]
 
 
 def rising(values: Array) -> Array:
@@ -363,8 +403,26 @@ def part_seconds(part: Part, host: EngineOverhead) -> Array:
     return attained
 
 
-def _part(name: str, kind: str, timed: Timed, arithmetic: Array) -> Part:
-    return Part(name, kind, timed.seconds, arithmetic, timed.tier, timed.basis)
+def _part(name: str, kind: str, timed: Timed, repeats: float, arithmetic: Array) -> Part:
+    return Part(name, kind, repeats * timed.seconds, arithmetic, timed.tier, timed.basis)
+
+
+def _loads(work: Inventory, tokens: Array) -> Iterator[Provenance]:
+    """Yield how busy the busiest device of each mixture is, where that is not the kernels' own."""
+    for operator in work.operators:
+        load = operator.load
+        if load is None:
+            continue
+        busiest = float(load.factor(tokens[-1:])[0])
+        if load.skew == PUBLISHED_SKEW:
+            source, date, tier = PUBLISHED_SOURCE, "2025-06", "estimated"
+        else:
+            source, date, tier = "the scenario", "", "estimated"
+        balancer = "no balancer" if load.redundant is None else f"{load.redundant} copies"
+        yield Provenance("experts.skew", load.skew, "std/mean", source, date, tier)
+        what = f"largest steps over {load.groups} devices, {balancer}"
+        yield Provenance("experts.busiest", busiest, "of the mean", what, "", tier)
+        return
 
 
 def _efficiencies(parts: Iterable[Part], device: Device) -> tuple[Provenance, ...]:

@@ -24,7 +24,7 @@ from planner.curves.provenance import Provenance
 from planner.curves.speculation import acceptance
 from planner.curves.survival import survival_of
 from planner.kernel.plan import UNLIMITED, DraftPlan
-from planner.scenario import parallelism_of
+from planner.scenario import parallelism_of, step_limits_of
 from planner.scenario.schema.pools import Pool, Speculation
 from planner.scenario.schema.workload import RequestClass
 
@@ -65,11 +65,8 @@ def lower_draft(
     speculation = pool.speculation
     if speculation is None:
         return None
-    groups = pool.data_parallel
-    budget, sequences = (
-        pool.engine.token_budget * groups,
-        pool.engine.maximum_sequences * groups,
-    )
+    limits = step_limits_of(pool)
+    budget, sequences = limits.token_budget, limits.maximum_sequences
     shares, notes = _accepted(pool.name, speculation, classes, model)
     emitted = tuple(_emitted(each) for each in shares)
     lengths = [sum(n * share for n, share in enumerate(each, start=1)) for each in emitted]
@@ -100,7 +97,7 @@ def lower_draft(
         tokens=speculation.verified,
         emitted=emitted,
         seconds=seconds,
-        sequences=UNLIMITED if limit is None else limit * groups,
+        sequences=UNLIMITED if limit is None else limit * pool.data_parallel,
         decode_s=steps * cost.context_s,
     )
     over = np.array([cost.pass_over(n) if n else 0.0 for n in range(budget + 1)])
@@ -163,7 +160,7 @@ def _cost(
     if speculation.method == "n-gram":
         return lookup_cost()
     spread = parallelism_of(pool)
-    tokens = pool.engine.token_budget * pool.data_parallel
+    tokens = step_limits_of(pool).token_budget
     if speculation.draft_model is not None:
         draft = catalog.model(speculation.draft_model)
         formats = Dtypes(weight=speculation.draft_dtype, kv=pool.kv_dtype)

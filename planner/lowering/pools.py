@@ -25,6 +25,7 @@ from planner.scenario import (
     parallelism_of,
     pool_memory,
     replicas_of,
+    step_limits_of,
 )
 from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
@@ -79,17 +80,13 @@ class LoweredPool:
 def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> LoweredPool:
     """Return the plan of a pool.
 
-    The engine's limits (token budget, sequences) are those of one engine; with data-parallel
-    attention each group has them, as in vLLM and SGLang, so the replica has them times
-    `data_parallel`.
-
     Raises:
         CatalogError: the chip lacks a figure that the step time needs.
     """
     model = catalog.model(pool.model)
     node = catalog.node(pool.node)
     chip = catalog.chip(node.chip)
-    groups = pool.data_parallel
+    limits = step_limits_of(pool)
     basis = basis or Basis(shipped_engines())
     curve = step_time(
         model,
@@ -97,8 +94,8 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         node,
         parallelism_of(pool),
         dtypes_of(pool),
-        token_budget=pool.engine.token_budget * groups,
-        maximum_sequences=pool.engine.maximum_sequences * groups,
+        token_budget=limits.token_budget,
+        maximum_sequences=limits.maximum_sequences,
         engine=pool.engine.name,
         curves=basis.curves(chip),
         overhead=basis.engines.find(pool.engine.name, chip.name),
@@ -132,7 +129,7 @@ def with_nodes(lowered: LoweredPool, nodes: int) -> LoweredPool:
 
 
 def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) -> PoolPlan:
-    engine = pool.engine
+    engine, limits = pool.engine, step_limits_of(pool)
     layout = replicas_of(pool, node.devices)
     affinity = pool.affinity or CacheAffinity()
     return PoolPlan(
@@ -146,8 +143,8 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         memory_s=curve.memory_s,
         decode_memory_s=curve.decode_memory_s,
         prefill_compute_s=curve.prefill_compute_s,
-        token_budget=engine.token_budget * pool.data_parallel,
-        maximum_sequences=engine.maximum_sequences * pool.data_parallel,
+        token_budget=limits.token_budget,
+        maximum_sequences=limits.maximum_sequences,
         kv_blocks=blocks,
         kv_block_tokens=engine.kv_block_tokens,
         context_tokens=context_of(pool, model),
@@ -192,7 +189,7 @@ def _meta(
         devices_per_replica=layout.devices_per_replica,
         kv_blocks=blocks,
         kv_block_tokens=pool.engine.kv_block_tokens,
-        maximum_sequences=pool.engine.maximum_sequences * pool.data_parallel,
+        maximum_sequences=step_limits_of(pool).maximum_sequences,
         parallelism=" · ".join(f"{name} {n}" for name, n in degrees.items() if n > 1) or "TP 1",
         weight_dtype=pool.weight_dtype,
         tier=curve.tier,

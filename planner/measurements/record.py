@@ -123,7 +123,7 @@ def _read(row: Row, named: Mapping[str, Empirical]) -> None:
     faults = len(reading.faults)
     prompt, output = (_lengths(row, side, named) for side in ("prompt", "output"))
     protocol = _protocol(row)
-    layout = {name: row.count(name) or 1 for name in _LAYOUT}
+    tensor, pipeline, expert, data = (row.count(name) or 1 for name in _LAYOUT)
     values: dict[str, Any] = {name: row.text(name) for name in _TEXTS if row.text(name)}
     values |= {name: count for name in _COUNTS if (count := row.count(name)) is not None}
     metrics = {name: value for name in METRICS if (value := row.number(name)) is not None}
@@ -131,7 +131,7 @@ def _read(row: Row, named: Mapping[str, Empirical]) -> None:
     if len(reading.faults) > faults or prompt is None or output is None or protocol is None:
         return
     try:
-        parallelism = Parallelism(**layout)
+        parallelism = Parallelism(tensor, pipeline, expert, data)
     except ValueError as error:
         row.fault("expert", str(error))
         return

@@ -14,6 +14,7 @@ from planner.scenario.replicas import (
     parallelism_of,
     pool_memory,
     replicas_of,
+    step_limits_of,
 )
 from planner.scenario.schema import Scenario
 
@@ -33,4 +34,5 @@ __all__ = [
     "parallelism_of",
     "pool_memory",
     "replicas_of",
+    "step_limits_of",
 ]

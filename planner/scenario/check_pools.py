@@ -85,18 +85,50 @@ def _check_spread(pool: Pool, model: Model) -> Iterator[Finding]:
         parallelism_of(pool)
     except ValueError as error:
         yield ("expert_parallel",), str(error)
+    counts = sorted({run.ffn.experts for run in model.layers if run.ffn.kind == "moe"})
+    copies = pool.redundant_experts or 0
     if experts > 1:
-        counts = sorted({run.ffn.experts for run in model.layers if run.ffn.kind == "moe"})
         if not counts:
             yield ("expert_parallel",), f"{model.name} has no experts to spread; delete it"
-        elif any(count % experts for count in counts):
+        elif any((count + copies) % experts for count in counts):
             listed = " and ".join(map(str, counts))
-            message = f"{experts} does not divide the {listed} experts of {model.name}"
-            yield ("expert_parallel",), f"{message}; use a divisor"
+            with_copies = f" with {copies} copies" if copies else ""
+            message = f"{experts} does not divide the {listed} experts of {model.name}{with_copies}"
+            add = experts - counts[0] % experts
+            yield (
+                ("expert_parallel",),
+                f"{message}; use a divisor, or redundant_experts: {add}",
+            )
+    yield from _check_unused(pool, is_mixture=bool(counts))
     context = pool.engine.context_tokens
     if context is not None and context > model.context_tokens:
         message = f"{model.name} takes at most {model.context_tokens:,} tokens; found {context:,}"
         yield ("engine", "context_tokens"), message
+
+
+def _check_unused(pool: Pool, *, is_mixture: bool) -> Iterator[Finding]:
+    """Yield settings that nothing in the pool listens to."""
+    if pool.micro_batches is not None and pool.pipeline_parallel == 1:
+        message = "there is no pipeline to fill; delete it, or raise pipeline_parallel"
+        yield ("micro_batches",), message
+    spread = is_mixture and pool.expert_parallel > 1
+    for field in ("redundant_experts", "expert_skew"):
+        if getattr(pool, field) is not None and not spread:
+            message = "needs experts on several devices; delete it, or raise expert_parallel"
+            yield (field,), message
+    travels = pool.expert_exchange != "gather"
+    if travels and not (is_mixture and pool.data_parallel > 1):
+        yield (
+            ("expert_exchange",),
+            "experts see all tokens of their data-parallel group already, and there is one; "
+            "delete it, or raise data_parallel of a mixture",
+        )
+    elif pool.two_batch_overlap and not travels:
+        yield (
+            ("two_batch_overlap",),
+            "hides tokens on their way to experts, and with expert_exchange gather none travel; "
+            "delete it, or use expert_exchange: auto",
+        )
 
 
 def _check_devices(pool: Pool, node: Node) -> Iterator[Finding]:

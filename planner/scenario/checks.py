@@ -23,11 +23,14 @@ from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.replicas import replicas_of
 from planner.scenario.schema import Scenario
+from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Lengths, RequestClass
 from planner.scenario.source import parse_text
 
 Finding = tuple[Location, str]
 MAXIMUM_REQUESTS = 10_000_000_000
+LOW_LATENCY_TOKENS = 256
+"""Per device and step: what DeepEP recommends (its README, low-latency kernels)."""
 
 
 def check_scenario(loaded: LoadedScenario, catalog: Catalog) -> list[Fault]:
@@ -344,6 +347,27 @@ def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
             )
 
 
+def _parallelism_notices(pool: Pool, catalog: Catalog, nodes: int) -> Iterator[str]:
+    """Yield parallelism that works and that nobody would choose."""
+    mixture = any(run.ffn.kind == "moe" for run in catalog.model(pool.model).layers)
+    if pool.data_parallel > 1 and not mixture:
+        yield (
+            f"pool {pool.name}: {pool.model} has no experts to share, so its data-parallel groups "
+            "gain nothing from one another; replicas of their own do not wait for each other"
+        )
+    if mixture and pool.data_parallel > 1 and nodes > 1 and pool.expert_exchange == "gather":
+        yield (
+            f"pool {pool.name}: expert_exchange gather sends every token to all {nodes} nodes; "
+            "engines reach experts by expert_exchange: auto"
+        )
+    if pool.expert_exchange == "low_latency" and pool.engine.token_budget > LOW_LATENCY_TOKENS:
+        yield (
+            f"pool {pool.name}: kernels for expert_exchange low_latency are made for up to "
+            f"{LOW_LATENCY_TOKENS} tokens per device, token_budget is {pool.engine.token_budget}; "
+            "use auto, or a pool that only decodes"
+        )
+
+
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
@@ -356,6 +380,7 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
             found.append(f"pool {pool.name}: no class uses it; it costs and serves nothing")
         elif not any((pool.nodes, *(entry.nodes for entry in pool.schedule))):
             found.append(f"pool {pool.name}: it never has a node, so what is sent to it is lost")
+        found += _parallelism_notices(pool, catalog, fleet.nodes_per_replica)
         if fleet.idle_devices:
             found.append(
                 f"pool {pool.name}: {fleet.idle_devices} devices stay idle, since replicas of "

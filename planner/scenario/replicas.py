@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog, Chip, Model
 from planner.curves.heads import HEADS, head_model
-from planner.curves.layout import Dtypes, Parallelism
+from planner.curves.layout import Dtypes, ExpertPlan, Parallelism
 from planner.curves.memory import (
     MemoryLimits,
     MemoryPlan,
@@ -132,14 +132,36 @@ def draft_of(pool: Pool, model: Model, catalog: Catalog) -> Model | None:
     return head_model(model, layers=head.layers, like_target=head.like_target)
 
 
+@dataclass(frozen=True)
+class StepLimits:
+    """What one step of a replica may hold."""
+
+    token_budget: int
+    maximum_sequences: int
+
+
+def step_limits_of(pool: Pool) -> StepLimits:
+    """Return the limits of a step of a replica, which are those of its engines together.
+
+    With data-parallel attention each group has a scheduler with limits of its own, as in vLLM and
+    SGLang. A pipeline has one scheduler, which fills a batch for every micro-batch in flight; the
+    limit on sequences is over all of them.
+    """
+    engine, spread = pool.engine, parallelism_of(pool)
+    return StepLimits(
+        token_budget=engine.token_budget * spread.data * spread.batches,
+        maximum_sequences=engine.maximum_sequences * spread.data,
+    )
+
+
 def limits_of(pool: Pool) -> MemoryLimits:
-    """Return the limits of the engine that decide its memory."""
+    """Return the limits of the engine that decide its memory; a device holds one micro-batch."""
     engine = pool.engine
     return {
         "memory_fraction": engine.memory_fraction,
         "kv_block_tokens": engine.kv_block_tokens,
-        "token_budget": engine.token_budget,
-        "maximum_sequences": engine.maximum_sequences,
+        "token_budget": engine.token_budget * pool.data_parallel,
+        "maximum_sequences": engine.maximum_sequences * pool.data_parallel,
         "context_tokens": engine.context_tokens,
     }
 
@@ -151,6 +173,13 @@ def parallelism_of(pool: Pool) -> Parallelism:
         pipeline=pool.pipeline_parallel,
         expert=pool.expert_parallel,
         data=pool.data_parallel,
+        micro_batches=pool.micro_batches,
+        experts=ExpertPlan(
+            exchange=pool.expert_exchange,
+            skew=pool.expert_skew,
+            redundant=pool.redundant_experts,
+            overlap=pool.two_batch_overlap,
+        ),
     )
 
 

@@ -108,6 +108,19 @@ def _one_tier(pool: Pool) -> Change:
     return {"kv_tiers": [], "engine": recompute}
 
 
+def _travels(pool: Pool) -> bool:
+    return pool.expert_exchange != "gather"
+
+
+_GATHERED: Final = {"expert_exchange": "gather", "two_batch_overlap": False}
+
+
+def _whole_experts(pool: Pool) -> Change:
+    # What places, reaches and copies whole experts goes with them.
+    cut = {"expert_parallel": 1, "redundant_experts": None, "expert_skew": None}
+    return cut | _GATHERED if pool.expert_parallel > 1 else {}
+
+
 TECHNIQUES: Final = (
     Technique(
         name="weight quantization",
@@ -145,6 +158,38 @@ TECHNIQUES: Final = (
         setting="pools[].speculation: {method: eagle3, draft_tokens: 3}",
         instead="one token per step",
         without=_in_pools(lambda pool: {} if pool.speculation is None else {"speculation": None}),
+    ),
+    Technique(
+        name="expert parallelism",
+        meaning="Whole experts on each device, instead of a part of every expert's matrices.",
+        setting="pools[].expert_parallel: 8",
+        instead="every expert's matrices cut over all devices",
+        without=_in_pools(_whole_experts),
+    ),
+    Technique(
+        name="expert load balancing",
+        meaning="Popular experts are copied, and all placed so that devices are equally busy.",
+        setting="pools[].redundant_experts: 32",
+        instead="experts where their numbers put them",
+        without=_in_pools(
+            lambda pool: {} if pool.redundant_experts is None else {"redundant_experts": None}
+        ),
+    ),
+    Technique(
+        name="sparse expert exchange",
+        meaning="Tokens of data-parallel groups travel to the devices of their experts only.",
+        setting="pools[].expert_exchange: auto",
+        instead="every token to every device",
+        without=_in_pools(lambda pool: _GATHERED if _travels(pool) else {}),
+    ),
+    Technique(
+        name="two-batch overlap",
+        meaning="Half of a batch computes while the other half exchanges tokens with experts.",
+        setting="pools[].two_batch_overlap: true",
+        instead="exchange and computation in turn",
+        without=_in_pools(
+            lambda pool: {"two_batch_overlap": False} if pool.two_batch_overlap else {}
+        ),
     ),
     Technique(
         name="queue order",

@@ -110,7 +110,10 @@ def deployment_of(
         device=time,
         token_budget=budget,
         maximum_sequences=sequences,
-        kv_blocks=_kv_blocks(point, model, catalog, layout, dtypes, budget, sequences),
+        # a device works on one micro-batch at a time
+        kv_blocks=_kv_blocks(
+            point, model, catalog, layout, dtypes, budget // layout.batches, sequences
+        ),
         kv_block_tokens=settings.kv_block_tokens or 16,
         prefill_first=engine == "sglang",
         poll_steps=settings.poll_steps or 1,
@@ -138,7 +141,7 @@ def _limits(point: Point, layout: Parallelism) -> tuple[int, int]:
         budget = max(budget, min(point.protocol.batch * longest, 65536))
     groups = layout.data
     sequences = max(sequences, 1) * groups
-    return max(budget * groups, sequences), sequences
+    return max(budget * groups * layout.batches, sequences), sequences
 
 
 def _kv_blocks(

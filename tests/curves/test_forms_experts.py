@@ -55,6 +55,29 @@ def test_experts_hit_are_those_of_random_draws(tokens: int, active: int, random:
     assert expected == pytest.approx(np.mean(distinct), abs=0.25)
 
 
+def test_a_stated_load_replaces_the_fitted_imbalance() -> None:
+    values = start(imbalance=0.5)
+    shape = columns(tokens=65536.0, expert_parallel=8.0)
+    fitted = Experts().seconds(values, shape, PEAKS)
+    same, even = (
+        Experts().seconds(values, shape | {"load": np.array([load])}, PEAKS)
+        for load in (1.0 + 0.5 * 7 / 8, 1.0)
+    )
+    assert same == pytest.approx(fitted)
+    assert even < fitted
+
+
+def test_scattered_tokens_are_sorted_by_their_own_device_only() -> None:
+    values = start(routing=10.0)
+    shape = columns(tokens=65536.0, expert_parallel=64.0, load=1.0)
+    all_of_them, own = (
+        Experts().seconds(values, shape | {"scattered": np.array([each])}, PEAKS)
+        for each in (0.0, 1.0)
+    )
+    moved_s = 10.0 * 65536 * 8 * 4096 * 2 / PEAKS.bandwidth
+    assert all_of_them - own == pytest.approx(moved_s * 63 / 64)
+
+
 def test_few_tokens_wait_for_the_weights_of_the_experts_they_hit() -> None:
     values = start(fill=0.0, fill_inner=0.0, evenness=1.0, routing=0.0, vectors=0.0, expert=0.0)
     values[0] = 1e-9

@@ -189,13 +189,13 @@ def test_linear_layers_cache_a_state_and_no_tokens() -> None:
 def test_data_groups_exchange_tokens_with_experts() -> None:
     parallelism = Parallelism(tensor=1, data=16, expert=16)
     (exchange,) = inventory(QWEN_235B, parallelism, Dtypes()).collectives
-    assert (exchange.kind, exchange.devices, exchange.count) == ("all_to_all", 16, 2 * 94)
-    assert exchange.bytes_per_token == 8 / 16 * 4096 * 2
+    assert (exchange.kind, exchange.devices, exchange.count) == ("gather", 16, 2 * 94)
+    assert exchange.bytes_per_token == 15 / 16 * 4096 * 2
     kinds = {
         c.name: c.count
         for c in inventory(QWEN_235B, Parallelism(tensor=2, data=4), Dtypes()).collectives
     }
-    assert kinds == {"tensor.all_reduce": 94, "experts.all_to_all": 188}
+    assert kinds == {"tensor.all_reduce": 94, "experts.gather": 188}
 
 
 def test_pipeline_sends_the_hidden_vector_between_stages() -> None:

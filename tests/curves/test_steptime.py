@@ -223,11 +223,18 @@ def test_tensor_parallelism_divides_the_work_and_adds_communication() -> None:
 
 
 def test_data_groups_share_tokens_and_context() -> None:
-    alone = estimate(LLAMA_8B)
-    four = estimate(LLAMA_8B, parallelism=Parallelism(data=4))
-    assert four.linear_s[400] == pytest.approx(alone.linear_s[100], rel=0.01)
-    assert four.linear_s[1] == pytest.approx(alone.linear_s[1])
-    assert four.decode_s == pytest.approx(alone.decode_s / 4)
+    alone, groups = estimate(LLAMA_8B), Parallelism(data=4)
+    even = estimate(LLAMA_8B, parallelism=groups, engine="tensorrt-llm")
+    assert even.linear_s[400] == pytest.approx(alone.linear_s[100], rel=0.01)
+    assert even.linear_s[1] == pytest.approx(alone.linear_s[1])
+    assert even.decode_s == pytest.approx(alone.decode_s / 4)
+    # elsewhere the group with the longest contexts, or with the prompt, is waited for
+    four = estimate(LLAMA_8B, parallelism=groups)
+    contexts_s = alone.decode_s * 2048 * 0.57 * 1.05 * np.sqrt(256 / 4)
+    assert four.linear_s[256] - even.linear_s[256] == pytest.approx(contexts_s, rel=0.02)
+    prompt_s = four.linear_s[400] - contexts_s
+    assert prompt_s == pytest.approx(alone.linear_s[256 // 4 + 144], rel=0.02)
+    assert four.decode_s == even.decode_s
 
 
 def test_pipeline_cuts_the_batch_into_micro_batches() -> None:

@@ -14,7 +14,7 @@ from math import ceil, inf, isnan
 from typing import Any, Protocol
 
 from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
-from tests.naive.cache import kept_blocks, parts, segments_of, shared_blocks
+from tests.naive.cache import attached, empty, evict, fetch, holder, keep, take_blocks
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -27,7 +27,7 @@ from tests.naive.state import (
     Row,
     Tier,
 )
-from tests.naive.store import Segment, Store
+from tests.naive.store import Store
 
 __all__ = [
     "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
@@ -114,7 +114,7 @@ class Simulation:
         self.replicas = [Replica(n, index, pools[index]) for n, index in enumerate(owners)]
         shared = [[Store() for _ in pool.tiers] for pool in pools]
         for replica in self.replicas:
-            _empty(replica, shared[replica.pool_index])
+            empty(replica, shared[replica.pool_index])
         self.cursors = [0 for _ in pools]
         self.visitor_tat_s: dict[int, float] = {}
         self.token_gaps: list[list[float]] = [[] for _ in classes]
@@ -238,27 +238,13 @@ class Simulation:
         if router == Router.LEAST_LOADED:
             return least_loaded
         if router == Router.CACHE_AWARE:
-            return self._holder(active, request, least_loaded)
+            return holder(active, request, self.classes[request.class_index], least_loaded)
         if router == Router.SESSION_AFFINITY and session != NOWHERE:
             return active[session % len(active)]
         assert self.rng is not None, "power of two choices needs a random generator"
         first = active[int(self.rng.random() * len(active))]
         second = active[int(self.rng.random() * len(active))]
         return second if second.load < first.load else first
-
-    def _holder(self, active: list[Replica], request: Request, least_loaded: Replica) -> Replica:
-        """The replica that holds most of a prompt, if that is much, and unless it is busy."""
-        pool, rules = least_loaded.pool, self.classes[request.class_index]
-        prompt = max(1, request.row.input_tokens)
-        segments = segments_of(request, pool, rules)
-        shared = shared_blocks(request, pool, segments)
-        most = min(shared, (prompt - 1) // pool.kv_block_tokens)
-        found = {r.number: r.store.found(segments, shared, most) for r in active}
-        best = max(active, key=lambda r: (found[r.number], -r.load, -r.number))
-        enough = found[best.number] * pool.kv_block_tokens >= pool.affinity_share * prompt
-        least = least_loaded.load
-        busy = best.load > max(least + pool.affinity_slack, pool.affinity_ratio * least)
-        return best if enough and not busy and found[best.number] else least_loaded
 
     def _boundary(self, replica: Replica) -> None:
         polled = self._poll(replica)
@@ -269,7 +255,7 @@ class Simulation:
         ]
         for request in sorted(decoding, key=lambda request: request.key) + completed:
             if request.emitted_tokens >= request.row.output_tokens:
-                self._keep(replica, request)
+                keep(replica, request, self.classes[request.class_index])
                 replica.running.remove(request)
                 self._end(request, Fate.SERVED)
         polled |= not replica.running
@@ -298,7 +284,7 @@ class Simulation:
             replica.step_end_s = self.now_s + step_length_s(replica)
             self.schedule(replica.step_end_s, REPLICA, replica.number)
         elif not replica.active and not replica.load:
-            _empty(replica)
+            empty(replica)
 
     def _poll(self, replica: Replica) -> bool:
         """Whether the queue is looked at: every so many steps of nothing but decodes."""
@@ -373,9 +359,10 @@ class Simulation:
         request.last_token_s = self.now_s
 
     def _preempt(self, replica: Replica, request: Request) -> None:
-        pool, computed = replica.pool, request.prefilled_tokens // replica.pool.kv_block_tokens
-        self._make_room_for_idle(replica)
-        for segment in reversed(self._attached(replica, request)):
+        pool, rules = replica.pool, self.classes[request.class_index]
+        computed = request.prefilled_tokens // pool.kv_block_tokens
+        evict(replica)
+        for segment in reversed(attached(replica, request, rules)):
             keep = inf if request.decoding else max(0, computed - segment.first)
             replica.store.detach(segment.key, keep)
         replica.running.remove(request)
@@ -397,49 +384,6 @@ class Simulation:
         request.preemptions += 1
         totals.preemptions += 1
 
-    def _attached(self, replica: Replica, request: Request) -> list[Segment]:
-        """The segments that a running request is attached to."""
-        segments = segments_of(request, replica.pool, self.classes[request.class_index])
-        return [segment for segment in segments if segment.first < request.shared]
-
-    def _make_room_for_idle(self, replica: Replica) -> None:
-        """Evict what there is no room for any more."""
-        replica.store.shrink(replica.free_blocks)
-
-    def _keep(self, replica: Replica, request: Request) -> None:
-        """Leave the blocks of a request that is served in the cache and in its tiers."""
-        pool, rules, store = replica.pool, self.classes[request.class_index], replica.store
-        if not pool.prefix_cache:
-            return
-        self._make_room_for_idle(replica)
-        context = max(1, request.row.input_tokens) + max(request.row.output_tokens, 1) - 1
-        segments = segments_of(request, pool, rules)
-        attached = self._attached(replica, request)
-        known = request.shared
-        own: list[Segment] = []
-        if segments and segments[-1].end == inf:
-            last = segments[-1]
-            kept = max(known, kept_blocks(request, pool, rules, context)) - last.first
-            if last in attached:
-                store.blocks[last.key] = max(store.blocks[last.key], kept)
-                known = last.first + store.blocks[last.key]
-            elif last.key not in store.users and kept > 0:
-                own = [last]
-                known = last.first + kept
-        unknown = max(0, context // pool.kv_block_tokens - known)
-        stores = [store, *replica.tiers]
-        for each in stores:
-            each.put_unknown(unknown)
-        for segment in own:
-            for each in stores:
-                each.put(segment.key, kept)
-        for segment in reversed(attached):
-            for tier in replica.tiers:
-                tier.put(segment.key, store.blocks[segment.key])
-            store.detach(segment.key)
-        for tier, limits in zip(replica.tiers, pool.tiers, strict=True):
-            tier.shrink(limits.blocks)
-
     def _admit(self, replica: Replica, budget: int, aside: int) -> None:
         pool = replica.pool
         while budget > 0:
@@ -452,86 +396,24 @@ class Simulation:
                 if sequences >= pool.maximum_sequences or not replica.waiting:
                     return
                 request = min(replica.waiting, key=lambda request: request.rank)
-                if not self._take_blocks(replica, request, aside):
+                rules = self.classes[request.class_index]
+                if not take_blocks(replica, request, rules, aside):
                     return
+                totals = self.totals[replica.pool_index]
+                totals.cached_tokens += request.prefilled_tokens
                 replica.waiting.remove(request)
-                self._fetch(replica, request)
+                fetch(replica, request, rules, self.now_s, totals)
                 if isnan(request.started_s):
                     request.started_s = self.now_s
                     request.cached_tokens = request.prefilled_tokens
                 if request in replica.fetching:
+                    self.schedule(request.ready_s, REPLICA, replica.number)
                     continue
             replica.running.append(request)
             # A prompt that stays half done has used up the budget, so it is the last one admitted.
             rest = request.prompt_tokens - request.prefilled_tokens
             request.chunk_tokens = min(rest, budget)
             budget -= request.chunk_tokens
-
-    def _take_blocks(self, replica: Replica, request: Request, aside: int) -> bool:
-        """Give a prompt its blocks if there are enough, and say what of it was found there."""
-        pool, store = replica.pool, replica.store
-        block = pool.kv_block_tokens
-        segments = segments_of(request, pool, self.classes[request.class_index])
-        segments = segments if pool.prefix_cache else []
-        shared = whole = shared_blocks(request, pool, segments)
-        if segments and segments[-1].end == inf:
-            last = segments[-1]
-            if last.key in store.users and last.first + store.blocks[last.key] > whole:
-                shared = min(last.first, whole)  # another one has a longer context
-        own = ceil((request.prompt_tokens + pool.room(request.class_index)) / block) - shared
-        needed = own
-        for key, blocks in parts(segments, shared):
-            in_use = store.blocks[key] if key in store.users else 0
-            needed += max(0, blocks - in_use)
-        if needed > replica.free_blocks - aside:
-            return False
-        store.shrink(replica.free_blocks - aside)
-        most = min(shared, (request.prompt_tokens - 1) // block)
-        found = store.found(segments, whole, most)
-        for key, blocks in parts(segments, shared):
-            store.attach(key, blocks)
-        request.shared = shared
-        request.blocks = own + shared
-        store.shrink(replica.free_blocks - aside - own)  # it is not yet among the running ones
-        request.prefilled_tokens = found * block
-        self.totals[replica.pool_index].cached_tokens += found * block
-        return True
-
-    def _fetch(self, replica: Replica, request: Request) -> None:
-        """Fetch what tiers have of a prompt and the replica has not, where that is faster."""
-        pool = replica.pool
-        block = pool.kv_block_tokens
-        found = request.prefilled_tokens
-        request.ready_s = self.now_s
-        if request.swapped_blocks:
-            tokens = request.prompt_tokens - 1 - found
-            self._fetch_from(replica, request, 0, tokens)
-            replica.tiers[0].pinned -= request.swapped_blocks
-            request.swapped_blocks = 0
-        if request.prefilled_tokens == found:
-            segments = segments_of(request, pool, self.classes[request.class_index])
-            shared = shared_blocks(request, pool, segments)
-            most = min(shared, (request.prompt_tokens - 1) // block)
-            for number, tier in enumerate(replica.tiers):
-                tokens = tier.found(segments, shared, most) * block - request.prefilled_tokens
-                self._fetch_from(replica, request, number, tokens)
-        if request.prefilled_tokens > found:
-            replica.fetching.append(request)
-            self.schedule(request.ready_s, REPLICA, replica.number)
-
-    def _fetch_from(self, replica: Replica, request: Request, number: int, tokens: int) -> None:
-        if tokens <= 0:
-            return
-        pool, tier, before = replica.pool, replica.pool.tiers[number], request.prefilled_tokens
-        link_s = ceil(tokens / pool.kv_block_tokens) * tier.block_s
-        wait_s = max(replica.link_free_s[number] - self.now_s, 0.0)
-        token_s = (pool.fixed_s + pool.linear_s[pool.token_budget]) / pool.token_budget
-        compute_s = tokens * token_s + pool.prefill_s * (tokens * (before + tokens / 2))
-        if tier.latency_s + (wait_s + link_s) < compute_s:
-            replica.link_free_s[number] = max(replica.link_free_s[number], self.now_s) + link_s
-            request.ready_s = max(request.ready_s, replica.link_free_s[number] + tier.latency_s)
-            request.prefilled_tokens += tokens
-            self.totals[replica.pool_index].loaded_tokens[number] += tokens
 
     def _end(self, request: Request, fate: Fate) -> None:
         """Give a request its fate, and send what its end sets off."""
@@ -582,7 +464,7 @@ class Simulation:
         replica.running = []
         replica.waiting = []
         replica.fetching = []
-        _empty(replica)
+        empty(replica)
         replica.step_end_s = inf
         for request in sorted(victims, key=lambda request: request.key):
             self._end(request, Fate.FAILED)
@@ -590,21 +472,10 @@ class Simulation:
     def drain(self, replica: Replica) -> None:
         replica.active = False
         if not replica.load:
-            _empty(replica)
+            empty(replica)
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
-
-
-def _empty(replica: Replica, shared: Sequence[Store] = ()) -> None:
-    """Keep nothing on a replica; what a tier shares with others stays."""
-    tiers = replica.pool.tiers
-    shared = shared or replica.tiers
-    replica.store = Store()
-    replica.tiers = [
-        store if tier.shared else Store() for tier, store in zip(tiers, shared, strict=True)
-    ]
-    replica.link_free_s = [-inf for _ in tiers]
 
 
 def _order(pool: Pool, rules: RequestClass, request: Request) -> float:

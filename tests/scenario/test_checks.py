@@ -257,7 +257,8 @@ def test_notices(write_file: WriteFile, catalog: Catalog) -> None:
         "plan api: no class pays it",
     ]
     write_file("q.yaml", changed("tensor_parallel: 4", "data_parallel: 3"))
-    (idle,) = notices(load_scenario("q.yaml").scenario, catalog)
+    apart, idle = notices(load_scenario("q.yaml").scenario, catalog)
+    assert "has no experts to share" in apart
     assert idle == ("pool big: 4 devices stay idle, since replicas of 3 do not fill nodes of 8")
 
 

@@ -15,6 +15,13 @@ from planner.search.switches import switches, with_only
 from planner.search.techniques import TECHNIQUES, Technique, TechniqueError, used_by
 from tests.small import load
 
+MIXTURE = ("pools.reasoning.model=qwen3-235b-a22b",)
+WIDE = (
+    *MIXTURE,
+    "pools.reasoning.tensor_parallel=1",
+    "pools.reasoning.data_parallel=8",
+    "pools.reasoning.expert_parallel=8",
+)
 ON = {
     "weight quantization": ["pools.chat.weight_dtype=int8", "pools.reasoning.weight_dtype=fp8"],
     "KV quantization": ["pools.chat.kv_dtype=fp8"],
@@ -29,6 +36,14 @@ ON = {
         "pools.chat.engine.preemption=swap",
     ],
     "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
+    "expert parallelism": [*MIXTURE, "pools.reasoning.expert_parallel=8"],
+    "expert load balancing": [*WIDE, "pools.reasoning.redundant_experts=8"],
+    "sparse expert exchange": [*WIDE, "pools.reasoning.expert_exchange=auto"],
+    "two-batch overlap": [
+        *WIDE,
+        "pools.reasoning.expert_exchange=auto",
+        "pools.reasoning.two_batch_overlap=true",
+    ],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
     "guest rate limits": [
         "workload.classes.chat.visitors=1000",
@@ -52,17 +67,24 @@ EXPECTED = {
     },
     "KV tiers": {"pools[0].kv_tiers": [], "pools[0].engine.preemption": "recompute"},
     "speculative decoding": {"pools[0].speculation": None},
+    "expert parallelism": {"pools[1].expert_parallel": 1},
+    "expert load balancing": {"pools[1].redundant_experts": None},
+    "sparse expert exchange": {"pools[1].expert_exchange": "gather"},
+    "two-batch overlap": {"pools[1].two_batch_overlap": False},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
     "guest rate limits": {"workload.classes[0].rate_limit": None},
     "overflow between pools": {"workload.classes[0].overflow": []},
     "routing by load or session": {"pools[0].router": "round_robin"},
 }
 """Every value that differs without it."""
-ALSO_ON = {
-    "prefix caching": {"routing by load or session"},
-    "KV tiers": {"prefix caching"},
+STANDS_ON = {
+    "prefix caching": ("routing by load or session",),
+    "KV tiers": ("prefix caching",),
+    "expert load balancing": ("expert parallelism",),
+    "sparse expert exchange": ("expert parallelism",),
+    "two-batch overlap": ("expert parallelism", "sparse expert exchange"),
 }
-"""Techniques that it is switched on with."""
+"""Techniques that one is not without, and goes with."""
 
 
 @pytest.fixture
@@ -98,8 +120,8 @@ def test_a_plain_scenario_uses_none(plain: LoadedScenario) -> None:
 def test_switching_off_changes_its_own_fields_only(technique: Technique, tmp_path: Path) -> None:
     scenario = load(tmp_path, *PLAIN, *ON[technique.name]).scenario
     before = scenario.model_dump()
-    on = {found.name for found in used_by(scenario)}
-    assert on == {technique.name} | ALSO_ON.get(technique.name, set())
+    on = {each.name for each in used_by(scenario)}
+    assert on == {technique.name, *STANDS_ON.get(technique.name, ())}
     without = technique.without(scenario)
     assert scenario.model_dump() == before, "the scenario itself is left alone"
     assert differences(before, without.model_dump()) == EXPECTED[technique.name]
@@ -133,6 +155,13 @@ def test_what_rests_on_a_cache_goes_with_it(tmp_path: Path) -> None:
     assert (chat.router, chat.affinity, chat.prefix_cache) == ("round_robin", None, True)
     (chat, _) = tiers.without(scenario).pools
     assert (chat.router, chat.prefix_cache, chat.kv_tiers) == ("cache_aware", True, [])
+
+
+def test_what_stands_on_a_technique_goes_with_it(tmp_path: Path) -> None:
+    on = (*ON["two-batch overlap"], "pools.reasoning.redundant_experts=8")
+    scenario = load(tmp_path, *PLAIN, *on).scenario
+    technique = next(each for each in TECHNIQUES if each.name == "expert parallelism")
+    assert used_by(technique.without(scenario)) == ()
 
 
 def test_a_default_router_is_no_choice(tmp_path: Path) -> None:

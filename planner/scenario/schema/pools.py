@@ -203,7 +203,26 @@ class Pool(Part):
     expert_parallel: DeviceCount = 1
     """Devices over which experts are spread; at most tensor × data parallel."""
     data_parallel: DeviceCount = 1
-    """Attention replicas inside one engine copy."""
+    """Attention replicas inside one engine copy, each with sequences and KV cache of its own; they
+    meet at every mixture layer."""
+    micro_batches: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Batches in flight in a pipeline; absent: one per stage (vLLM; SGLang `--pp-async-batch-depth`
+    adds to them). Fewer leave stages idle."""
+    expert_exchange: Literal["gather", "low_latency", "high_throughput", "auto"] = "gather"
+    """How tokens of several data-parallel groups get to their experts (vLLM `--all2all-backend`,
+    SGLang `--moe-a2a-backend` and `--deepep-mode`): every token to every device; one copy per
+    expert; one per node, spread inside it; or the sooner of the latter two in each step."""
+    expert_skew: Annotated[float, Field(ge=0, le=8)] | None = None
+    """Standard deviation over mean of the tokens of an expert; 0: all alike. Absent: as published
+    for DeepSeek-R1 where `redundant_experts` or `expert_exchange` ask for it, else as in the
+    measured kernels."""
+    redundant_experts: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Copies of popular experts that a load balancer adds and places per layer (vLLM
+    `--enable-eplb`, SGLang `--ep-num-redundant-experts`); 0: it places without copying. Absent: no
+    balancer."""
+    two_batch_overlap: bool = False
+    """Two halves of the batch take turns to compute and to exchange tokens (SGLang
+    `--enable-two-batch-overlap`, vLLM `--enable-dbo`)."""
     weight_dtype: Dtype = "bf16"
     """Weights in memory."""
     activation_dtype: Dtype | None = None
