@@ -20,7 +20,7 @@ Records = NDArray[np.void]
 ROUNDING: Final = 1e-6
 """Relative error that sums over a hundred million floats may have."""
 
-NEVER_ROUTED: Final = (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG)
+NEVER_ROUTED: Final = (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG, Fate.SHED)
 NEVER_STARTED: Final = (*NEVER_ROUTED, Fate.TIMED_OUT)
 
 
@@ -451,7 +451,8 @@ def littles_law(world: World, finished: Records) -> Iterator[str]:
         return
     spent_s = float((finished["finish_s"] - finished["arrival_s"]).sum())
     pools = world.pool_windows
-    integral_s = float(pools["waiting_s"].sum() + pools["running_s"].sum())
+    states = ("waiting_s", "batch_waiting_s", "running_s")
+    integral_s = sum(float(pools[name].sum()) for name in states)
     if abs(spent_s - integral_s) > ROUNDING * spent_s + 1e-9:
         yield f"requests spent {spent_s} s in the system, the pools account for {integral_s} s"
 

@@ -99,6 +99,7 @@ def pool_record(pool: PoolPlan) -> Records:
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
         "prefill_first", "poll_steps", "request_s",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
+        "batch_sequences", "batch_blocks", "shed_tokens", "shed_blocks", "shed_late", "sheds",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1
@@ -165,6 +166,7 @@ def class_record(klass: ClassPlan) -> Records:
     record = np.zeros(1, dtypes.CLASS)
     for name in (
         "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
+        "weight", "batch", "sheddable",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
@@ -214,7 +216,7 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new["status"] = int(ReplicaStatus.STOPPED)
     for name in ("run_end_s", "timeout_s"):
         new[name] = math.inf
-    for name in ("run_start_s", "stopped_s", "paused_s"):
+    for name in ("run_start_s", "stopped_s", "paused_s", "backlog_since_s"):
         new[name] = math.nan
     new["prefill_head"] = NONE
     new["prefill_tail"] = NONE

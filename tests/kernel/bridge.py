@@ -92,6 +92,11 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             router=pool.router,
             scheduler=pool.scheduler,
             priority_step_s=pool.priority_step_s,
+            batch_sequences=pool.batch_sequences,
+            batch_blocks=pool.batch_blocks,
+            shed_tokens=UNLIMITED if math.isinf(pool.shed_tokens) else int(pool.shed_tokens),
+            shed_blocks=UNLIMITED if math.isinf(pool.shed_blocks) else int(pool.shed_blocks),
+            shed_late=pool.shed_late,
         )
         for index, pool in enumerate(scenario.pools)
     )
@@ -100,6 +105,9 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             name=f"class-{index}",
             pools=tuple(klass.pools),
             priority=klass.priority,
+            weight=klass.weight,
+            batch=klass.batch,
+            sheddable=klass.sheddable,
             timeout_s=klass.timeout_s,
             ttft_limit_s=klass.ttft_limit_s,
             tpot_limit_s=klass.tpot_limit_s,
