@@ -80,12 +80,10 @@ def is_shed(world: World, replica_index: int, request: np.void, now_s: float) ->
     """Tell whether admission control turns away a request that was sent to a replica."""
     pool = world.pools[world.replicas[replica_index]["pool"]]
     klass = world.classes[request["class"]]
-    waiting = waiting_prompts(world, replica_index, request["class"], False)
-    if waiting >= pool["shed_tokens"]:
+    if waiting_prompts(world, replica_index, request["class"], False) >= pool["shed_tokens"]:
         return True
-    if klass["sheddable"] == 1 and blocks_in_use(world, replica_index, now_s) >= pool["shed_blocks"]:
+    crowded = pool["shed_blocks"] <= blocks_in_use(world, replica_index, now_s)
+    if crowded and klass["sheddable"] == 1:
         return True
-    return bool(
-        pool["shed_late"] == 1
-        and predicted_ttft_s(world, replica_index, request, now_s) > klass["ttft_limit_s"]
-    )
+    due_s = pool["shed_ttft"] * klass["ttft_limit_s"]
+    return bool(predicted_ttft_s(world, replica_index, request, now_s) > due_s)

@@ -99,7 +99,7 @@ def pool_record(pool: PoolPlan) -> Records:
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
         "prefill_first", "poll_steps", "request_s",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
-        "batch_sequences", "batch_blocks", "shed_tokens", "shed_blocks", "shed_late", "sheds",
+        "batch_sequences", "batch_blocks", "shed_tokens", "shed_blocks", "shed_ttft", "sheds",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1

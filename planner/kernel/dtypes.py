@@ -312,6 +312,7 @@ POOL = np.dtype(
         ("cursor", "i8"),  # round robin
         ("batch_sequences", "i8"),  # with fewer running, batch requests are admitted …
         ("batch_blocks", "i8"),  # … up to so many blocks in use; 0 and 0: no class is batch
+        ("shed_ttft", "f8"),  # predicted ttft, as a share of its limit, above which one is shed
         ("shed_tokens", "i8"),  # prompt tokens waiting per replica above which requests are shed
         ("shed_blocks", "i8"),  # blocks in use from which sheddable classes are shed
         ("waiting", "i8"),  # summed over replicas
@@ -319,7 +320,6 @@ POOL = np.dtype(
         ("router", "i4"),
         ("scheduler", "i4"),
         ("sheds", "i4"),  # 1: admission control has a rule
-        ("shed_late", "i4"),  # 1: what would miss its limit on ttft is shed
         ("prefill_first", "i4"),  # 1: prompts are prefilled in steps of their own, before decodes
     ],
     align=True,

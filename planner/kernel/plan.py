@@ -99,8 +99,8 @@ class PoolPlan:
     """Prompt tokens waiting per replica from which on requests are shed."""
     shed_blocks: int = UNLIMITED
     """KV blocks in use from which on requests of sheddable classes are shed."""
-    shed_late: bool = False
-    """Requests whose predicted TTFT is beyond the limit of their class are shed."""
+    shed_ttft: float = math.inf
+    """Share of the limit on TTFT of its class; a request whose predicted one is above is shed."""
     compute_s: NDArray[np.float64] | None = None
     """Part of `linear_s` that is arithmetic at peak rate [s]; absent: none."""
     memory_s: NDArray[np.float64] | None = None
@@ -131,7 +131,7 @@ class PoolPlan:
     @property
     def sheds(self) -> bool:
         """Whether admission control may turn requests away."""
-        return self.shed_late or min(self.shed_tokens, self.shed_blocks) < UNLIMITED
+        return self.shed_ttft < math.inf or min(self.shed_tokens, self.shed_blocks) < UNLIMITED
 
     def late_tokens(self, klass: int) -> float:
         """Return `late_steps` in tokens that a class's decoding sequence emits in the mean."""

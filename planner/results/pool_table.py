@@ -24,6 +24,7 @@ from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
 from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
+"""Of which the busiest resource is told."""
 _FLOWS = ("routed", "overflowed", "preemptions", "prefill_tokens", "decode_tokens")
 
 RESOURCE_TITLES: Final = {
@@ -97,6 +98,7 @@ def _pool_row(
         "kv_usage_rate": share_of(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
         "running": divide(sums["running_s"], measured_s),
         "waiting": divide(sums["waiting_s"], measured_s),
+        "batch_waiting": divide(float(measured["batch_waiting_s"].sum()), measured_s),
         **{name: int(windows[name].sum()) for name in _FLOWS},
         "waiting_max": float(waiting.max()),
         "decode_tokens_per_s_per_accelerator": divide(

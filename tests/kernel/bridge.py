@@ -96,7 +96,7 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             batch_blocks=pool.batch_blocks,
             shed_tokens=UNLIMITED if math.isinf(pool.shed_tokens) else int(pool.shed_tokens),
             shed_blocks=UNLIMITED if math.isinf(pool.shed_blocks) else int(pool.shed_blocks),
-            shed_late=pool.shed_late,
+            shed_ttft=pool.shed_ttft,
         )
         for index, pool in enumerate(scenario.pools)
     )

@@ -265,7 +265,7 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         priority_step_s=seconds(100),
         shed_tokens=draw(st.sampled_from([inf, inf, inf, 1, 20, 60])),
         shed_blocks=draw(st.sampled_from([inf, inf, 1, 5])),
-        shed_late=draw(st.sampled_from([False, False, True])),
+        shed_ttft=draw(st.sampled_from([inf, inf, 1.0, 0.5])),
         request_s=seconds(5) if draw(st.booleans()) else 0.0,
         prefill_first=prefill_first,
         poll_steps=draw(st.sampled_from([1, 1, 2, 5])),

@@ -204,9 +204,7 @@ class Simulation:
         self.visitor_tat_s[visitor] = max(self.now_s, tat_s) + interval_s
         return True
 
-    def _choose_replica(
-        self, request: Request, rules: RequestClass
-    ) -> tuple[Replica | None, Fate]:
+    def _choose_replica(self, request: Request, rules: RequestClass) -> tuple[Replica | None, Fate]:
         fate = Fate.TOO_LONG
         for index in rules.pools:
             pool = self.pools[index]
@@ -238,8 +236,6 @@ class Simulation:
         used = sum(other.blocks for other in replica.running)
         if waiting >= pool.shed_tokens or (rules.sheddable and used >= pool.shed_blocks):
             return True
-        if not pool.shed_late:
-            return False
         # The rate at which prompts were admitted since the queue was last empty, as if a step of
         # nothing but prefill had gone before.
         tokens, seconds = pool.token_budget, pool.fixed_s + pool.linear_s[pool.token_budget]
@@ -253,7 +249,7 @@ class Simulation:
             if not strict or self.classes[other.class_index].priority <= rules.priority
         )
         predicted_s = (ahead + request.prompt_tokens) * seconds / tokens + pool.request_s
-        return predicted_s > rules.ttft_limit_s
+        return predicted_s > pool.shed_ttft * rules.ttft_limit_s
 
     def _wait(self, replica: Replica, request: Request) -> None:
         """Let a request that arrives wait; a class of which nothing waited saves nothing up."""

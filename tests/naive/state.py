@@ -34,7 +34,7 @@ class Pool:
     batch_blocks: int = 0
     shed_tokens: float = inf
     shed_blocks: float = inf
-    shed_late: bool = False
+    shed_ttft: float = inf
     request_s: float = 0.0
     late_steps: float = 0.0
     prefill_first: bool = False

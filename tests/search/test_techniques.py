@@ -20,6 +20,8 @@ ON = {
     "KV quantization": ["pools.chat.kv_dtype=fp8"],
     "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
+    "admission control": ["pools.chat.admission={waiting_tokens: 100000}"],
+    "batch traffic in troughs": ["workload.classes.reasoning.service=batch"],
     "guest rate limits": [
         "workload.classes.chat.visitors=1000",
         "workload.classes.chat.rate_limit={rate: 20 /h, burst: 5}",
@@ -37,6 +39,8 @@ EXPECTED = {
     "KV quantization": {"pools[0].kv_dtype": "bf16"},
     "speculative decoding": {"pools[0].speculation": None},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
+    "admission control": {"pools[0].admission": None},
+    "batch traffic in troughs": {"workload.classes[1].service": "interactive"},
     "guest rate limits": {"workload.classes[0].rate_limit": None},
     "overflow between pools": {"workload.classes[0].overflow": []},
     "routing by load or session": {"pools[0].router": "round_robin"},
