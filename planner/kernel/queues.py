@@ -154,12 +154,17 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
 
 @kernel
 def return_to_queue(world: World, replica_index: int, index: int) -> None:
-    """Let a preempted request wait before the others of its class: it ranks before all of them."""
+    """Let a preempted request wait before the others of its class.
+
+    It ranks before all of them but those that gave way to interactive ones while its own prompt was
+    half done.
+    """
     request = world.requests[index]
-    if scheduler_of(world, request) == SHORTEST_PROMPT:
+    queue = world.queues[queue_of(world, replica_index, request)]
+    head = queue["head"]
+    if head != NONE and comes_before(world, head, index, scheduler_of(world, request)):
         insert_in_queue(world, replica_index, index)
         return
-    queue = world.queues[queue_of(world, replica_index, request)]
     request["next"] = queue["head"]
     if queue["head"] == NONE:
         queue["tail"] = index
