@@ -251,8 +251,8 @@ def batches_counted(world: World) -> Iterator[str]:
     """INV-8 batches and queues counted.
 
     The requests in flight, and those that the end of the simulation cut off, are those that wait or
-    run on a replica; per class and per pool the counts agree, and an empty queue has no first and
-    no last request. Catches a request that is in a queue and a batch at once.
+    run on a replica; per class and per pool the counts agree, and an empty queue has no first, no
+    last request and no tokens to prefill. Catches a request that is in a queue and a batch at once.
     """
     replicas, queues = world.replicas, world.queues.reshape(-1, len(world.classes))
     held = int((replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]).sum())
@@ -265,12 +265,16 @@ def batches_counted(world: World) -> Iterator[str]:
             f"replica {number}: {replicas['decoding'][number]} sequences decode, by class "
             f"{queues['decoding'][number].tolist()}"
         )
-    waiting = np.bincount(replicas["pool"], weights=replicas["waiting"], minlength=len(world.pools))
-    for index in np.flatnonzero(waiting != world.pools["waiting"]):
-        yield (
-            f"pool {index}: {world.pools['waiting'][index]} requests wait, but "
-            f"{waiting[index]:.0f} on its replicas"
-        )
+    for name, whose in (("waiting", "requests"), ("batch_waiting", "batch requests")):
+        waiting = np.bincount(replicas["pool"], weights=replicas[name], minlength=len(world.pools))
+        for index in np.flatnonzero(waiting != world.pools[name]):
+            yield (
+                f"pool {index}: {world.pools[name][index]} {whose} wait, but "
+                f"{waiting[index]:.0f} on its replicas"
+            )
+    for number, klass in np.argwhere((queues["head"] != NONE) != (queues["waiting_tokens"] > 0)):
+        tokens = queues["waiting_tokens"][number, klass]
+        yield f"replica {number}, class {klass}: {tokens} prompt tokens wait, which its queue denies"
     linked = ((queues["head"] != NONE) | (queues["tail"] != NONE)).any(axis=1)
     for number in np.flatnonzero(linked != (replicas["waiting"] > 0)):
         yield f"replica {number}: {replicas['waiting'][number]} wait, which its queues deny"
@@ -345,7 +349,7 @@ def times_are_consistent(world: World) -> Iterator[str]:
     windows, pools = _pool_windows(world), world.pools
     busy_s = windows["busy_s"]
     spare_s = ROUNDING * busy_s + 1e-9
-    for name in ("busy_s", "compute_s", "memory_s", "active_s", "waiting_s"):
+    for name in ("busy_s", "compute_s", "memory_s", "active_s", "waiting_s", "batch_waiting_s"):
         for window, index in np.argwhere(windows[name] < 0.0):
             yield f"pool {index}, window {window}: {name} = {windows[name][window, index]}"
     for name, least_s, most_s in (

@@ -21,7 +21,10 @@ ON = {
     "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
     "admission control": ["pools.chat.admission={waiting_tokens: 100000}"],
-    "batch traffic in troughs": ["workload.classes.reasoning.service=batch"],
+    "batch traffic in troughs": [
+        "workload.classes.reasoning.service=batch",
+        "workload.classes.reasoning.objectives=[]",
+    ],
     "guest rate limits": [
         "workload.classes.chat.visitors=1000",
         "workload.classes.chat.rate_limit={rate: 20 /h, burst: 5}",
