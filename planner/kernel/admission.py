@@ -6,6 +6,8 @@ costs a look at every class.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.kernel.dtypes import Scheduler, World
@@ -85,5 +87,7 @@ def is_shed(world: World, replica_index: int, request: np.void, now_s: float) ->
     crowded = pool["shed_blocks"] <= blocks_in_use(world, replica_index, now_s)
     if crowded and klass["sheddable"] == 1:
         return True
+    if pool["shed_ttft"] == math.inf:
+        return False
     due_s = pool["shed_ttft"] * klass["ttft_limit_s"]
     return bool(predicted_ttft_s(world, replica_index, request, now_s) > due_s)

@@ -236,6 +236,8 @@ class Simulation:
         used = sum(other.blocks for other in replica.running)
         if waiting >= pool.shed_tokens or (rules.sheddable and used >= pool.shed_blocks):
             return True
+        if pool.shed_ttft == inf:
+            return False
         # The rate at which prompts were admitted since the queue was last empty, as if a step of
         # nothing but prefill had gone before.
         tokens, seconds = pool.token_budget, pool.fixed_s + pool.linear_s[pool.token_budget]
