@@ -274,7 +274,7 @@ def batches_counted(world: World) -> Iterator[str]:
             )
     for number, klass in np.argwhere((queues["head"] != NONE) != (queues["waiting_tokens"] > 0)):
         tokens = queues["waiting_tokens"][number, klass]
-        yield f"replica {number}, class {klass}: {tokens} prompt tokens wait, which its queue denies"
+        yield f"replica {number}, class {klass}: {tokens} prompt tokens wait, its queue denies it"
     linked = ((queues["head"] != NONE) | (queues["tail"] != NONE)).any(axis=1)
     for number in np.flatnonzero(linked != (replicas["waiting"] > 0)):
         yield f"replica {number}: {replicas['waiting'][number]} wait, which its queues deny"
