@@ -212,7 +212,7 @@ def test_a_time_out_at_a_boundary() -> None:
 def test_who_would_fit_waits_behind_who_does_not() -> None:
     """The last has room from 1.75 on, but the one before it only at 8, when the first has ended."""
     pool = replace(ONE_SECOND_STEPS, kv_blocks=14)
-    rows = [Row(0.0, 0, 4, 8), Row(1.5, 0, 10, 1), Row(1.75, 0, 2, 1)]
+    rows = [Row(0.0, 0, 4, 8), Row(1.5, 0, 11, 1), Row(1.75, 0, 2, 1)]
     assert starts(Scenario([pool], [RequestClass(pools=[0])], rows)) == [0.0, 8.0, 8.0]
 
 
