@@ -20,7 +20,7 @@ Records = NDArray[np.void]
 ROUNDING: Final = 1e-6
 """Relative error that sums over a hundred million floats may have."""
 
-NEVER_ROUTED: Final = (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG)
+NEVER_ROUTED: Final = (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG, Fate.SHED)
 NEVER_STARTED: Final = (*NEVER_ROUTED, Fate.TIMED_OUT)
 
 
@@ -258,8 +258,8 @@ def batches_counted(world: World) -> Iterator[str]:
     """INV-8 batches and queues counted.
 
     The requests in flight, and those that the end of the simulation cut off, are those that wait or
-    run on a replica; per class and per pool the counts agree, and an empty queue has no first and
-    no last request. Catches a request that is in a queue and a batch at once.
+    run on a replica; per class and per pool the counts agree, and an empty queue has no first, no
+    last request and no tokens to prefill. Catches a request that is in a queue and a batch at once.
     """
     replicas, queues = world.replicas, world.queues.reshape(-1, len(world.classes))
     held = int(_loads(replicas).sum())
@@ -272,12 +272,16 @@ def batches_counted(world: World) -> Iterator[str]:
             f"replica {number}: {replicas['decoding'][number]} sequences decode, by class "
             f"{queues['decoding'][number].tolist()}"
         )
-    waiting = np.bincount(replicas["pool"], weights=replicas["waiting"], minlength=len(world.pools))
-    for index in np.flatnonzero(waiting != world.pools["waiting"]):
-        yield (
-            f"pool {index}: {world.pools['waiting'][index]} requests wait, but "
-            f"{waiting[index]:.0f} on its replicas"
-        )
+    for name, whose in (("waiting", "requests"), ("batch_waiting", "batch requests")):
+        waiting = np.bincount(replicas["pool"], weights=replicas[name], minlength=len(world.pools))
+        for index in np.flatnonzero(waiting != world.pools[name]):
+            yield (
+                f"pool {index}: {world.pools[name][index]} {whose} wait, but "
+                f"{waiting[index]:.0f} on its replicas"
+            )
+    for number, klass in np.argwhere((queues["head"] != NONE) != (queues["waiting_tokens"] > 0)):
+        tokens = queues["waiting_tokens"][number, klass]
+        yield f"replica {number}, class {klass}: {tokens} prompt tokens wait, its queue denies it"
     linked = ((queues["head"] != NONE) | (queues["tail"] != NONE)).any(axis=1)
     for number in np.flatnonzero(linked != (replicas["waiting"] > 0)):
         yield f"replica {number}: {replicas['waiting'][number]} wait, which its queues deny"
@@ -402,7 +406,7 @@ def times_are_consistent(world: World) -> Iterator[str]:
     windows, pools = _pool_windows(world), world.pools
     busy_s = windows["busy_s"]
     spare_s = ROUNDING * busy_s + 1e-9
-    for name in ("busy_s", "compute_s", "memory_s", "active_s", "waiting_s"):
+    for name in ("busy_s", "compute_s", "memory_s", "active_s", "waiting_s", "batch_waiting_s"):
         for window, index in np.argwhere(windows[name] < 0.0):
             yield f"pool {index}, window {window}: {name} = {windows[name][window, index]}"
     for name, least_s, most_s in (
@@ -508,7 +512,8 @@ def littles_law(world: World, finished: Records) -> Iterator[str]:
     if not _is_complete(world, finished) or pools["loaded_tokens"].any():
         return
     spent_s = float((finished["finish_s"] - finished["arrival_s"]).sum())
-    integral_s = float(pools["waiting_s"].sum() + pools["running_s"].sum())
+    states = ("waiting_s", "batch_waiting_s", "running_s")
+    integral_s = sum(float(pools[name].sum()) for name in states)
     if abs(spent_s - integral_s) > ROUNDING * spent_s + 1e-9:
         yield f"requests spent {spent_s} s in the system, the pools account for {integral_s} s"
 

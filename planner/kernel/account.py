@@ -37,19 +37,24 @@ def window_end_s(state: np.void, window: int) -> float:
 
 @kernel
 def add_waiting(world: World, pool_index: int, now_s: float, change: int) -> None:
-    """Bring the integral of a pool's waiting requests up to `now_s`, then change their number."""
+    """Bring the integrals of a pool's waiting requests up to `now_s`, then change their number.
+
+    Those of batch classes, which wait for troughs, have an integral of their own.
+    """
     state = world.state[0]
     pools = world.pools
     pool_windows = world.pool_windows
     pool = pools[pool_index]
     since_s = pool["waiting_since_s"]
     waiting = pool["waiting"]
+    batch = pool["batch_waiting"]
     if waiting > 0:
         window = window_of(state, since_s)
         while since_s < now_s:
             until_s = min(now_s, window_end_s(state, window))
             row = pool_windows[window * len(pools) + pool_index]
-            row["waiting_s"] += waiting * (until_s - since_s)
+            row["waiting_s"] += (waiting - batch) * (until_s - since_s)
+            row["batch_waiting_s"] += batch * (until_s - since_s)
             since_s = until_s
             window += 1
     pool["waiting_since_s"] = now_s

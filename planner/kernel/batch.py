@@ -14,19 +14,21 @@ from planner.kernel.account import (
     last_emission_s,
     window_of,
 )
-from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, OUTPUT_COST, Fate, ReplicaStatus, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_for_steps, growth_residue, steps_within
-from planner.kernel.prefix import claim_of, forget, hold, let_go
+from planner.kernel.prefix import claim_of, forget, hold, let_go, store_of
 from planner.kernel.queues import (
     comes_before,
     first_waiting,
     insert_in_queue,
     queue_of,
     take_from_queue,
+    yields,
 )
+from planner.kernel.sharing import charge, charge_admission, charge_steps, steps_in_order
 from planner.kernel.speculate import (
     close_run,
     emitted_since,
@@ -39,11 +41,13 @@ from planner.kernel.speculate import (
     width_of,
 )
 from planner.kernel.steptime import first_boundary, start_run
+from planner.kernel.store import shrink
 from planner.kernel.tiers import fetch, swap_out, take_fetched
 
 SERVED = int(Fate.SERVED)
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
+WEIGHTED = int(Scheduler.WEIGHTED)
 
 
 @kernel
@@ -56,6 +60,8 @@ def take_steps(world: World, replica_index: int, last: int) -> None:
         blocks = blocks_for_steps(world, replica_index, first, last)
         add_decoding(world, replica_index, first, last)
     add_run(world, replica_index, first, last, blocks)
+    if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
+        charge_steps(world, replica_index, first, last)
     replica["settled_steps"] = last
     if replica["advancing"] == replica["decoding"]:
         replica["step"] += last - first
@@ -131,6 +137,7 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
         window = window_of(state, state["now_s"])
         row = world.pool_windows[window * len(world.pools) + replica["pool"]]
         row["decode_tokens"] += emitted - advanced
+        charge(world, replica_index, request["class"], OUTPUT_COST * (emitted - advanced))
     world.kv_growth[growth_row(world, replica_index, request, tokens)] -= 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] -= 1
     remove_slot(world.slots, first, replica["decoding"], position)
@@ -184,6 +191,8 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     else:
         add_resumed_gap(world, replica, request, now_s)
     request["emitted_tokens"] += 1
+    if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
+        charge(world, replica_index, request["class"], OUTPUT_COST)
     if request["emitted_tokens"] < request["output_tokens"]:
         begin_decode(world, replica_index, index, now_s)
         return
@@ -251,16 +260,16 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
 
 
 @kernel
-def last_in_rank(world: World, replica_index: int, scheduler: int) -> int:
-    """Return the position in the finish heap of the running request that is preempted first.
+def last_in_rank(world: World, replica_index: int, rival: int, scheduler: int) -> int:
+    """Return the position in the finish heap of the decoding request that is preempted first.
 
-    NONE stands for the half-prefilled one.
+    NONE if `rival`, a request that does not decode, is preempted before all of them.
     """
     replica = world.replicas[replica_index]
     slots = world.slots
     first = replica["slots_first"]
     worst = NONE
-    worst_index = replica["prefill_head"]
+    worst_index = rival
     for position in range(replica["decoding"]):
         index = slots[first + position]["request"]
         if worst_index == NONE or comes_before(world, worst_index, index, scheduler):
@@ -279,7 +288,8 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
         needed = blocks_for_steps(world, replica_index, 0, 1)
         if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
             break
-        worst = last_in_rank(world, replica_index, pool["scheduler"])
+        half_done = replica["prefill_head"]
+        worst = last_in_rank(world, replica_index, half_done, pool["scheduler"])
         preempt(world, replica_index, worst, now_s)
         preempted += 1
     return preempted
@@ -296,30 +306,70 @@ def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
 
 
 @kernel
-def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
-    """Admit what was fetched, then waiting requests while budget, sequences and blocks allow.
+def free_blocks(world: World, replica_index: int) -> int:
+    """Return the blocks that are free, less those that decoding sequences need for a step."""
+    replica = world.replicas[replica_index]
+    free = world.pools[replica["pool"]]["kv_blocks"] - replica["kv_used_blocks"]
+    if replica["decoding"] > 0:
+        free -= blocks_for_steps(world, replica_index, 0, 1)
+    return int(free)
 
-    Returns:
-        how many of the waiting ones.
+
+@kernel
+def give_way(world: World, replica_index: int, index: int, free: int, now_s: float) -> bool:
+    """Preempt the last batch sequence for an interactive request; tell whether there was one."""
+    if not yields(world, replica_index):
+        return False
+    if world.classes[world.requests[index]["class"]]["batch"] == 1:
+        return False
+    replica = world.replicas[replica_index]
+    scheduler = world.pools[replica["pool"]]["scheduler"]
+    shrink(world, store_of(world, replica), free)
+    preempt(world, replica_index, last_in_rank(world, replica_index, NONE, scheduler), now_s)
+    return True
+
+
+@kernel
+def fills_trough(running: int, pool: np.void, blocks: int) -> bool:
+    """Tell whether a batch request leaves the room that is kept from batch.
+
+    It does if nothing runs: else one that is larger than that would wait for ever.
+
+    Args:
+        running: sequences of the replica that might admit it.
+        pool: of the replica.
+        blocks: in use or set aside with it.
     """
+    little = running < pool["batch_sequences"] and blocks <= pool["batch_blocks"]
+    return bool(little or running == 0)
+
+
+@kernel
+def admit(world: World, replica_index: int, budget: int, now_s: float) -> None:
+    """Admit what was fetched, then waiting requests while budget, sequences and blocks allow."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
-    free = pool["kv_blocks"] - replica["kv_used_blocks"]
-    if replica["decoding"] > 0:
-        free -= blocks_for_steps(world, replica_index, 0, 1)
-    admitted = 0
+    free = free_blocks(world, replica_index)
     while budget > 0:
         index = take_fetched(world, replica, now_s)
         if index == NONE:
-            sequences = replica["decoding"] + replica["prefilling"] + replica["fetching"]
-            if replica["waiting"] == 0 or sequences >= pool["maximum_sequences"]:
+            running = replica["decoding"] + replica["prefilling"] + replica["fetching"]
+            full = running >= pool["maximum_sequences"]
+            if replica["waiting"] == 0 or (full and not yields(world, replica_index)):
                 break
             index = first_waiting(world, replica_index, pool["scheduler"])
-            blocks, shared = claim_of(world, replica, requests[index])
-            if blocks > free:
+            request = requests[index]
+            blocks, shared = claim_of(world, replica, request)
+            if full or blocks > free:
+                if not give_way(world, replica_index, index, free, now_s):
+                    break
+                free = free_blocks(world, replica_index)
+                continue
+            if world.classes[request["class"]]["batch"] == 0:
+                replica["backlog_tokens"] += request["prompt_tokens"]
+            elif not fills_trough(running, pool, pool["kv_blocks"] - free + blocks):
                 break
-            admitted += 1
             fetching = start(world, replica_index, index, blocks, shared, free, now_s)
             free -= blocks
             if fetching:
@@ -333,7 +383,6 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
         replica["prefill_tail"] = index
         replica["prefilling"] += 1
         budget = take_chunk(replica, request, budget)
-    return admitted
 
 
 @kernel
@@ -353,6 +402,8 @@ def start(
     replica = world.replicas[replica_index]
     request = world.requests[index]
     take_from_queue(world, replica_index, NONE, index)
+    if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
+        charge_admission(world, replica_index, request)
     found = hold(world, replica, request, blocks, shared, free)
     request["prefilled_tokens"] = found
     if found > 0:
@@ -398,6 +449,9 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
         count = steps_within(world, replica_index, free, count)
         if pending and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
+        if replica["waiting"] > 0 and pool["scheduler"] == WEIGHTED:
+            first = first_waiting(world, replica_index, WEIGHTED)
+            count = steps_in_order(world, replica_index, first, count)
     replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
 
@@ -420,6 +474,7 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     polled = poll(replica, pool)
+    waiting = int(replica["waiting"])
     if replica["run_steps"] > 0:
         take_steps(world, replica_index, replica["run_steps"])
         close_run(world, replica_index)
@@ -439,16 +494,15 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
         budget -= replica["decoding"] * width_of(replica, pool)
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
-    admitted = 0
     if replica["waiting"] + replica["fetching"] > 0 and preempted == 0 and polled:
-        admitted = admit(world, replica_index, budget, now_s)
+        admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
     if preempted > 0 and replica["decoding"] + replica["prefilling"] == 0:
         # Fetches hold the blocks, or the last one to run drew more steps than it has room for.
-        admitted += admit(world, replica_index, pool["token_budget"], now_s)
-    if admitted != preempted:
-        add_waiting(world, replica["pool"], now_s, preempted - admitted)
+        admit(world, replica_index, pool["token_budget"], now_s)
+    if replica["waiting"] != waiting:
+        add_waiting(world, replica["pool"], now_s, int(replica["waiting"]) - waiting)
     if replica["waiting"] == 0:
         replica["timeout_s"] = math.inf
     start_next(world, replica_index, now_s, preempted)

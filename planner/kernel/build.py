@@ -112,6 +112,7 @@ def pool_record(pool: PoolPlan) -> Records:
         "prefill_first", "poll_steps", "request_s", "prefix_cache", "swap",
         "affinity_share", "affinity_slack", "affinity_ratio",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
+        "batch_sequences", "batch_blocks", "shed_tokens", "shed_blocks", "shed_ttft", "sheds",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1
@@ -198,7 +199,7 @@ def class_record(klass: ClassPlan) -> Records:
     record = np.zeros(1, dtypes.CLASS)
     for name in (
         "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
-        "system_tokens", "keeps_reasoning",
+        "system_tokens", "keeps_reasoning", "weight", "batch", "sheddable",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
@@ -263,7 +264,7 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new["status"] = int(ReplicaStatus.STOPPED)
     for name in ("run_end_s", "timeout_s", "fetch_s"):
         new[name] = math.inf
-    for name in ("run_start_s", "stopped_s", "paused_s"):
+    for name in ("run_start_s", "stopped_s", "paused_s", "backlog_since_s"):
         new[name] = math.nan
     new["prefill_head"] = NONE
     new["prefill_tail"] = NONE

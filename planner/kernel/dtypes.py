@@ -34,6 +34,8 @@ class Fate(IntEnum):
     """Its replica was lost."""
     UNFINISHED = 6
     """The simulation ended first."""
+    SHED = 7
+    """Admission control turned it away: it, or others behind it, would have waited too long."""
 
 
 class Metric(IntEnum):
@@ -70,6 +72,8 @@ class Scheduler(IntEnum):
     """By the instant at which the first token is due."""
     SHORTEST_PROMPT = 4
     """By the tokens of the input."""
+    WEIGHTED = 5
+    """By the tokens served to the class so far, divided by its weight (see sharing.py)."""
 
 
 class ReplicaStatus(IntEnum):
@@ -108,6 +112,10 @@ MOST_TIERS: Final = 3
 
 RETRY_PAUSE_S: Final = 1.0
 """A closed-loop client whose request is turned away at once sends the next no sooner than this."""
+
+OUTPUT_COST: Final = 2.0
+"""What an output token counts where classes share by weight, if a prompt token counts 1 (w_q and
+w_p of Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024)."""
 
 HISTOGRAM_GROWTH: Final = 1.005 / 0.995
 """Ratio of neighbouring bin edges: a quantile given as a bin's harmonic middle is off by ≤ 0.5%."""
@@ -241,6 +249,9 @@ REPLICA = np.dtype(
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
         ("fetch_s", "f8"),  # the next end of a fetch; infinity: none
+        ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
+        ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
+        ("virtual_tokens", "f8"),  # greatest count of a class when one of its own was admitted
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
@@ -258,6 +269,7 @@ REPLICA = np.dtype(
         ("waiting", "i8"),
         ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
         ("fetching", "i8"),
+        ("batch_waiting", "i8"),  # of these, of batch classes
         ("kv_used_blocks", "i8"),
         ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
         ("slots_first", "i8"),  # its finish heap in `slots`
@@ -276,6 +288,8 @@ QUEUE = np.dtype(
         ("head", "i8"),
         ("tail", "i8"),
         ("decoding", "i8"),  # sequences of the class that decode on the replica
+        ("waiting_tokens", "i8"),  # to prefill, of the requests in it
+        ("served_tokens", "f8"),  # weighted, for sharing by weight; at the settled steps
         ("busy_s", "f8"),  # step time, shared by the tokens in each step
         ("position_tokens", "f8"),  # of the group, at the start of the run (see speculate.py)
     ],
@@ -363,11 +377,18 @@ POOL = np.dtype(
         ("active_first", "i8"),  # its active replicas in `active`
         ("active_count", "i8"),
         ("cursor", "i8"),  # round robin
+        ("batch_sequences", "i8"),  # with fewer running, batch requests are admitted …
+        ("batch_blocks", "i8"),  # … up to so many blocks in use; 0 and 0: no class is batch
+        ("shed_ttft", "f8"),  # predicted ttft, as a share of its limit, above which one is shed
+        ("shed_tokens", "i8"),  # prompt tokens waiting per replica above which requests are shed
+        ("shed_blocks", "i8"),  # blocks in use from which sheddable classes are shed
         ("waiting", "i8"),  # summed over replicas
+        ("batch_waiting", "i8"),  # of these, of batch classes
         ("router", "i4"),
         ("scheduler", "i4"),
         ("prefix_cache", "i4"),  # 1: what ended requests leave is kept
         ("swap", "i4"),  # 1: preempted sequences go to the first tier
+        ("sheds", "i4"),  # 1: admission control has a rule
         ("prefill_first", "i4"),  # 1: prompts are prefilled in steps of their own, before decodes
     ],
     align=True,
@@ -392,11 +413,14 @@ CLASS = np.dtype(
         ("e2e_limit_s", "f8"),
         ("bucket_interval_s", "f8"),  # per request of the visitor's token bucket; 0: no limit
         ("bucket_burst_s", "f8"),  # (burst − 1) · interval
+        ("weight", "f8"),  # of its share, where classes share by weight
         ("priority", "i8"),  # smaller is served first
         ("system_tokens", "i8"),  # every prompt begins with the same so many
         ("keeps_reasoning", "i8"),  # 1: the next turn repeats the reasoning
         ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
         ("pools", "i8"),
+        ("batch", "i4"),  # 1: served where interactive classes leave room
+        ("sheddable", "i4"),  # 1: shed when the KV memory of a replica is nearly full
     ],
     align=True,
 )
@@ -437,7 +461,8 @@ POOL_WINDOW = np.dtype(
         ("memory_s", "f8"),  # of these, memory traffic at peak bandwidth
         ("active_s", "f8"),  # replica-seconds in service (filled by the engine)
         ("running_s", "f8"),  # ∫ running sequences dt
-        ("waiting_s", "f8"),  # ∫ waiting requests dt
+        ("waiting_s", "f8"),  # ∫ waiting requests dt, without those of batch classes …
+        ("batch_waiting_s", "f8"),  # … and those
         ("kv_block_s", "f8"),  # ∫ KV blocks in use dt
         ("steps", "i8"),
         ("prefill_tokens", "i8"),

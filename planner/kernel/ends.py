@@ -14,6 +14,7 @@ SERVED = int(Fate.SERVED)
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
 TOO_LONG = int(Fate.TOO_LONG)
+SHED = int(Fate.SHED)
 
 
 @kernel
@@ -77,7 +78,7 @@ def send_next_row(world: World, request: np.void, now_s: float) -> None:
     stream["cursor"] += 1
     fate = request["fate"]
     pause_s = request["think_s"]
-    if fate in (RATE_LIMITED, REFUSED, TOO_LONG):
+    if fate in (RATE_LIMITED, REFUSED, TOO_LONG, SHED):
         pause_s = max(pause_s, RETRY_PAUSE_S)
     elif fate == SERVED:
         pause_s += world.pools[request["pool"]]["request_s"]

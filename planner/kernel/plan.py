@@ -106,6 +106,16 @@ class PoolPlan:
     scheduler: Scheduler = Scheduler.FCFS
     priority_step_s: float = 0.0
     """Waiting that a step of priority is worth, where the scheduler lets requests age [s]."""
+    batch_sequences: int = 0
+    """With fewer running sequences, batch requests are admitted …"""
+    batch_blocks: int = 0
+    """… as long as no more KV blocks are in use; both 0 where no class is batch."""
+    shed_tokens: int = UNLIMITED
+    """Prompt tokens waiting per replica from which on requests are shed."""
+    shed_blocks: int = UNLIMITED
+    """KV blocks in use from which on requests of sheddable classes are shed."""
+    shed_ttft: float = math.inf
+    """Share of the limit on TTFT of its class; a request whose predicted one is above is shed."""
     compute_s: NDArray[np.float64] | None = None
     """Part of `linear_s` that is arithmetic at peak rate [s]; absent: none."""
     memory_s: NDArray[np.float64] | None = None
@@ -147,6 +157,11 @@ class PoolPlan:
                 f"of {self.token_budget} tokens"
             )
 
+    @property
+    def sheds(self) -> bool:
+        """Whether admission control may turn requests away."""
+        return self.shed_ttft < math.inf or min(self.shed_tokens, self.shed_blocks) < UNLIMITED
+
     def late_tokens(self, klass: int) -> float:
         """Return `late_steps` in tokens that a class's decoding sequence emits in the mean."""
         pace = 1.0 if self.draft is None else self.draft.pace(klass)
@@ -165,6 +180,12 @@ class ClassPlan:
     pools: tuple[int, ...]
     """Its pools in order of preference."""
     priority: int = 0
+    weight: float = 1.0
+    """Of its share, where classes share by weight."""
+    batch: bool = False
+    """It is served where interactive classes leave room."""
+    sheddable: bool = False
+    """It is shed when the KV memory of a replica is nearly full."""
     timeout_s: float = math.inf
     ttft_limit_s: float = math.inf
     tpot_limit_s: float = math.inf

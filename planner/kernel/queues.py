@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from planner.kernel.account import add_waiting
 from planner.kernel.dtypes import NONE, Scheduler, World
 from planner.kernel.jit import kernel
 
@@ -13,6 +14,7 @@ PRIORITY = int(Scheduler.PRIORITY)
 AGEING = int(Scheduler.AGEING)
 DEADLINE = int(Scheduler.DEADLINE)
 SHORTEST_PROMPT = int(Scheduler.SHORTEST_PROMPT)
+WEIGHTED = int(Scheduler.WEIGHTED)
 
 
 @kernel
@@ -80,6 +82,42 @@ def scheduler_of(world: World, request: np.void) -> int:
 
 
 @kernel
+def interactive_waiting(record: np.void) -> int:
+    """Return the requests of interactive classes that wait on a replica, or in a pool."""
+    return int(record["waiting"] - record["batch_waiting"])
+
+
+@kernel
+def yields(world: World, replica_index: int) -> bool:
+    """Tell whether a sequence of a batch class decodes on a replica."""
+    if world.pools[world.replicas[replica_index]["pool"]]["batch_sequences"] == 0:
+        return False
+    classes = world.classes
+    for klass in range(len(classes)):
+        decoding = world.queues[replica_index * len(classes) + klass]["decoding"]
+        if classes[klass]["batch"] == 1 and decoding > 0:
+            return True
+    return False
+
+
+@kernel
+def count_waiting(world: World, replica_index: int, request: np.void, change: int) -> None:
+    """Count a request that begins (+1) or ceases (−1) to wait on a replica."""
+    replica = world.replicas[replica_index]
+    replica["waiting"] += change
+    queue = world.queues[queue_of(world, replica_index, request)]
+    queue["waiting_tokens"] += change * request["prompt_tokens"]
+    now_s = world.state[0]["now_s"]
+    if world.classes[request["class"]]["batch"] == 1:
+        add_waiting(world, request["pool"], now_s, 0)
+        replica["batch_waiting"] += change
+        world.pools[request["pool"]]["batch_waiting"] += change
+    elif change > 0 and interactive_waiting(replica) == 1:
+        replica["backlog_since_s"] = now_s
+        replica["backlog_tokens"] = 0
+
+
+@kernel
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait at its rank among those of its class, found from the head on.
 
@@ -101,7 +139,7 @@ def insert_in_queue(world: World, replica_index: int, index: int) -> None:
         requests[before]["next"] = index
     if after == NONE:
         queue["tail"] = index
-    world.replicas[replica_index]["waiting"] += 1
+    count_waiting(world, replica_index, request, 1)
 
 
 @kernel
@@ -119,7 +157,7 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
     else:
         requests[queue["tail"]]["next"] = index
     queue["tail"] = index
-    world.replicas[replica_index]["waiting"] += 1
+    count_waiting(world, replica_index, request, 1)
 
 
 @kernel
@@ -133,7 +171,7 @@ def take_from_queue(world: World, replica_index: int, before: int, index: int) -
         world.requests[before]["next"] = request["next"]
     if queue["tail"] == index:
         queue["tail"] = before
-    world.replicas[replica_index]["waiting"] -= 1
+    count_waiting(world, replica_index, request, -1)
 
 
 @kernel
@@ -149,14 +187,23 @@ def rank_of(world: World, request: np.void, scheduler: int) -> float:
         return float(request["arrival_s"] + klass["ttft_limit_s"])
     if scheduler == SHORTEST_PROMPT:
         return float(max(1, request["input_tokens"]))
+    if scheduler == WEIGHTED:
+        return float(world.queues[queue_of(world, request["replica"], request)]["served_tokens"])
     return 0.0
 
 
 @kernel
 def comes_before(world: World, a: int, b: int, scheduler: int) -> bool:
-    """Tell whether request `a` ranks before `b`; of equal ranks, the first to arrive does."""
+    """Tell whether request `a` ranks before `b`; of equal ranks, the first to arrive does.
+
+    What is batch comes after everything else.
+    """
     left = world.requests[a]
     right = world.requests[b]
+    left_batch = world.classes[left["class"]]["batch"]
+    right_batch = world.classes[right["class"]]["batch"]
+    if left_batch != right_batch:
+        return bool(left_batch < right_batch)
     left_rank = rank_of(world, left, scheduler)
     right_rank = rank_of(world, right, scheduler)
     if left_rank != right_rank:

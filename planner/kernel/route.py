@@ -5,23 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from planner.kernel.account import add_waiting, window_of
+from planner.kernel.admission import event_passed, is_shed
 from planner.kernel.calendar import schedule
 from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_held, blocks_of
 from planner.kernel.prefix import found_in, store_of, whole_blocks
-from planner.kernel.queues import append_to_queue, first_waiting, take_request
-from planner.kernel.steptime import cut_run, next_event_s
+from planner.kernel.queues import (
+    append_to_queue,
+    first_waiting,
+    interactive_waiting,
+    queue_of,
+    take_request,
+    yields,
+)
+from planner.kernel.sharing import lift
+from planner.kernel.steptime import cut_run, next_event_s, steps_ended
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
 TOO_LONG = int(Fate.TOO_LONG)
+SHED = int(Fate.SHED)
 ROUND_ROBIN = int(Router.ROUND_ROBIN)
 LEAST_LOADED = int(Router.LEAST_LOADED)
 SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
 CACHE_AWARE = int(Router.CACHE_AWARE)
 FCFS = int(Scheduler.FCFS)
+WEIGHTED = int(Scheduler.WEIGHTED)
 
 
 @kernel
@@ -58,27 +69,33 @@ def load_of(replica: np.void) -> int:
 
 
 @kernel
-def least_loaded(world: World, pool: np.void) -> int:
+def load_for(replica: np.void, batch: int) -> int:
+    """Return the load that a request meets on a replica: an interactive one no waiting batch."""
+    return load_of(replica) - (0 if batch == 1 else int(replica["batch_waiting"]))
+
+
+@kernel
+def least_loaded(world: World, pool: np.void, batch: int) -> int:
     """Return the active replica with the least load; the lowest number wins ties."""
     active = world.active
     replicas = world.replicas
     best = active[pool["active_first"]]
     for position in range(1, pool["active_count"]):
         other = active[pool["active_first"] + position]
-        if load_of(replicas[other]) < load_of(replicas[best]):
+        if load_for(replicas[other], batch) < load_for(replicas[best], batch):
             best = other
     return int(best)
 
 
 @kernel
-def two_choices(world: World, pool: np.void, rng: np.random.Generator) -> int:
+def two_choices(world: World, pool: np.void, batch: int, rng: np.random.Generator) -> int:
     """Return the less loaded of two active replicas drawn at random; the first wins ties.
 
     Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001.
     """
     first = world.active[pool["active_first"] + int(rng.random() * pool["active_count"])]
     second = world.active[pool["active_first"] + int(rng.random() * pool["active_count"])]
-    if load_of(world.replicas[second]) < load_of(world.replicas[first]):
+    if load_for(world.replicas[second], batch) < load_for(world.replicas[first], batch):
         return int(second)
     return int(first)
 
@@ -90,23 +107,23 @@ def holder(world: World, pool: np.void, request: np.void) -> int:
     prompt = request["prompt_tokens"]
     whole = whole_blocks(world, request, block_tokens)
     most = min(whole, (prompt - 1) // block_tokens)
+    batch = world.classes[request["class"]]["batch"]
     best = least = int(world.active[pool["active_first"]])
+    best_load = least_load = 0
     best_found = -1
     for position in range(pool["active_count"]):
         index = int(world.active[pool["active_first"] + position])
         replica = world.replicas[index]
         store = store_of(world, replica)
         found = found_in(world, store, request, block_tokens, whole, most)
-        load = load_of(replica)
-        if found > best_found or (found == best_found and load < load_of(world.replicas[best])):
-            best = index
-            best_found = found
-        if load < load_of(world.replicas[least]):
-            least = index
-    load = load_of(world.replicas[least])
-    limit = max(load + pool["affinity_slack"], pool["affinity_ratio"] * load)
+        load = load_for(replica, batch)
+        if found > best_found or (found == best_found and load < best_load):
+            best, best_found, best_load = index, found, load
+        if position == 0 or load < least_load:
+            least, least_load = index, load
+    limit = max(least_load + pool["affinity_slack"], pool["affinity_ratio"] * least_load)
     much = best_found > 0 and best_found * block_tokens >= pool["affinity_share"] * prompt
-    return best if much and load_of(world.replicas[best]) <= limit else least
+    return best if much and best_load <= limit else least
 
 
 @kernel
@@ -114,17 +131,18 @@ def pick_replica(world: World, pool: np.void, request: np.void, rng: np.random.G
     """Return the replica that the pool's router names."""
     count = pool["active_count"]
     router = pool["router"]
+    batch = world.classes[request["class"]]["batch"]
     if router == ROUND_ROBIN:
         position = pool["cursor"] % count
         pool["cursor"] += 1
         return int(world.active[pool["active_first"] + position])
     if router == LEAST_LOADED:
-        return least_loaded(world, pool)
+        return least_loaded(world, pool, batch)
     if router == CACHE_AWARE:
         return holder(world, pool, request)
     if router == SESSION_AFFINITY and request["session"] != NONE:
         return int(world.active[pool["active_first"] + request["session"] % count])
-    return two_choices(world, pool, rng)
+    return two_choices(world, pool, batch, rng)
 
 
 @kernel
@@ -140,13 +158,36 @@ def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tu
         active = pool["active_count"]
         if active == 0:
             continue
-        last = preference + 1 == klass["pools"]
-        if not last and pool["waiting"] > pool["overflow_waiting"] * active:
+        stays = klass["batch"] == 1 or preference + 1 == klass["pools"]
+        if not stays and interactive_waiting(pool) > pool["overflow_waiting"] * active:
             continue
         replica = pick_replica(world, pool, request, rng)
-        if world.replicas[replica]["waiting"] < pool["queue_limit"]:
+        if klass["batch"] == 1:
             return replica, NONE
+        if interactive_waiting(world.replicas[replica]) >= pool["queue_limit"]:
+            continue
+        if pool["sheds"] == 0 or not is_shed(world, replica, request, world.state[0]["now_s"]):
+            return replica, NONE
+        fate = SHED
     return NONE, fate
+
+
+@kernel
+def may_fit(world: World, replica_index: int, request: np.void) -> bool:
+    """Tell whether there could be room for a request at the next boundary that admits.
+
+    Until then blocks only become fewer, but for those of batch sequences that give way.
+    """
+    replica = world.replicas[replica_index]
+    pool = world.pools[replica["pool"]]
+    if world.classes[request["class"]]["batch"] == 0 and yields(world, replica_index):
+        return True
+    if replica["decoding"] + replica["fetching"] >= pool["maximum_sequences"]:
+        return False
+    blocks = blocks_held(world, replica, request, request["prompt_tokens"])
+    if pool["prefix_cache"] == 1:
+        blocks -= whole_blocks(world, request, pool["kv_block_tokens"])  # it may share them
+    return bool(blocks <= pool["kv_blocks"] - replica["kv_used_blocks"])
 
 
 @kernel
@@ -154,19 +195,17 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
     """Tell whether a request that has just begun to wait could be admitted at the next boundary."""
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
-    sequences = replica["decoding"] + replica["fetching"]
-    if replica["cut"] == 1 or sequences >= pool["maximum_sequences"]:
-        return False
     request = world.requests[index]
-    blocks = blocks_held(world, replica, request, request["prompt_tokens"])
-    if pool["prefix_cache"] == 1:
-        blocks -= whole_blocks(world, request, pool["kv_block_tokens"])  # it may share them
-    if blocks > pool["kv_blocks"] - replica["kv_used_blocks"]:
-        return False  # they only become fewer before the next boundary that admits
+    if replica["cut"] == 1 or not may_fit(world, replica_index, request):
+        return False
     if replica["waiting"] == 1:
         return True
     scheduler = pool["scheduler"]
-    return bool(scheduler != FCFS and first_waiting(world, replica_index, scheduler) == index)
+    if scheduler == FCFS and pool["batch_sequences"] == 0:
+        return False
+    if scheduler == WEIGHTED:  # who is first by then is not yet in the books
+        return bool(world.queues[queue_of(world, replica_index, request)]["head"] == index)
+    return bool(first_waiting(world, replica_index, scheduler) == index)
 
 
 @kernel
@@ -176,6 +215,11 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     request = world.requests[index]
     request["replica"] = replica_index
     request["pool"] = replica["pool"]
+    passed = event_passed(world, replica_index, now_s)
+    pool = world.pools[replica["pool"]]
+    alone = world.queues[queue_of(world, replica_index, request)]["head"] == NONE
+    if alone and pool["scheduler"] == WEIGHTED:
+        lift(world, replica_index, request["class"], steps_ended(replica, now_s, passed))
     append_to_queue(world, replica_index, index)
     add_waiting(world, replica["pool"], now_s, 1)
     event_s = next_event_s(replica)
@@ -185,9 +229,7 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     if replica["run_steps"] == 0:
         replica["run_end_s"] = now_s
     elif may_join(world, replica_index, index):
-        state = world.state[0]
-        passed = state["event_s"] == now_s and replica_index <= state["event_replica"]
-        cut_run(replica, world.pools[replica["pool"]], now_s, passed)
+        cut_run(replica, pool, now_s, passed)
     changed_s = next_event_s(replica)
     if changed_s != event_s:
         schedule(world.calendar, replica_index, changed_s)

@@ -64,6 +64,18 @@ def first_boundary(replica: np.void, time_s: float, after: bool) -> int:
 
 
 @kernel
+def steps_ended(replica: np.void, now_s: float, passed: bool) -> int:
+    """Return how many steps of the run under way have ended at `now_s`; `passed` as in `cut_run`.
+
+    So an arrival can see a replica as it is, between the boundaries at which its books are kept.
+    """
+    if replica["run_steps"] == 0:
+        return 0
+    # A control process may have seen steps end at this very instant.
+    return max(first_boundary(replica, now_s, passed) - 1, int(replica["settled_steps"]))
+
+
+@kernel
 def is_before(boundary: float, time_s: float, after: bool) -> bool:
     """Tell whether a boundary comes too early: before `time_s`, or with `after` not after it."""
     return boundary <= time_s if after else boundary < time_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
     draft = lower_draft(pool, basis.classes, model, chip, node, catalog)
     tiers, tier_notes = lower_tiers(pool, node, model, drafter)
-    plan = replace(_plan(pool, node, model, curve, blocks), tiers=tiers)
+    plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis.classes)
+    plan = replace(plan, tiers=tiers)
     meta = _meta(pool, node, model, chip, curve, blocks)
     if draft is not None:
         plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
@@ -167,6 +169,30 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
         nodes=pool.nodes,
         replicas_per_node=max(layout.replicas_per_node, 1),
         nodes_per_replica=layout.nodes_per_replica,
+    )
+
+
+def with_scheduling(plan: PoolPlan, pool: Pool, classes: tuple[RequestClass, ...]) -> PoolPlan:
+    """Return the plan with what it keeps from batch classes, if it has any, and what it sheds."""
+    batch = [
+        klass.service == "batch" for klass in classes if pool.name in (klass.pool, *klass.overflow)
+    ]
+    if any(batch):
+        share = pool.engine.batch_below
+        plan = replace(
+            plan,
+            batch_sequences=max(1, int(share * plan.maximum_sequences)),
+            batch_blocks=int(share * plan.kv_blocks),
+        )
+    if pool.admission is None:
+        return plan
+    rules = pool.admission
+    tokens, usage, late = rules.waiting_tokens, rules.kv_usage, rules.predicted_ttft
+    return replace(
+        plan,
+        shed_tokens=UNLIMITED if tokens is None else tokens,
+        shed_blocks=UNLIMITED if usage is None else math.ceil(usage * plan.kv_blocks),
+        shed_ttft=math.inf if late is None else late,
     )
 
 

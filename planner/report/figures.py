@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from planner.report.wording import DEFINITION_TITLES, METRIC_SHORT
-from planner.results.columns import METRIC_TITLES
+from planner.results.columns import FATES, METRIC_TITLES
 from planner.results.formatting import duration, money, percentile
 from planner.results.result import Result
 
@@ -323,7 +323,7 @@ POOL_LEGEND: Final = (
 def losses_figure(result: Result) -> Figure | None:
     """Return lost and refused requests over time by fate; None where every request was served."""
     windows = result.frames.class_windows
-    fates = ("rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished")
+    fates = FATES[1:]
     shown = [fate for fate in fates if windows[fate].sum()]
     if not shown:
         return None

@@ -51,12 +51,13 @@ def build_class_tables(
     for number, meta in enumerate(classes):
         row = _row(histograms[number], table[:, number], duration_s, warmup_s)
         row |= {"class": meta.name, "pool": meta.pool, "priority": meta.priority}
+        row["service"] = meta.service
         verdicts = list(_verdicts(meta, histograms[number], row))
         row |= {"plan": meta.plan or "", "objectives_met": all(v["met"] for v in verdicts)}
         rows.append(row)
         objectives += verdicts
     total = _row(histograms.sum(axis=0), table, duration_s, warmup_s)
-    total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "plan": ""}
+    total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "service": "", "plan": ""}
     # NOTE: a class that nobody used breaks no promise, but a run that nobody used keeps none.
     evidence = total["measured"] > total["measured_rate_limited"]
     for row in (*rows, *objectives):

@@ -24,6 +24,7 @@ METRICS: Final = ("ttft", "tpot", "itl", "e2e", "queue")
 """In the order of `planner.kernel.dtypes.Metric`."""
 FATES: Final = (
     "served", "rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished",
+    "shed",
 )  # fmt: skip
 """In the order of `planner.kernel.dtypes.Fate`."""
 FLOWS: Final = (
@@ -51,6 +52,7 @@ _FATE_MEANINGS: Final = {
     "timed_out": "it waited longer than the time-out of its class",
     "failed": "its replica was lost",
     "unfinished": "the simulation ended first",
+    "shed": "admission control turned it away",
 }
 
 
@@ -113,6 +115,7 @@ CLASSES: Final = (
     _CLASS,
     Column("pool", "", "pool that the class prefers", "same"),
     Column("priority", "", "smaller is served first by priority schedulers", "same"),
+    Column("service", "", "interactive, or batch: served where the others leave room", "same"),
     Column("plan", "", "price plan; empty earns nothing", "same"),
     Column("arrived", "requests", "requests that arrived, warm-up included", "sum"),
     Column("measured", "requests", "requests that arrived after the warm-up", "sum"),
@@ -163,7 +166,8 @@ _USE = (
     ),
     Column("kv_usage_rate", "1", "KV blocks in use, share of those in service", "mean"),
     Column("running", "requests", "mean sequences that run", "mean"),
-    Column("waiting", "requests", "mean requests that wait", "mean"),
+    Column("waiting", "requests", "mean requests that wait, batch classes apart", "mean"),
+    Column("batch_waiting", "requests", "mean requests of batch classes that wait", "mean"),
 )
 _FLOW = (
     Column("routed", "requests", "requests sent to the pool", "sum"),

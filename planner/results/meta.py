@@ -26,6 +26,8 @@ class ClassMeta:
     overflow: tuple[str, ...] = ()
     """The pools that take what the first one cannot, in order."""
     priority: int = 0
+    service: str = "interactive"
+    """`interactive` or `batch`."""
     objectives: tuple[ObjectiveMeta, ...] = ()
     maximum_loss_rate: float = 0.001
     """Share of requests, rate-limited ones apart, that may be lost."""

@@ -24,6 +24,7 @@ from planner.results.stability import FEWEST_WINDOWS, Growth, queue_growth
 from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
+"""Of which the busiest resource is told."""
 
 RESOURCE_TITLES: Final = {
     "kv_capacity": "KV capacity",
@@ -101,6 +102,7 @@ def _pool_row(
         "kv_usage_rate": share_of(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
         "running": divide(sums["running_s"], measured_s),
         "waiting": divide(sums["waiting_s"], measured_s),
+        "batch_waiting": divide(float(measured["batch_waiting_s"].sum()), measured_s),
         **flows,
         **dict(zip(columns.LOADED_COLUMNS, loaded, strict=True)),
         "prefix_hit_rate": divide(flows["cached_tokens"], prompts),

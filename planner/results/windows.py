@@ -159,6 +159,7 @@ def pool_window_table(
     data["kv_usage_rate"] = _share(table["kv_block_s"], active_s * kv_blocks).ravel()
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
+    data["batch_waiting"] = _ratio(table["batch_waiting_s"], width_s).ravel()
     for name in columns.FLOWS:
         data[name] = table[name].ravel()
     for number, name in enumerate(columns.LOADED_COLUMNS):

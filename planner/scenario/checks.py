@@ -17,6 +17,7 @@ from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, sho
 from planner.scenario.cache_notices import cache_notices, prefix_notices
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
+from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
@@ -81,6 +82,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_repeats,
         _check_prices,
         _check_pools,
+        check_scheduling,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(root, location, message) for location, message in findings)
@@ -337,14 +339,6 @@ def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     for where, pool in parts.pools.items():
         for steps, message in check_pool(pool, catalog):
             yield (*where, *steps), message
-        classes = [c for c in parts.classes.values() if pool.name in (c.pool, *c.overflow)]
-        promised = {promise.metric for klass in classes for promise in klass.objectives}
-        if pool.engine.scheduler == "deadline" and "ttft" not in promised:
-            yield (
-                (*where, "engine", "scheduler"),
-                f"no class of pool {pool.name} is promised a ttft, so nothing is ever due; give "
-                "one an objective on ttft, or use another scheduler",
-            )
 
 
 def _parallelism_notices(pool: Pool, catalog: Catalog, nodes: int) -> Iterator[str]:
@@ -390,6 +384,7 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
         if (status := catalog.chip(node.chip).status) != "shipping":
             found.append(f"pool {pool.name}: {node.chip} is {status}, its figures are not measured")
     found += prefix_notices(scenario)
+    found += idle_settings(scenario)
     found += [
         f"plan {plan.name}: no class pays it"
         for plan in scenario.prices.plans

@@ -193,10 +193,27 @@ TECHNIQUES: Final = (
     ),
     Technique(
         name="queue order",
-        meaning="Waiting requests are served by priority, deadline or length.",
+        meaning="Waiting requests are served by priority, weight, deadline or length.",
         setting="pools[].engine.scheduler: priority",
         instead="first come, first served",
         without=_in_pools(_first_come),
+    ),
+    Technique(
+        name="admission control",
+        meaning="What could not keep its promise, or would fill the memory, is turned away on "
+        "arrival.",
+        setting="pools[].admission: {predicted_ttft: 100%}",
+        instead="everything waits that a queue has room for",
+        without=_in_pools(lambda pool: {} if pool.admission is None else {"admission": None}),
+    ),
+    Technique(
+        name="batch traffic in troughs",
+        meaning="Batch classes are served where interactive ones leave room, and give way to them.",
+        setting="workload.classes[].service: batch",
+        instead="batch classes in one queue with the others",
+        without=_in_classes(
+            lambda klass: {"service": "interactive"} if klass.service == "batch" else {}
+        ),
     ),
     Technique(
         name="guest rate limits",

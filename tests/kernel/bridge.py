@@ -114,6 +114,11 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             affinity_share=pool.affinity_share,
             affinity_slack=pool.affinity_slack,
             affinity_ratio=pool.affinity_ratio,
+            batch_sequences=pool.batch_sequences,
+            batch_blocks=pool.batch_blocks,
+            shed_tokens=UNLIMITED if math.isinf(pool.shed_tokens) else int(pool.shed_tokens),
+            shed_blocks=UNLIMITED if math.isinf(pool.shed_blocks) else int(pool.shed_blocks),
+            shed_ttft=pool.shed_ttft,
         )
         for index, pool in enumerate(scenario.pools)
     )
@@ -122,6 +127,9 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             name=f"class-{index}",
             pools=tuple(klass.pools),
             priority=klass.priority,
+            weight=klass.weight,
+            batch=klass.batch,
+            sheddable=klass.sheddable,
             timeout_s=klass.timeout_s,
             ttft_limit_s=klass.ttft_limit_s,
             tpot_limit_s=klass.tpot_limit_s,

@@ -212,6 +212,8 @@ def _scenario(
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
     pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
     pools = [_caching(draw, seconds, pool) for pool in pools]
+    if any(klass.batch for klass in classes):
+        pools = [_leaving_room(draw, pool) for pool in pools]
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
@@ -263,10 +265,23 @@ def _pool(draw: st.DrawFn, seconds: Seconds, ranges: Ranges, routers: Sequence[R
         router=draw(st.sampled_from(routers)),
         scheduler=draw(st.sampled_from([Scheduler.FCFS, *Scheduler])),
         priority_step_s=seconds(100),
+        shed_tokens=draw(st.sampled_from([inf, inf, inf, 1, 20, 60])),
+        shed_blocks=draw(st.sampled_from([inf, inf, 1, 5])),
+        shed_ttft=draw(st.sampled_from([inf, inf, 1.0, 0.5])),
         request_s=seconds(5) if draw(st.booleans()) else 0.0,
         prefill_first=prefill_first,
         poll_steps=draw(st.sampled_from([1, 1, 2, 5])),
         replicas=draw(st.sampled_from(ranges.replicas)),
+    )
+
+
+def _leaving_room(draw: st.DrawFn, pool: Pool) -> Pool:
+    """Let a pool keep some sequences and blocks from batch classes."""
+    share = draw(st.sampled_from([1.0, 0.75, 0.5, 0.1]))
+    return replace(
+        pool,
+        batch_sequences=ceil(share * pool.maximum_sequences),
+        batch_blocks=ceil(share * pool.kv_blocks),
     )
 
 
@@ -324,6 +339,9 @@ def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClas
     return RequestClass(
         pools=list(order[: draw(st.integers(1, pools))]),
         priority=draw(st.integers(0, 2)),
+        weight=draw(st.sampled_from([1.0, 2.0, 0.5, 8.0])),
+        batch=draw(st.sampled_from([False, False, True])),
+        sheddable=draw(st.booleans()),
         timeout_s=sometimes(200),
         ttft_limit_s=sometimes(200),
         tpot_limit_s=sometimes(20),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from planner.kernel import build
-from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric, Router
+from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric, Router, Scheduler
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import (
     UNIT_STEPS,
@@ -165,7 +165,7 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
         ):  # fmt: skip
             assert row[name] == getattr(totals, name), name
         assert row["loaded_tokens"].tolist() == totals.loaded_tokens
-        for name in ("busy_s", "running_s", "waiting_s"):
+        for name in ("busy_s", "running_s", "waiting_s", "batch_waiting_s"):
             assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
         mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))
         shared_s = engine.world.queues["busy_s"][mine].sum()
@@ -212,3 +212,109 @@ def test_a_time_out_at_a_boundary() -> None:
     started_s = starts(Scenario([pool], classes, rows))
     assert math.isnan(started_s[1])
     assert started_s[::2] == [0.0, 5.0]
+
+
+def test_who_would_fit_waits_behind_who_does_not() -> None:
+    """The last has room from 1.75 on, but the one before it only at 8, when the first has ended."""
+    pool = replace(ONE_SECOND_STEPS, kv_blocks=14)
+    rows = [Row(0.0, 0, 4, 8), Row(1.5, 0, 11, 1), Row(1.75, 0, 2, 1)]
+    assert starts(Scenario([pool], [RequestClass(pools=[0])], rows)) == [0.0, 8.0, 8.0]
+
+
+# --- Batch classes ---
+
+
+def test_sequences_that_gave_way_keep_their_order() -> None:
+    """At 1 the first job gives way to the chat, as the second is half prefilled; at 7 that one is
+    preempted for lack of blocks, and waits behind the first."""
+    pool = replace(
+        ONE_SECOND_STEPS, maximum_sequences=3, kv_blocks=40, batch_sequences=3, batch_blocks=40
+    )
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0], batch=True)]
+    rows = [Row(0.0, 1, 4, 8), Row(0.0, 1, 4, 8), Row(0.0, 1, 15, 8), Row(1.0, 0, 4, 8)]
+    scenario = Scenario([pool], classes, rows)
+    assert starts(scenario) == [0.0, 0.0, 0.0, 1.0]
+    records = by_number(simulate(scenario)[1])
+    assert [record.preemptions for record in records] == [0, 1, 1, 0]
+    assert [record.finish_s for record in records] == [8.0, 15.0, 11.0, 9.0]
+
+
+def test_a_job_waits_for_room_and_chat_does_not() -> None:
+    """While fewer than two sequences run, jobs may join; chat takes what it needs, also of them.
+
+    The job that waits, and the one that gave way, start again when the chats have ended.
+    """
+    pool = replace(ONE_SECOND_STEPS, maximum_sequences=4, batch_sequences=2, batch_blocks=100)
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0], batch=True)]
+    jobs = [Row(0.0, 1, 1, 6) for _ in range(3)]
+    chats = [Row(2.0, 0, 1, 20) for _ in range(3)]
+    assert starts(Scenario([pool], classes, jobs + chats)) == [0.0, 0.0, 22.0, 2.0, 2.0, 2.0]
+
+
+def test_a_job_that_is_larger_than_its_room_runs_alone() -> None:
+    pool = replace(ONE_SECOND_STEPS, batch_sequences=1, batch_blocks=2)
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0], batch=True)]
+    rows = [Row(0.0, 0, 1, 3), Row(1.0, 1, 10, 2)]
+    assert starts(Scenario([pool], classes, rows)) == [0.0, 3.0]
+
+
+# --- Sharing by weight ---
+
+
+def test_an_idle_class_saves_nothing_up() -> None:
+    """Class 0 has been served 16 when class 1 first asks; from then on they take turns."""
+    pool = replace(
+        ONE_SECOND_STEPS, maximum_sequences=1, scheduler=Scheduler.WEIGHTED, token_budget=16
+    )
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0])]
+    rows = [Row(0.0, 0, 2, 1) for _ in range(6)] + [Row(3.5, 1, 2, 1) for _ in range(3)]
+    assert starts(Scenario([pool], classes, rows)) == [0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 4.0, 6.0, 8.0]
+
+
+def test_the_heavier_class_is_served_more() -> None:
+    pool = replace(ONE_SECOND_STEPS, maximum_sequences=1, scheduler=Scheduler.WEIGHTED)
+    classes = [RequestClass(pools=[0], weight=2.0), RequestClass(pools=[0])]
+    rows = [Row(0.0, klass, 2, 1) for klass in (0, 1) for _ in range(4)]
+    started_s = starts(Scenario([pool], classes, rows))
+    assert started_s == [0.0, 2.0, 3.0, 5.0, 1.0, 4.0, 6.0, 7.0]
+
+
+# --- Admission control ---
+
+
+def fates(scenario: Scenario) -> list[Fate]:
+    starts(scenario)
+    return [Fate(record.fate) for record in by_number(simulate(scenario)[1])]
+
+
+def test_a_queue_of_tokens_is_full() -> None:
+    pool = replace(ONE_SECOND_STEPS, maximum_sequences=1, shed_tokens=5)
+    rows = [Row(0.0, 0, 4, 2) for _ in range(4)]
+    found = fates(Scenario([pool], [RequestClass(pools=[0])], rows))
+    assert found == [Fate.SERVED, Fate.SERVED, Fate.SHED, Fate.SHED]
+
+
+def test_what_is_shed_tries_the_next_pool() -> None:
+    pools = [replace(ONE_SECOND_STEPS, shed_tokens=1), ONE_SECOND_STEPS]
+    rows = [Row(0.0, 0, 4, 2) for _ in range(3)]
+    scenario = Scenario(pools, [RequestClass(pools=[0, 1])], rows)
+    assert fates(scenario) == [Fate.SERVED] * 3
+    assert [record.pool for record in by_number(simulate(scenario)[1])] == [0, 1, 1]
+
+
+def test_blocks_count_as_soon_as_a_step_takes_them() -> None:
+    """In the midst of the third step 3 tokens of 4 more are written: 7 blocks are in use."""
+    pool = replace(ONE_SECOND_STEPS, shed_blocks=7)
+    classes = [RequestClass(pools=[0]), RequestClass(pools=[0], sheddable=True)]
+    rows = [Row(0.0, 0, 4, 20), Row(2.5, 1, 1, 1), Row(3.5, 1, 1, 1), Row(3.5, 0, 1, 1)]
+    expected = [Fate.SERVED, Fate.SERVED, Fate.SHED, Fate.SERVED]
+    assert fates(Scenario([pool], classes, rows)) == expected
+
+
+def test_who_would_be_late_is_shed() -> None:
+    """A queue of 16 tokens takes a step of 1 s; at 2.5 nothing was admitted since 0.5."""
+    pool = replace(ONE_SECOND_STEPS, maximum_sequences=1, shed_ttft=1.0)
+    classes = [RequestClass(pools=[0], ttft_limit_s=limit_s) for limit_s in (3.0, 1.0)]
+    rows = [Row(0.0, 0, 1, 9), Row(0.5, 0, 16, 1), Row(0.5, 1, 16, 1), Row(2.5, 0, 1, 1)]
+    found = fates(Scenario([pool], classes, rows))
+    assert found == [Fate.SERVED, Fate.SERVED, Fate.SHED, Fate.SHED]

@@ -13,8 +13,17 @@ from itertools import accumulate
 from math import ceil, inf, isnan
 from typing import Any, Protocol
 
-from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
-from tests.naive.cache import attached, empty, evict, fetch, holder, keep, take_blocks
+from planner.kernel.dtypes import OUTPUT_COST, RETRY_PAUSE_S, Fate, Router, Scheduler
+from tests.naive.cache import (
+    attached,
+    blocks_taken,
+    empty,
+    evict,
+    fetch,
+    holder,
+    keep,
+    take_blocks,
+)
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -162,7 +171,9 @@ class Simulation:
         if elapsed_s > 0.0:
             totals.busy_s += 0.0 if replica.idle else elapsed_s
             totals.running_s += elapsed_s * len(replica.running)
-            totals.waiting_s += elapsed_s * len(replica.waiting)
+            interactive = len(replica.interactive)
+            totals.waiting_s += elapsed_s * interactive
+            totals.batch_waiting_s += elapsed_s * (len(replica.waiting) - interactive)
             if not replica.idle:
                 totals.kv_block_s += elapsed_s * replica.used_blocks
             replica.accounted_s = self.now_s
@@ -172,7 +183,7 @@ class Simulation:
         # Rule 1: the key.
         key = len(self.requests)
         deadline_s = self.now_s + rules.timeout_s
-        request = Request(key, row, self.now_s, later_turns, stream, deadline_s, (0, key))
+        request = Request(key, row, self.now_s, later_turns, stream, deadline_s, 0.0, rules.batch)
         request.measured = self.now_s >= self.warmup_s
         self.requests.append(request)
         # Rule 2: the rate limit.
@@ -180,19 +191,18 @@ class Simulation:
             self._end(request, Fate.RATE_LIMITED)
             return
         # Rules 3 and 4: a pool, and a replica in it.
-        replica = self._choose_replica(request, rules)
+        request.prompt_tokens = max(1, row.input_tokens)
+        replica, fate = self._choose_replica(request, rules)
         if replica is None:
-            too_long = all(_too_long(self.pools[index], row) for index in rules.pools)
-            self._end(request, Fate.TOO_LONG if too_long else Fate.REFUSED)
+            self._end(request, fate)
             return
         # Rule 5: its queue.
         self._account(replica)
         request.pool = replica.pool_index
         request.replica = replica.number
         pool = replica.pool
-        request.rank = (_order(pool, rules, request), key)
-        request.prompt_tokens = max(1, row.input_tokens)
-        replica.waiting.append(request)
+        request.rank = _order(pool, rules, request)
+        self._wait(replica, request)
         self.totals[request.pool].routed += 1
         self.totals[request.pool].overflowed += request.pool != rules.pools[0]
         if replica.idle:
@@ -211,30 +221,82 @@ class Simulation:
         self.visitor_tat_s[visitor] = max(self.now_s, tat_s) + interval_s
         return True
 
-    def _choose_replica(self, request: Request, rules: RequestClass) -> Replica | None:
+    def _choose_replica(self, request: Request, rules: RequestClass) -> tuple[Replica | None, Fate]:
+        fate = Fate.TOO_LONG
         for index in rules.pools:
             pool = self.pools[index]
             members = [replica for replica in self.replicas if replica.pool_index == index]
             active = [replica for replica in members if replica.active]
-            waiting = sum(len(replica.waiting) for replica in members)
+            waiting = sum(len(replica.interactive) for replica in members)
             over_mark = waiting > pool.overflow_waiting * len(active)
-            if not active or _too_long(pool, request.row):
+            if _too_long(pool, request.row):
                 continue
-            if over_mark and index != rules.pools[-1]:
+            fate = Fate.REFUSED
+            if not active:
+                continue
+            if over_mark and index != rules.pools[-1] and not rules.batch:
                 continue
             replica = self._route(index, active, request)
-            if pool.queue_limit is None or len(replica.waiting) < pool.queue_limit:
-                return replica
-        return None
+            if rules.batch:
+                return replica, fate
+            if pool.queue_limit is not None and len(replica.interactive) >= pool.queue_limit:
+                continue
+            if not self._is_shed(replica, request, rules):
+                return replica, fate
+            fate = Fate.SHED
+        return None, fate
+
+    def _is_shed(self, replica: Replica, request: Request, rules: RequestClass) -> bool:
+        """Admission control."""
+        pool = replica.pool
+        waiting = sum(other.prompt_tokens for other in replica.interactive)
+        used = replica.used_blocks
+        if waiting >= pool.shed_tokens or (rules.sheddable and used >= pool.shed_blocks):
+            return True
+        if pool.shed_ttft == inf:
+            return False
+        # The rate at which prompts were admitted since the queue was last empty, as if a step of
+        # nothing but prefill had gone before.
+        tokens, seconds = pool.token_budget, pool.fixed_s + pool.linear_s[pool.token_budget]
+        if replica.interactive:
+            tokens += replica.backlog_tokens
+            seconds += self.now_s - replica.backlog_since_s
+        strict = pool.scheduler == Scheduler.PRIORITY
+        ahead = sum(
+            other.prompt_tokens
+            for other in replica.interactive
+            if not strict or self.classes[other.class_index].priority <= rules.priority
+        )
+        predicted_s = (ahead + request.prompt_tokens) * seconds / tokens + pool.request_s
+        return predicted_s > pool.shed_ttft * rules.ttft_limit_s
+
+    def _wait(self, replica: Replica, request: Request) -> None:
+        """Let a request that arrives wait; a class of which nothing waited saves nothing up."""
+        klass = request.class_index
+        if all(other.class_index != klass for other in replica.waiting):
+            served = replica.served_tokens[klass]
+            replica.served_tokens[klass] = max(served, replica.virtual_tokens)
+        self._queue(replica, request)
+
+    def _queue(self, replica: Replica, request: Request) -> None:
+        if not request.batch and not replica.interactive:
+            replica.backlog_since_s = self.now_s
+            replica.backlog_tokens = 0
+        replica.waiting.append(request)
+
+    def _charge(self, replica: Replica, request: Request, cost_tokens: float) -> None:
+        """Count tokens as served to the class of a request."""
+        klass = request.class_index
+        replica.served_tokens[klass] += cost_tokens / self.classes[klass].weight
 
     def _route(self, pool_index: int, active: list[Replica], request: Request) -> Replica:
+        session, batch = request.row.session, request.batch
         router = self.pools[pool_index].router
-        session = request.row.session
         if router == Router.ROUND_ROBIN:
             turn = self.cursors[pool_index]
             self.cursors[pool_index] += 1
             return active[turn % len(active)]
-        least_loaded = min(active, key=lambda replica: (replica.load, replica.number))
+        least_loaded = min(active, key=lambda replica: (replica.load_for(batch), replica.number))
         if router == Router.LEAST_LOADED:
             return least_loaded
         if router == Router.CACHE_AWARE:
@@ -244,7 +306,7 @@ class Simulation:
         assert self.rng is not None, "power of two choices needs a random generator"
         first = active[int(self.rng.random() * len(active))]
         second = active[int(self.rng.random() * len(active))]
-        return second if second.load < first.load else first
+        return second if second.load_for(batch) < first.load_for(batch) else first
 
     def _boundary(self, replica: Replica) -> None:
         polled = self._poll(replica)
@@ -266,17 +328,17 @@ class Simulation:
         # Rules 3 to 5, in the order of the pool.
         budget = replica.pool.token_budget
         if replica.pool.prefill_first:
-            self._prefill(replica, budget, _blocks_needed(replica), polled)
+            self._prefill(replica, budget, polled)
             replica.prefill_step = any(request.chunk_tokens for request in replica.running)
             if not replica.prefill_step and self._make_room(replica) and not replica.running:
-                self._admit(replica, pool.token_budget, 0)
+                self._admit(replica, pool.token_budget)
         else:
             preempted = self._make_room(replica)
             decoding = sum(request.decoding for request in replica.running)
             budget -= decoding * _width(replica)
-            self._prefill(replica, budget, 0, polled and not preempted)
+            self._prefill(replica, budget, polled and not preempted)
             if preempted and not replica.running:
-                self._admit(replica, pool.token_budget, 0)
+                self._admit(replica, pool.token_budget)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
         replica.step_end_s = inf
@@ -296,13 +358,13 @@ class Simulation:
         """Take the blocks that decoding requests need for the next step; whether one had to go."""
         preempted = False
         while _blocks_needed(replica) > replica.free_blocks:
-            self._preempt(replica, max(replica.running, key=lambda request: request.rank))
+            self._preempt(replica, max(replica.running, key=replica.place))
             preempted = True
         for request in replica.running:
             request.blocks += _new_blocks(request, replica)
         return preempted
 
-    def _prefill(self, replica: Replica, budget: int, aside: int, admitting: bool) -> None:
+    def _prefill(self, replica: Replica, budget: int, admitting: bool) -> None:
         """A half-prefilled request goes on; then others are admitted."""
         for request in replica.running:
             if not request.decoding:
@@ -310,7 +372,7 @@ class Simulation:
                 request.chunk_tokens = min(rest, budget)
                 budget -= request.chunk_tokens
         if admitting:
-            self._admit(replica, budget, aside)
+            self._admit(replica, budget)
 
     def _complete_step(self, replica: Replica) -> list[Request]:
         """Apply the effects of the step that ends; return who completed a prompt, as admitted."""
@@ -351,6 +413,7 @@ class Simulation:
     def _emit(self, request: Request, replica: Replica, tokens: int, left: int) -> None:
         """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
         request.emitted_tokens += min(tokens, left)
+        self._charge(replica, request, OUTPUT_COST * min(tokens, left))
         if isnan(request.first_token_s):
             request.first_token_s = self.now_s
         elif replica.step_start_s >= self.warmup_s:
@@ -366,7 +429,6 @@ class Simulation:
             keep = inf if request.decoding else max(0, computed - segment.first)
             replica.store.detach(segment.key, keep)
         replica.running.remove(request)
-        replica.waiting.append(request)
         request.prompt_tokens = max(1, request.row.input_tokens) + request.emitted_tokens
         totals = self.totals[replica.pool_index]
         if pool.swap and request.decoding:
@@ -383,8 +445,9 @@ class Simulation:
         request.prefilled_tokens = 0
         request.preemptions += 1
         totals.preemptions += 1
+        self._queue(replica, request)
 
-    def _admit(self, replica: Replica, budget: int, aside: int) -> None:
+    def _admit(self, replica: Replica, budget: int) -> None:
         pool = replica.pool
         while budget > 0:
             fetched = [each for each in replica.fetching if each.ready_s <= self.now_s]
@@ -392,28 +455,51 @@ class Simulation:
                 request = min(fetched, key=lambda request: (request.ready_s, request.key))
                 replica.fetching.remove(request)
             else:
-                sequences = len(replica.running) + len(replica.fetching)
-                if sequences >= pool.maximum_sequences or not replica.waiting:
+                if not replica.waiting:
                     return
-                request = min(replica.waiting, key=lambda request: request.rank)
+                request = min(replica.waiting, key=replica.place)
                 rules = self.classes[request.class_index]
-                if not take_blocks(replica, request, rules, aside):
-                    return
-                totals = self.totals[replica.pool_index]
-                totals.cached_tokens += request.prefilled_tokens
-                replica.waiting.remove(request)
-                fetch(replica, request, rules, self.now_s, totals)
-                if isnan(request.started_s):
-                    request.started_s = self.now_s
-                    request.cached_tokens = request.prefilled_tokens
+                aside = _blocks_needed(replica)
+                free = replica.free_blocks - aside
+                blocks = blocks_taken(replica, request, rules)
+                sequences = len(replica.running) + len(replica.fetching)
+                if sequences >= pool.maximum_sequences or blocks > free:
+                    yielding = [r for r in replica.running if r.batch and r.decoding]
+                    if request.batch or not yielding:
+                        return
+                    replica.store.shrink(free)
+                    self._preempt(replica, max(yielding, key=replica.place))
+                    continue
+                if not request.batch:
+                    replica.backlog_tokens += request.prompt_tokens
+                elif sequences:
+                    used = pool.kv_blocks - free + blocks
+                    if sequences >= pool.batch_sequences or used > pool.batch_blocks:
+                        return
+                self._start(replica, request, aside)
                 if request in replica.fetching:
-                    self.schedule(request.ready_s, REPLICA, replica.number)
                     continue
             replica.running.append(request)
             # A prompt that stays half done has used up the budget, so it is the last one admitted.
             rest = request.prompt_tokens - request.prefilled_tokens
             request.chunk_tokens = min(rest, budget)
             budget -= request.chunk_tokens
+
+    def _start(self, replica: Replica, request: Request, aside: int) -> None:
+        """Give a waiting request its blocks; some may have to come from tiers first."""
+        rules, totals = self.classes[request.class_index], self.totals[replica.pool_index]
+        replica.waiting.remove(request)
+        served = replica.served_tokens[request.class_index]
+        replica.virtual_tokens = max(replica.virtual_tokens, served)
+        take_blocks(replica, request, rules, aside)
+        totals.cached_tokens += request.prefilled_tokens
+        fetch(replica, request, rules, self.now_s, totals)
+        if isnan(request.started_s):
+            self._charge(replica, request, request.prompt_tokens)
+            request.started_s = self.now_s
+            request.cached_tokens = request.prefilled_tokens
+        if request in replica.fetching:
+            self.schedule(request.ready_s, REPLICA, replica.number)
 
     def _end(self, request: Request, fate: Fate) -> None:
         """Give a request its fate, and send what its end sets off."""
@@ -428,7 +514,7 @@ class Simulation:
             self.abandoned_turns += len(request.later_turns)
         if request.stream != NOWHERE and fate != Fate.UNFINISHED:
             pause_s = request.row.think_s + front_s
-            if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG):
+            if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG, Fate.SHED):
                 pause_s = max(pause_s, RETRY_PAUSE_S)
             self.send_next_of_stream(request.stream, self.now_s + pause_s)
 
@@ -486,6 +572,7 @@ def _order(pool: Pool, rules: RequestClass, request: Request) -> float:
         Scheduler.AGEING: request.arrival_s + rules.priority * pool.priority_step_s,
         Scheduler.DEADLINE: request.arrival_s + rules.ttft_limit_s,
         Scheduler.SHORTEST_PROMPT: float(max(1, request.row.input_tokens)),
+        Scheduler.WEIGHTED: 0.0,
     }[pool.scheduler]
 
 

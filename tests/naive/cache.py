@@ -55,16 +55,16 @@ def holder(
     active: list[Replica], request: Request, rules: RequestClass, least_loaded: Replica
 ) -> Replica:
     """The replica that holds most of a prompt, if that is much, and unless it is busy."""
-    pool = least_loaded.pool
+    pool, batch = least_loaded.pool, request.batch
     prompt = max(1, request.row.input_tokens)
     segments = segments_of(request, pool, rules)
     shared = shared_blocks(request, pool, segments)
     most = min(shared, (prompt - 1) // pool.kv_block_tokens)
     found = {r.number: r.store.found(segments, shared, most) for r in active}
-    best = max(active, key=lambda r: (found[r.number], -r.load, -r.number))
+    best = max(active, key=lambda r: (found[r.number], -r.load_for(batch), -r.number))
     enough = found[best.number] * pool.kv_block_tokens >= pool.affinity_share * prompt
-    least = least_loaded.load
-    busy = best.load > max(least + pool.affinity_slack, pool.affinity_ratio * least)
+    least = least_loaded.load_for(batch)
+    busy = best.load_for(batch) > max(least + pool.affinity_slack, pool.affinity_ratio * least)
     return best if enough and not busy and found[best.number] else least_loaded
 
 
@@ -73,34 +73,48 @@ def evict(replica: Replica) -> None:
     replica.store.shrink(replica.free_blocks)
 
 
-def take_blocks(replica: Replica, request: Request, rules: RequestClass, aside: int) -> bool:
-    """Give a prompt its blocks if there are enough, and say what of it was found there."""
+def _claim(replica: Replica, request: Request, rules: RequestClass) -> tuple[list[Segment], int]:
+    """What a prompt is to share: its segments, and how many blocks of them."""
     pool, store = replica.pool, replica.store
-    block = pool.kv_block_tokens
-    segments = segments_of(request, pool, rules)
-    segments = segments if pool.prefix_cache else []
-    shared = whole = shared_blocks(request, pool, segments)
+    segments = segments_of(request, pool, rules) if pool.prefix_cache else []
+    shared = shared_blocks(request, pool, segments)
     if segments and segments[-1].end == inf:
         last = segments[-1]
-        if last.key in store.users and last.first + store.blocks[last.key] > whole:
-            shared = min(last.first, whole)  # another one has a longer context
-    own = ceil((request.prompt_tokens + pool.room(request.class_index)) / block) - shared
-    needed = own
+        if last.key in store.users and last.first + store.blocks[last.key] > shared:
+            shared = min(last.first, shared)  # another one has a longer context
+    return segments, shared
+
+
+def _own_blocks(replica: Replica, request: Request, shared: int) -> int:
+    tokens = request.prompt_tokens + replica.pool.room(request.class_index)
+    return ceil(tokens / replica.pool.kv_block_tokens) - shared
+
+
+def blocks_taken(replica: Replica, request: Request, rules: RequestClass) -> int:
+    """Free blocks that admitting a request takes: its own, and what segments do not hold yet."""
+    store = replica.store
+    segments, shared = _claim(replica, request, rules)
+    taken = _own_blocks(replica, request, shared)
     for key, blocks in parts(segments, shared):
         in_use = store.blocks[key] if key in store.users else 0
-        needed += max(0, blocks - in_use)
-    if needed > replica.free_blocks - aside:
-        return False
+        taken += max(0, blocks - in_use)
+    return taken
+
+
+def take_blocks(replica: Replica, request: Request, rules: RequestClass, aside: int) -> None:
+    """Give a prompt its blocks, and say what of it was found there."""
+    pool, store = replica.pool, replica.store
+    segments, shared = _claim(replica, request, rules)
+    own = _own_blocks(replica, request, shared)
     store.shrink(replica.free_blocks - aside)
-    most = min(shared, (request.prompt_tokens - 1) // block)
-    found = store.found(segments, whole, most)
+    most = min(shared, (request.prompt_tokens - 1) // pool.kv_block_tokens)
+    found = store.found(segments, shared_blocks(request, pool, segments), most)
     for key, blocks in parts(segments, shared):
         store.attach(key, blocks)
     request.shared = shared
     request.blocks = own + shared
     store.shrink(replica.free_blocks - aside - own)  # it is not yet among the running ones
-    request.prefilled_tokens = found * block
-    return True
+    request.prefilled_tokens = found * pool.kv_block_tokens
 
 
 def keep(replica: Replica, request: Request, rules: RequestClass) -> None:

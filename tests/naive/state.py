@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, nan
@@ -39,6 +40,11 @@ class Pool:
     router: Router = Router.LEAST_LOADED
     scheduler: Scheduler = Scheduler.FCFS
     priority_step_s: float = 0.0
+    batch_sequences: int = 0
+    batch_blocks: int = 0
+    shed_tokens: float = inf
+    shed_blocks: float = inf
+    shed_ttft: float = inf
     request_s: float = 0.0
     late_steps: float = 0.0
     prefill_first: bool = False
@@ -76,6 +82,9 @@ class Pool:
 class RequestClass:
     pools: list[int]
     priority: int = 0
+    weight: float = 1.0
+    batch: bool = False
+    sheddable: bool = False
     timeout_s: float = inf
     ttft_limit_s: float = inf
     tpot_limit_s: float = inf
@@ -123,8 +132,9 @@ class Request:
     stream: int
     """The closed stream that sent it, or NOWHERE."""
     deadline_s: float
-    rank: tuple[float, int]
-    """What the scheduler orders by, then the key: the least is served first."""
+    rank: float
+    """What the scheduler orders by; not read where classes share by weight."""
+    batch: bool
     pool: int = NOWHERE
     replica: int = NOWHERE
     started_s: float = nan
@@ -180,6 +190,13 @@ class Replica:
     prefill_step: bool = False  # decoding requests stand still for it
     drafting: bool = False  # the step under way verifies drafts
     unpolled_steps: int = 0  # of nothing but decodes, since the queue was last looked at
+    served_tokens: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    """Per class, what it was served, at cost and divided by its weight."""
+    virtual_tokens: float = 0.0
+    """The greatest of these counts that a class had when one of its requests was admitted."""
+    backlog_since_s: float = nan
+    backlog_tokens: int = 0
+    """Prompt tokens of interactive requests admitted since then."""
     step_start_s: float = -inf
     step_end_s: float = inf
     """Infinity while idle."""
@@ -199,6 +216,21 @@ class Replica:
         own = sum(request.blocks - request.shared for request in self.running + self.fetching)
         return own + self.store.used_blocks
 
+    def load_for(self, batch: bool) -> int:
+        """What is there; an interactive request does not see the batch requests that wait."""
+        return self.load if batch else self.load - len(self.waiting) + len(self.interactive)
+
+    @property
+    def interactive(self) -> list[Request]:
+        """Those that wait and are not batch."""
+        return [request for request in self.waiting if not request.batch]
+
+    def place(self, request: Request) -> tuple[bool, float, int]:
+        """Where a request stands in the order of this replica: the least is served first."""
+        weighted = self.pool.scheduler == Scheduler.WEIGHTED
+        rank = self.served_tokens[request.class_index] if weighted else request.rank
+        return request.batch, rank, request.key
+
     @property
     def free_blocks(self) -> int:
         return self.pool.kv_blocks - self.used_blocks
@@ -210,6 +242,7 @@ class PoolTotals:
     running_s: float = 0.0
     """∫ running sequences dt; likewise below."""
     waiting_s: float = 0.0
+    batch_waiting_s: float = 0.0
     kv_block_s: float = 0.0
     steps: int = 0
     """Completed ones."""

@@ -45,6 +45,11 @@ ON = {
         "pools.reasoning.two_batch_overlap=true",
     ],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
+    "admission control": ["pools.chat.admission={waiting_tokens: 100000}"],
+    "batch traffic in troughs": [
+        "workload.classes.reasoning.service=batch",
+        "workload.classes.reasoning.objectives=[]",
+    ],
     "guest rate limits": [
         "workload.classes.chat.visitors=1000",
         "workload.classes.chat.rate_limit={rate: 20 /h, burst: 5}",
@@ -72,6 +77,8 @@ EXPECTED = {
     "sparse expert exchange": {"pools[1].expert_exchange": "gather"},
     "two-batch overlap": {"pools[1].two_batch_overlap": False},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
+    "admission control": {"pools[0].admission": None},
+    "batch traffic in troughs": {"workload.classes[1].service": "interactive"},
     "guest rate limits": {"workload.classes[0].rate_limit": None},
     "overflow between pools": {"workload.classes[0].overflow": []},
     "routing by load or session": {"pools[0].router": "round_robin"},

@@ -40,10 +40,13 @@ class Engine(Part):
     """Prompts are prefilled in steps of their own; decodes stand still. Absent: for SGLang."""
     poll_steps: Annotated[int, Field(ge=1, le=1000)] = 1
     """Decode steps between two looks at the queue (SGLang `scheduler_recv_interval`)."""
-    scheduler: Literal["fcfs", "priority", "ageing", "deadline", "shortest_prompt"] = "fcfs"
+    scheduler: Literal["fcfs", "priority", "ageing", "deadline", "shortest_prompt", "weighted"] = (
+        "fcfs"
+    )
     """Order of the waiting queue: as requests arrive; by the priority of their class; by both,
     where a step of priority is worth `priority_step` of waiting; by the instant at which the first
-    token is due (`objectives` on ttft); or by the length of the prompt."""
+    token is due (`objectives` on ttft); by the length of the prompt; or by what the class was
+    served so far, so that classes share by `weight`."""
     priority_step: PositiveDuration | None = None
     """Waiting that a step of priority is worth, with the scheduler `ageing`."""
     queue_limit: Count | None = None
@@ -51,6 +54,9 @@ class Engine(Part):
     preemption: Literal["recompute", "swap"] = "recompute"
     """What becomes of the KV cache of a sequence that has to make room: computed again when it
     returns (vLLM V1), or moved to the first of the pool's `kv_tiers` (vLLM V0's `swap_space`)."""
+    batch_below: Annotated[Fraction, Field(gt=0)] = 0.6
+    """Share of the sequences and of the KV blocks of a replica up to which requests of batch
+    classes are admitted; the rest is kept for interactive ones."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -65,6 +71,33 @@ class Engine(Part):
             raise ValueError(
                 f"token_budget {self.token_budget} is less than maximum_sequences "
                 f"{self.maximum_sequences}: the decodes alone would not fit into a step"
+            )
+        return self
+
+
+class Admission(Part):
+    """Admission control: what is shed on arrival, so that overload does not end in a long queue.
+
+    It looks at the replica that the router names. What it turns away goes to the next pool of the
+    class, or is lost as `shed`. Batch classes are not subject to it.
+    """
+
+    waiting_tokens: Count | None = None
+    """Prompt tokens waiting per replica from which on requests are shed (as Dynamo's
+    `active-prefill-tokens-threshold`)."""
+    kv_usage: Annotated[Fraction, Field(gt=0)] | None = None
+    """Share of the KV blocks in use from which on `sheddable` classes are shed (0.8 in the Gateway
+    API inference extension)."""
+    predicted_ttft: Annotated[Fraction, Field(gt=0)] | None = None
+    """Share of its class's objective on ttft, as `100%`. What is expected to take longer is shed,
+    by the prompt tokens that wait before it and the rate at which they have been admitted (as
+    Mooncake's early rejection)."""
+
+    @model_validator(mode="after")
+    def _has_a_rule(self) -> Self:
+        if self.waiting_tokens is None and self.kv_usage is None and self.predicted_ttft is None:
+            raise ValueError(
+                "needs a rule: waiting_tokens, kv_usage or predicted_ttft; or leave admission out"
             )
         return self
 
@@ -248,6 +281,8 @@ class Pool(Part):
     """How a request finds its replica."""
     affinity: CacheAffinity | None = None
     """Limits of the router `cache_aware`; absent: the defaults."""
+    admission: Admission | None = None
+    """Admission control; absent: everything may wait."""
     overflow_waiting: Annotated[float, Field(ge=0, le=1e9)] = 4.0
     """Mean waiting requests per replica above which classes overflow to their next pool."""
     schedule: list[ScheduledNodes] = []

@@ -215,6 +215,15 @@ class RequestClass(Part):
     """Pools tried in order when the one before is over its `overflow_waiting` or full."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Smaller is served first by pools with the `priority` scheduler."""
+    weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Its share of the tokens, beside the weights of other classes that wait, in pools with the
+    `weighted` scheduler."""
+    service: Literal["interactive", "batch"] = "interactive"
+    """batch: served where interactive classes leave room (`engine.batch_below`), never refused for
+    a full queue, and first to be preempted. Promise `e2e`, say of 24 h. All of a job at once is
+    `closed` with as many `clients` as `requests`."""
+    sheddable: bool = False
+    """Turned away by pools whose `admission` has a `kv_usage` when their memory is nearly full."""
     open: OpenLoop | None = None
     """Synthetic arrivals."""
     closed: ClosedLoop | None = None
