@@ -45,10 +45,12 @@ def arrivals(count: int) -> Rows:
     rows["output_tokens"] = rng.integers(1, 60, count)
     rows["class"] = rng.integers(0, 2, count)
     rows["row"] = np.arange(count)
-    rows["session"] = rows["visitor"] = NONE
+    rows["reasoning_tokens"] = rows["output_tokens"] // 2
+    rows["visitor"] = NONE
     later = rng.random(count) < 0.3
     later[0] = False
     rows["arrival_s"][later] = math.nan  # a later turn of the row before it
+    rows["session"] = np.cumsum(~later)
     return rows
 
 
@@ -245,6 +247,8 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (6, negative_bin),
         (6, count_latency(Metric.TTFT, 1)),
         (6, count_latency(Metric.E2E, -1)),
+        (6, count_latency(Metric.TTFAT, 1)),
+        (6, count_latency(Metric.TASK_LATENCY, 1)),
         (6, count_latency(Metric.TPOT, 1000)),
         (7, leak_blocks),
         (7, forget_context),
@@ -270,6 +274,10 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (12, set_field("queues", "busy_s", 0, 1.0)),
         (12, set_field("pool_windows", "active_s", 0, -1e3)),
         (12, set_field("pool_windows", "busy_s", 0, 1e3)),
+        (17, set_field("replicas", "answers", 0, -1)),
+        (17, set_field("replicas", "step", 0, 10**6)),
+        (18, set_field("class_windows", "measured_tasks_finished", 0, 10**6)),
+        (18, set_field("class_windows", "task_calls", 0, -(10**6))),
     ],
 )
 def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Books], None]) -> None:

@@ -105,9 +105,12 @@ def copy_arrival(source: np.void, target: np.void) -> None:
     target["input_tokens"] = source["input_tokens"]
     target["output_tokens"] = source["output_tokens"]
     target["reasoning_tokens"] = source["reasoning_tokens"]
+    target["task_start_s"] = source["task_start_s"]
+    target["task_tokens"] = source["task_tokens"]
     target["class"] = source["class"]
     target["turn"] = source["turn"]
     target["stream"] = source["stream"]
+    target["call"] = source["call"]
 
 
 @kernel

@@ -138,6 +138,7 @@ class ClassPlan:
     priority: int = 0
     timeout_s: float = math.inf
     ttft_limit_s: float = math.inf
+    ttfat_limit_s: float = math.inf
     tpot_limit_s: float = math.inf
     e2e_limit_s: float = math.inf
     bucket_interval_s: float = 0.0

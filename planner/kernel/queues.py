@@ -25,6 +25,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["arrival_s"] = arrival["arrival_s"]
     request["started_s"] = math.nan
     request["first_token_s"] = math.nan
+    request["answer_s"] = math.nan
     request["last_token_s"] = math.nan
     request["think_s"] = arrival["think_s"]
     request["key"] = state["next_key"]
@@ -35,6 +36,10 @@ def take_request(world: World, arrival: np.void) -> int:
     request["input_tokens"] = arrival["input_tokens"]
     request["output_tokens"] = arrival["output_tokens"]
     request["reasoning_tokens"] = arrival["reasoning_tokens"]
+    request["task_start_s"] = arrival["arrival_s"]
+    if arrival["call"] > 0:
+        request["task_start_s"] = arrival["task_start_s"]
+    request["task_tokens"] = arrival["task_tokens"]
     request["prompt_tokens"] = max(1, arrival["input_tokens"])
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
@@ -45,6 +50,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["pool"] = NONE
     request["class"] = arrival["class"]
     request["turn"] = arrival["turn"]
+    request["call"] = arrival["call"]
     request["stream"] = arrival["stream"]
     request["preemptions"] = 0
     request["fate"] = NONE

@@ -24,11 +24,12 @@ from tests.naive.state import (
     Request,
     RequestClass,
     Row,
+    Task,
 )
 
 __all__ = [
     "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
-    "RequestClass", "Row", "simulate", "step_length_s",
+    "RequestClass", "Row", "Task", "simulate", "step_length_s",
 ]  # fmt: skip
 
 # Kinds of events at one instant, in their order.
@@ -64,7 +65,7 @@ def simulate(
         assert row.arrival_s is not None
         if row.arrival_s <= end_s:
             simulation.schedule(
-                row.arrival_s, FROM_TRACE, position, (row, row.later_turns, NOWHERE)
+                row.arrival_s, FROM_TRACE, position, (row, row.later_turns, NOWHERE, [])
             )
     for number, stream in enumerate(closed_streams):
         for row in stream.rows[: stream.clients]:
@@ -82,6 +83,7 @@ def simulate(
         simulation.abandoned_turns,
         simulation.unsent,
         simulation.totals,
+        simulation.tasks,
     )
 
 
@@ -113,6 +115,7 @@ class Simulation:
         self.visitor_tat_s: dict[int, float] = {}
         self.token_gaps: list[list[float]] = [[] for _ in classes]
         self.totals = [PoolTotals() for _ in pools]
+        self.tasks: list[Task] = []
         self.abandoned_turns = 0
         self.unsent = 0
 
@@ -159,13 +162,16 @@ class Simulation:
             totals.kv_block_s += elapsed_s * sum(request.blocks for request in replica.running)
             replica.accounted_s = self.now_s
 
-    def _arrive(self, row: Row, later_turns: list[Row], stream: int) -> None:
+    def _arrive(
+        self, row: Row, later_turns: list[Row], stream: int, calls: list[Request]
+    ) -> None:
         rules = self.classes[row.class_index]
         # Rule 1: the key.
         key = len(self.requests)
         deadline_s = self.now_s + rules.timeout_s
         request = Request(key, row, self.now_s, later_turns, stream, deadline_s, (0, key))
         request.measured = self.now_s >= self.warmup_s
+        request.calls = [*calls, request]
         self.requests.append(request)
         # Rule 2: the rate limit.
         if not self._conforms(rules, row.visitor):
@@ -334,6 +340,8 @@ class Simulation:
     def _emit(self, request: Request, replica: Replica, tokens: int, left: int) -> None:
         """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
         request.emitted_tokens += min(tokens, left)
+        if isnan(request.answer_s) and request.emitted_tokens >= request.answer_token:
+            request.answer_s = self.now_s
         if isnan(request.first_token_s):
             request.first_token_s = self.now_s
         elif replica.step_start_s >= self.warmup_s:
@@ -376,9 +384,12 @@ class Simulation:
         front_s = self.pools[request.pool].request_s if fate == Fate.SERVED else 0.0
         if fate == Fate.SERVED and request.later_turns:
             turn, *rest = request.later_turns
-            self._send(self.now_s + front_s + turn.think_s, turn, rest, NOWHERE)
+            self._send(self.now_s + front_s + turn.think_s, turn, rest, NOWHERE, request.calls)
         else:
             self.abandoned_turns += len(request.later_turns)
+            if request.row.session != NOWHERE and fate != Fate.UNFINISHED:
+                latency_s = self.now_s + front_s - request.calls[0].arrival_s
+                self.tasks.append(Task(request.calls, fate == Fate.SERVED, latency_s))
         if request.stream != NOWHERE and fate != Fate.UNFINISHED:
             pause_s = request.row.think_s + front_s
             if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG):
@@ -391,8 +402,11 @@ class Simulation:
         gap_s = (request.finish_s - request.first_token_s) / max(gaps, 1)
         late = pool.late_steps * pool.pace(request.class_index)
         sent_s = request.first_token_s + min(late, gaps) * gap_s
+        rest = max(request.row.output_tokens - request.answer_token, 0)
+        answer_s = max(sent_s, min(request.answer_s + min(late, rest) * gap_s, request.finish_s))
         return (
             sent_s + pool.request_s - request.arrival_s <= limits.ttft_limit_s
+            and answer_s + pool.request_s - request.arrival_s <= limits.ttfat_limit_s
             and request.finish_s + pool.request_s - request.arrival_s <= limits.e2e_limit_s
             and (request.finish_s - sent_s) / max(gaps, 1) <= limits.tpot_limit_s
         )
@@ -401,13 +415,15 @@ class Simulation:
         if self.unsent_rows[stream]:
             row = self.unsent_rows[stream].pop(0)
             assert not row.later_turns, "a closed stream has no sessions"
-            self._send(time_s, row, [], stream)
+            self._send(time_s, row, [], stream, [])
 
-    def _send(self, time_s: float, row: Row, later_turns: list[Row], stream: int) -> None:
+    def _send(
+        self, time_s: float, row: Row, later_turns: list[Row], stream: int, calls: list[Request]
+    ) -> None:
         if time_s > self.end_s:
             self.unsent += 1 + len(later_turns)
             return
-        self.schedule(time_s, GENERATED, self.generated, (row, later_turns, stream))
+        self.schedule(time_s, GENERATED, self.generated, (row, later_turns, stream, calls))
         self.generated += 1
 
     def lose(self, replica: Replica) -> None:
