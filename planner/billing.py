@@ -114,6 +114,7 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
                 input_tokens=int(column["input_tokens"].sum()),
                 output_tokens=int(column["output_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
+                tasks=int(column["tasks_finished"].sum()),
                 pool_weights={
                     pool.name: float(busy_s[number, index])
                     for number, pool in enumerate(scenario.pools)

@@ -173,7 +173,8 @@ def histograms_complete(world: World) -> Iterator[str]:
     """INV-6 histograms complete.
 
     Every measured request that was served is in the histograms of TTFT, TTFAT, E2E and queue time,
-    and in that of TPOT at most once; every measured task that finished is in that of its latency. Catches percentiles over another set of requests than the fates say.
+    and in that of TPOT at most once; every measured task that finished is in that of its latency.
+    Catches percentiles over another set of requests than the fates say.
     """
     served = _by_class(world, "measured_ended")[:, Fate.SERVED]
     counts = world.histograms.sum(axis=2)
@@ -437,21 +438,22 @@ def rows_agree_with_counts(world: World, finished: Records) -> Iterator[str]:
 def causality(world: World, finished: Records) -> Iterator[str]:
     """INV-14 causality.
 
-    Arrival, start, first token, answer and end come in this order; what was served had all of them, what
-    was turned away had no start. The clock never runs backwards: rows end in order, none after now.
-    Catches a run that is cut before the instant that cuts it.
+    Arrival, start, first token, answer and end come in this order; what was served had all of them,
+    what was turned away had no start. The clock never runs backwards: rows end in order, none after
+    now. Catches a run that is cut before the instant that cuts it.
     """
     arrival_s, finish_s = finished["arrival_s"], finished["finish_s"]
     started_s, first_token_s = finished["started_s"], finished["first_token_s"]
+    answer_s = finished["first_answer_token_s"]
     served = finished["fate"] == Fate.SERVED
     started, spoke = ~np.isnan(started_s), ~np.isnan(first_token_s)
     for problem, wrong in (
         ("it ends before it arrives", finish_s < arrival_s),
         ("it starts before it arrives", started_s < arrival_s),
         ("its first token comes before its start", first_token_s < started_s),
-        ("its answer comes before its first token", finished["answer_s"] < first_token_s),
-        ("it ends before its answer", finish_s < finished["answer_s"]),
-        ("it was served without an answer", served & np.isnan(finished["answer_s"])),
+        ("its answer comes before its first token", answer_s < first_token_s),
+        ("it ends before its answer", finish_s < answer_s),
+        ("it was served without an answer", served & np.isnan(answer_s)),
         ("it ends before it starts", finish_s < started_s),
         ("it ends before its first token", finish_s < first_token_s),
         ("it has a first token but no start", spoke & ~started),

@@ -23,7 +23,7 @@ from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
-from planner.lowering.workload import seconds_of_day
+from planner.lowering.workload import seconds_of_day, turns_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
 from planner.results.requests import RequestWriter
@@ -221,6 +221,7 @@ def _result(
             duration_s=workload.duration,
             warmup_s=workload.warmup,
             end_s=engine.now_s,
+            reusable_input_rates=lowered.traffic.reusable.rates(),
         ),
         finance=Finance.of(statement),
         assumptions=assumptions(
@@ -256,7 +257,7 @@ def _notes(
             f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for "
             "a full batch, too fast for a lone prompt."
         )
-    if any(klass.sessions is not None for klass in scenario.workload.classes):
+    if any(turns_of(klass) is not None for klass in scenario.workload.classes):
         yield (
             "Prefix caching is not simulated yet: every turn of a session prefills the whole "
             "conversation."

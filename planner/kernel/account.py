@@ -390,7 +390,7 @@ def keep_finished(world: World, request: np.void, now_s: float) -> None:
     row["arrival_s"] = request["arrival_s"]
     row["started_s"] = request["started_s"]
     row["first_token_s"] = request["first_token_s"]
-    row["answer_s"] = answered_s(request, now_s)
+    row["first_answer_token_s"] = answered_s(request, now_s)
     row["finish_s"] = now_s
     row["session"] = request["session"]
     row["visitor"] = request["visitor"]

@@ -405,7 +405,7 @@ FINISHED = np.dtype(
         ("arrival_s", "f8"),
         ("started_s", "f8"),
         ("first_token_s", "f8"),
-        ("answer_s", "f8"),  # first token of the answer; without reasoning, the first token
+        ("first_answer_token_s", "f8"),  # without reasoning, the first token
         ("finish_s", "f8"),
         ("session", "i8"),
         ("visitor", "i8"),

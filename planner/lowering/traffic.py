@@ -16,6 +16,7 @@ from planner.kernel import dtypes
 from planner.kernel.dtypes import NONE
 from planner.kernel.plan import ClosedStream
 from planner.lowering.merging import merged, until
+from planner.lowering.reuse import ReusableInput
 from planner.lowering.sharing import hashed, is_synthetic, owners_of, shared_classes
 from planner.lowering.workload import class_workload, class_workloads, distribution
 from planner.scenario import LoadedScenario
@@ -73,6 +74,8 @@ class Traffic:
         self._offsets, self.visitors = self._lay_out_visitors()
         self.unused_rows = 0
         """Rows of the shared trace that no class took; counted as the trace is read."""
+        self.reusable = ReusableInput(self._workload.classes)
+        """What turns of sessions repeat; counted as rows are read."""
 
     def _lay_out_visitors(self) -> tuple[NDArray[np.int64], int]:
         offsets = np.full(len(self._workload.classes), NONE, np.int64)
@@ -95,6 +98,7 @@ class Traffic:
         for rows in merged(sources):
             kept = until(rows, self._workload.duration)
             if len(kept):
+                self.reusable.add(kept)
                 yield arrival_rows(kept, first_row, self._offsets)
             first_row += len(kept)
             if len(kept) < len(rows):

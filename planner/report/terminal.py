@@ -23,6 +23,8 @@ from planner.report.wording import (
     promise_limit,
     rate_limit_sentence,
     run_facts,
+    shown_metrics,
+    task_money,
     trouble_title,
 )
 from planner.results import columns
@@ -50,7 +52,7 @@ def _parts(result: Result) -> list[RenderableType]:
     parts: list[RenderableType] = [_title(result), _headline(result)]
     if result.stability:
         parts.append(_warnings(result.stability, trouble_title(result)))
-    parts += [_traffic(result), _latency(result), _pools(result)]
+    parts += [_traffic(result), _latency(result), *_tasks(result), _pools(result)]
     return [*parts, *_money(result), _footer(result)]
 
 
@@ -150,7 +152,7 @@ def _latency(result: Result) -> RenderableType:
     for row in frames.classes.to_dict("records"):
         table.add_section()
         own = [promise for promise in promises if promise["class"] == row["class"]]
-        for number, metric in enumerate(columns.METRICS[:4]):
+        for number, metric in enumerate(shown_metrics(row["reasoning_tokens"])[:-1]):
             quantiles = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
             table.add_row(
                 row["class"] if number == 0 else "",
@@ -160,6 +162,32 @@ def _latency(result: Result) -> RenderableType:
             )
         table.add_row("", "lost", *[""] * len(columns.PERCENTILES), _promises(own, "loss"))
     return _spaced(table)
+
+
+def _tasks(result: Result) -> list[RenderableType]:
+    frame = result.frames.tasks
+    if frame.empty:
+        return []
+    table = _table("Tasks", "sessions, from the first arrival to the last end, tools included")
+    _name_column(table, "class", frame["class"])
+    shown = columns.PERCENTILES[:3]
+    counts = ("begun", "finished", "abandoned", "under way")
+    _numbers(table, *counts, "calls", "tokens", "reusable", *(percentile(p) for p in shown), "cost")
+    table.add_column("promise", min_width=20)
+    promises = result.frames.objectives.to_dict("records")
+    for row in frame.to_dict("records"):
+        own = [promise for promise in promises if promise["class"] == row["class"]]
+        table.add_row(
+            row["class"],
+            *(count(row[name.replace(" ", "_")]) for name in counts),
+            count(row["calls_per_task"]),
+            count(row["tokens_per_task"]),
+            percent(row["reusable_input_rate"]),
+            *(duration(row[columns.quantile_column(columns.TASK_METRIC, p)]) for p in shown),
+            money(task_money(result, row["class"])[0]),
+            _promises(own, columns.TASK_METRIC),
+        )
+    return [_spaced(table)]
 
 
 def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:

@@ -59,11 +59,14 @@ class ClassWorkload:
         output: output tokens, without `reasoning`.
         arrivals: open loop; None: closed loop, see `closed_rows`.
         reasoning: reasoning tokens, added to the output; the next turn's prompt does not hold them.
+        keep_reasoning: the next turn's prompt holds them after all.
+        follow_up: prompt tokens that a later turn adds; None: drawn like the first one's.
         turns: number of turns of a session; None: every request stands alone.
         think_median_s, think_sigma: lognormal pause between an answer and the next turn.
         visitors: requests (sessions) are spread evenly over visitors 0 … visitors − 1 of the class.
         maximum_context_tokens: a session ends before the turn whose prompt and output would
             exceed it.
+        compact_to: instead, that turn's prompt is the first one of the session and so many tokens.
         pause_s: closed loop: pause of a client between the end of a request and its next.
     """
 
@@ -78,3 +81,6 @@ class ClassWorkload:
     visitors: int | None = None
     maximum_context_tokens: int | None = None
     pause_s: float = 0.0
+    follow_up: LengthDistribution | None = None
+    keep_reasoning: bool = False
+    compact_to: int | None = None

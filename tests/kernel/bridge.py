@@ -168,7 +168,7 @@ def _record(row: np.void) -> Record:
         arrival_s=float(row["arrival_s"]),
         started_s=float(row["started_s"]),
         first_token_s=float(row["first_token_s"]),
-        answer_s=float(row["answer_s"]),
+        answer_s=float(row["first_answer_token_s"]),
         finish_s=float(row["finish_s"]),
         preemptions=int(row["preemptions"]),
         fate=int(row["fate"]),

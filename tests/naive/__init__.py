@@ -162,9 +162,7 @@ class Simulation:
             totals.kv_block_s += elapsed_s * sum(request.blocks for request in replica.running)
             replica.accounted_s = self.now_s
 
-    def _arrive(
-        self, row: Row, later_turns: list[Row], stream: int, calls: list[Request]
-    ) -> None:
+    def _arrive(self, row: Row, later_turns: list[Row], stream: int, calls: list[Request]) -> None:
         rules = self.classes[row.class_index]
         # Rule 1: the key.
         key = len(self.requests)
