@@ -33,6 +33,7 @@ from planner.report.wording import (
     run_facts,
     shown_metrics,
     task_money,
+    task_sentence,
     trouble_title,
 )
 from planner.results import columns
@@ -211,6 +212,7 @@ def tasks(result: Result) -> str:
         "class", "#begun", "#finished", "#abandoned", "#under way", "#calls", "#tokens",
         "#reusable input", *(f"#{percentile(p)}" for p in columns.PERCENTILES), "#cost", "#revenue",
     ]  # fmt: skip
+    left_out = [task_sentence(row) for row in frame.to_dict("records")]
     rows = [
         [
             Cell(row["class"]),
@@ -233,6 +235,7 @@ def tasks(result: Result) -> str:
         "between them. Times, calls and tokens are means and quantiles of tasks that began after "
         "the warm-up and finished; cost and revenue are those of the class per task finished.",
         panel(tools("Tasks by class", "tasks"), table("Tasks by class", head, rows)),
+        "".join(f"<p>{escape(sentence)}</p>" for sentence in left_out if sentence),
     )
 
 

@@ -25,6 +25,7 @@ from planner.report.wording import (
     run_facts,
     shown_metrics,
     task_money,
+    task_sentence,
     trouble_title,
 )
 from planner.results import columns
@@ -171,15 +172,17 @@ def _tasks(result: Result) -> list[RenderableType]:
     table = _table("Tasks", "sessions, from the first arrival to the last end, tools included")
     _name_column(table, "class", frame["class"])
     shown = columns.PERCENTILES[:3]
-    counts = ("begun", "finished", "abandoned", "under way")
-    _numbers(table, *counts, "calls", "tokens", "reusable", *(percentile(p) for p in shown), "cost")
+    quantiles = [percentile(p) for p in shown]
+    _numbers(table, "begun", "finished", "calls", "tokens", "reusable", *quantiles, "cost")
     table.add_column("promise", min_width=20)
     promises = result.frames.objectives.to_dict("records")
-    for row in frame.to_dict("records"):
+    rows = frame.to_dict("records")
+    for row in rows:
         own = [promise for promise in promises if promise["class"] == row["class"]]
         table.add_row(
             row["class"],
-            *(count(row[name.replace(" ", "_")]) for name in counts),
+            count(row["begun"]),
+            count(row["finished"]),
             count(row["calls_per_task"]),
             count(row["tokens_per_task"]),
             percent(row["reusable_input_rate"]),
@@ -187,7 +190,8 @@ def _tasks(result: Result) -> list[RenderableType]:
             money(task_money(result, row["class"])[0]),
             _promises(own, columns.TASK_METRIC),
         )
-    return [_spaced(table)]
+    left_out = "\n".join(filter(None, map(task_sentence, rows)))
+    return [table, Padding(Text(left_out, style="dim"), (0, 0, 1, 0))]
 
 
 def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:

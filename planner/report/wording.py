@@ -135,6 +135,23 @@ def task_money(result: Result, name: str) -> tuple[float, float]:
     return float(row["cost_per_task_usd"]), float(row["revenue_per_task_usd"])
 
 
+def task_sentence(row: Mapping[Any, Any]) -> str:
+    """Return what the times of tasks leave out, if anything.
+
+    Args:
+        row: of the table of tasks.
+    """
+    parts = []
+    if row["abandoned"]:
+        parts.append(f"{_plural(row['abandoned'], 'task')} given up, as a call was not served")
+    if row["under_way"]:
+        parts.append(
+            f"{_plural(row['under_way'], 'task')} under way at the end, which leaves long ones out "
+            "of the times"
+        )
+    return f"{row['class']}: {'; '.join(parts)}." if parts else ""
+
+
 def promise_title(promise: Mapping[Any, Any]) -> str:
     """Return what is promised, as in `p99 time to first token`."""
     if promise["metric"] == "loss":
