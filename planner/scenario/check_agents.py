@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from importlib import resources
@@ -56,8 +57,8 @@ def _check_agent(klass: RequestClass, agent: Agent, longest: int | None) -> Iter
         limit = min(agent.context_tokens, longest)
     if limit is None or klass.input is None or klass.output is None:
         return
-    first, answer = _median(klass.input), _median(klass.output)
-    reasoning = 0.0 if klass.reasoning is None else _median(klass.reasoning)
+    first, answer = _mean(klass.input), _mean(klass.output)
+    reasoning = 0.0 if klass.reasoning is None else _mean(klass.reasoning)
     if agent.compact_to is not None:
         compacted = first + agent.compact_to + answer + reasoning
         if compacted > limit:
@@ -68,14 +69,14 @@ def _check_agent(klass: RequestClass, agent: Agent, longest: int | None) -> Iter
             )
         return
     said = answer + (reasoning if agent.keep_reasoning else 0.0)
-    growth = said + _median(agent.tool_tokens)
-    calls = max(_median(agent.calls), 1.0)
+    growth = said + _mean(agent.tool_tokens)
+    calls = max(_mean(agent.calls), 1.0)
     needed = first + (calls - 1.0) * growth + answer + reasoning
     if needed > limit:
         possible = max(1 + math.floor((limit - first - answer - reasoning) / growth), 0)
         yield (
             ("calls",),
-            f"a task of {calls:.0f} calls (the median) ends with about {needed:,.0f} tokens of "
+            f"a task of {calls:.0f} calls (the mean) ends with about {needed:,.0f} tokens of "
             f"context, and {limit:,} are possible: enough for {possible} calls; set compact_to, "
             "make fewer calls, or allow more context",
         )
@@ -114,39 +115,37 @@ def _bound(lengths: Lengths) -> float | None:
     return min(most, default=None)
 
 
-def _median(lengths: Lengths) -> float:
-    """Return the median of a distribution, that of a mixture by the logarithms of its parts."""
+def _mean(lengths: Lengths) -> float:
+    """Return about the mean of a distribution; its bounds bound the mean, too."""
     if lengths.fixed is not None:
         value = float(lengths.fixed)
     elif lengths.uniform is not None:
         value = sum(lengths.uniform) / 2.0
     elif lengths.quantiles is not None:
-        ranks = {float(name[1:]): tokens for name, tokens in lengths.quantiles.items()}
-        value = _between(ranks, 50.0)
+        value = _mean_between({float(name[1:]): each for name, each in lengths.quantiles.items()})
     elif lengths.preset is not None:
-        value = _preset_median(lengths.preset)
+        value = _preset_mean(lengths.preset)
     else:
         parts = lengths.lognormal_mixture or []
-        weight = sum(part.weight for part in parts)
-        value = math.exp(sum(part.weight * math.log(part.median) for part in parts) / weight)
+        total = sum(part.weight * part.median * math.exp(part.sigma**2 / 2.0) for part in parts)
+        value = total / sum(part.weight for part in parts)
     value = max(value, float(lengths.minimum))
     return value if lengths.maximum is None else min(value, float(lengths.maximum))
 
 
-def _between(ranks: dict[float, float], rank: float) -> float:
-    """Return a quantile, log-linear between those known."""
-    below = max((known for known in ranks if known <= rank), default=min(ranks))
-    above = min((known for known in ranks if known >= rank), default=max(ranks))
-    low, high = max(ranks[below], 1.0), max(ranks[above], 1.0)
-    share = (rank - below) / (above - below) if above > below else 0.0
-    return float(low * (high / low) ** min(max(share, 0.0), 1.0))
+def _mean_between(quantiles: dict[float, float]) -> float:
+    """Return the mean of a distribution that is log-linear between quantiles, and ends there."""
+    total = 0.0
+    ranks = sorted(quantiles)
+    for below, above in itertools.pairwise(ranks):
+        low, high = max(quantiles[below], 1.0), max(quantiles[above], 1.0)
+        mean = low if high == low else (high - low) / math.log(high / low)
+        total += (above - below) * mean
+    return total / (ranks[-1] - ranks[0])
 
 
-def _preset_median(name: str) -> float:
-    """Return the median of a shipped distribution; 1 of an unknown one, a fault of its own."""
+def _preset_mean(name: str) -> float:
+    """Return the mean of a shipped distribution; 1 of an unknown one, which is a fault itself."""
     text = resources.files("planner").joinpath("trace", "data", "lengths.yaml").read_text("utf-8")
     content: Any = parse_text(text, "lengths.yaml").root.plain()
-    if name not in content["presets"]:
-        return 1.0
-    tokens = content["presets"][name]["tokens"]
-    return _between(dict(zip(content["probabilities"], tokens, strict=True)), 0.5)
+    return float(content["presets"].get(name, {"mean": 1.0})["mean"])
