@@ -263,6 +263,24 @@ def test_luck_outlives_a_change_of_mode() -> None:
     assert kernel.std(ddof=1) == pytest.approx(twin.std(ddof=1), rel=0.3)
 
 
+def test_an_answer_begins_at_the_end_at_the_latest() -> None:
+    """Its step and that of the end are drawn apart: for some it would come after the end."""
+    pool = drafting(replace(UNIT_STEPS, kv_blocks=200), (0.5, 0.0, 0.0, 0.5))
+    rows = [row(100.0 * n, 1, 60) for n in range(300)]
+    for number, each in enumerate(rows):
+        each.number = number
+        each.reasoning_tokens = 57
+    scenario = Scenario([pool], [ALONE], rows)
+    waits: dict[str, list[float]] = {"twin": [], "kernel": []}
+    waits["twin"] = [r.finish_s - r.answer_s for r in scenario.simulate_naively().requests]
+    waits["kernel"] = [r.finish_s - r.answer_s for r in simulate(scenario)[1]]
+    twin, kernel = np.array(waits["twin"]), np.array(waits["kernel"])
+    error = math.hypot(twin.std(ddof=1), kernel.std(ddof=1)) / math.sqrt(300)
+    assert abs(kernel.mean() - twin.mean()) < 4.0 * error
+    assert 0.0 == twin.min() == kernel.min()
+    print(f"in one step: {(twin == 0.0).mean():.3f} of the twin, {(kernel == 0.0).mean():.3f} here")
+
+
 def test_luck_belongs_to_the_request() -> None:
     """The same request takes as many steps in a larger fleet: compared fleets differ by less."""
     pool = drafting(replace(UNIT_STEPS, maximum_sequences=1), GOOD)
