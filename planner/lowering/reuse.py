@@ -27,24 +27,20 @@ class ReusableInput:
 
     def add(self, rows: Rows) -> None:
         """Count rows of the trace table; no session is split between two calls."""
-        in_session = rows["session_id"] >= 0
-        if not in_session.any():
+        own = np.flatnonzero(rows["session_id"] >= 0)
+        if not len(own):
             return
         classes = len(self._input_tokens)
-        tokens = np.where(in_session, rows["input_tokens"], 0)
-        self._input_tokens += np.bincount(rows["class"], tokens, classes)
-        later = np.flatnonzero(~np.isnan(rows["think_s"]))
-        numbers = np.arange(len(rows))
-        starts = np.maximum.accumulate(np.where(np.isnan(rows["think_s"]), numbers, 0))
-        turn, before, start = rows[later], rows[later - 1], rows[starts[later]]
-        stays = (before["reasoning_tokens"] == 0) | self._keeps_reasoning[turn["class"]]
-        context = before["input_tokens"] + np.where(stays, before["output_tokens"], 0)
-        reusable = np.where(
-            turn["input_tokens"] >= before["input_tokens"],
-            np.minimum(turn["input_tokens"], context),
-            np.minimum(turn["input_tokens"], start["input_tokens"]),
-        )
-        self._reusable_tokens += np.bincount(turn["class"], reusable, classes)
+        prompts, klass = rows["input_tokens"], rows["class"]
+        self._input_tokens += np.bincount(klass[own], prompts[own], classes)
+        is_first = np.isnan(rows["think_s"])
+        later = np.flatnonzero(~is_first)
+        first = np.maximum.accumulate(np.where(is_first, np.arange(len(rows)), 0))[later]
+        prompt, before = prompts[later], prompts[later - 1]
+        stays = (rows["reasoning_tokens"][later - 1] == 0) | self._keeps_reasoning[klass[later]]
+        context = before + np.where(stays, rows["output_tokens"][later - 1], 0)
+        reusable = np.minimum(prompt, np.where(prompt >= before, context, prompts[first]))
+        self._reusable_tokens += np.bincount(klass[later], reusable, classes)
 
     def rates(self) -> list[float]:
         """Return the share by class; NaN for a class without sessions."""
