@@ -115,6 +115,7 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
                 output_tokens=int(column["output_tokens"].sum()),
                 cached_input_tokens=int(column["cached_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
+                tasks=int(column["tasks_finished"].sum()),
                 pool_weights={
                     pool.name: float(busy_s[number, index])
                     for number, pool in enumerate(scenario.pools)

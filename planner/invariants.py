@@ -176,18 +176,22 @@ def token_gaps_counted(world: World) -> Iterator[str]:
 def histograms_complete(world: World) -> Iterator[str]:
     """INV-6 histograms complete.
 
-    Every measured request that was served is in the histograms of TTFT, E2E and queue time, and in
-    that of TPOT at most once. Catches percentiles over another set of requests than the fates say.
+    Every measured request that was served is in the histograms of TTFT, TTFAT, E2E and queue time,
+    and in that of TPOT at most once; every measured task that finished is in that of its latency.
+    Catches percentiles over another set of requests than the fates say.
     """
     served = _by_class(world, "measured_ended")[:, Fate.SERVED]
     counts = world.histograms.sum(axis=2)
     if (world.histograms < 0).any():
         yield "a bin of a histogram is negative"
-    for metric in (Metric.TTFT, Metric.E2E, Metric.QUEUE):
-        for index in np.flatnonzero(counts[:, metric] != served):
+    finished = _by_class(world, "measured_tasks_finished")
+    for metric in (Metric.TTFT, Metric.TTFAT, Metric.E2E, Metric.QUEUE, Metric.TASK_LATENCY):
+        of_tasks = metric == Metric.TASK_LATENCY
+        expected, what = (finished, "tasks finished") if of_tasks else (served, "requests served")
+        for index in np.flatnonzero(counts[:, metric] != expected):
             yield (
                 f"class {index}: {counts[index, metric]} values of {metric.name}, but "
-                f"{served[index]} measured requests were served"
+                f"{expected[index]} measured {what}"
             )
     for index in np.flatnonzero(counts[:, Metric.TPOT] > served):
         yield (
@@ -329,6 +333,44 @@ def calendar_agrees(world: World) -> Iterator[str]:
         yield f"an event at {times.min()} s has not happened at {world.state['now_s'][0]} s"
 
 
+def answers_planned(world: World) -> Iterator[str]:
+    """INV-17 answers planned.
+
+    The answers that are still to come on a replica are those of the sequences which decode on it,
+    reason and have not answered, each once and none of them due. Catches an answer that is
+    forgotten when a run is cut, or begins on a replica that its request has left.
+    """
+    for number, replica in enumerate(world.replicas):
+        first, answers = int(replica["slots_first"]), int(replica["answers_first"])
+        batch = world.slots["request"][first : first + replica["decoding"]]
+        requests = world.requests[batch]
+        waits = (requests["reasoning_tokens"] > 0) & np.isnan(requests["answer_s"])
+        planned = world.slots[answers : answers + replica["answers"]]
+        if sorted(planned["request"]) != sorted(batch[waits]):
+            yield (
+                f"replica {number}: answers of requests {sorted(planned['request'])} are planned, "
+                f"those of {sorted(batch[waits])} are to come"
+            )
+        if (planned["finish_step"] <= replica["step"]).any():
+            yield f"replica {number}: an answer was due before step {replica['step']}"
+
+
+def tasks_conserved(world: World) -> Iterator[str]:
+    """INV-18 tasks conserved.
+
+    Per window, tasks that finished or were abandoned are tasks that began, and none finished
+    without a call. Catches a session that ends twice, or whose start is forgotten.
+    """
+    windows = _class_windows(world)  # the turns of a recorded session may be of several classes
+    begun = windows["measured_tasks"].sum(axis=1)
+    finished = windows["measured_tasks_finished"].sum(axis=1)
+    ended = finished + windows["measured_tasks_abandoned"].sum(axis=1)
+    for window in np.flatnonzero(ended > begun):
+        yield f"window {window}: {ended[window]} tasks ended, {begun[window]} began"
+    for window in np.flatnonzero(windows["task_calls"].sum(axis=1) < finished):
+        yield f"window {window}: fewer calls than tasks that finished"
+
+
 # --- Memory -------------------------------------------------------------------------------------
 
 
@@ -352,7 +394,7 @@ def free_lists_complete(world: World) -> Iterator[str]:
 
 
 def caches_consistent(world: World) -> Iterator[str]:
-    """INV-17 caches consistent.
+    """INV-19 caches consistent.
 
     An entry is free, in use, or in the list of its store with at least one block; it is found by
     its key, and lists are as long as their stores say. Tiers hold no more than they have room for,
@@ -457,18 +499,22 @@ def rows_agree_with_counts(world: World, finished: Records) -> Iterator[str]:
 def causality(world: World, finished: Records) -> Iterator[str]:
     """INV-14 causality.
 
-    Arrival, start, first token and end come in this order; what was served had all of them, what
-    was turned away had no start. The clock never runs backwards: rows end in order, none after now.
-    Catches a run that is cut before the instant that cuts it.
+    Arrival, start, first token, answer and end come in this order; what was served had all of them,
+    what was turned away had no start. The clock never runs backwards: rows end in order, none after
+    now. Catches a run that is cut before the instant that cuts it.
     """
     arrival_s, finish_s = finished["arrival_s"], finished["finish_s"]
     started_s, first_token_s = finished["started_s"], finished["first_token_s"]
+    answer_s = finished["first_answer_token_s"]
     served = finished["fate"] == Fate.SERVED
     started, spoke = ~np.isnan(started_s), ~np.isnan(first_token_s)
     for problem, wrong in (
         ("it ends before it arrives", finish_s < arrival_s),
         ("it starts before it arrives", started_s < arrival_s),
         ("its first token comes before its start", first_token_s < started_s),
+        ("its answer comes before its first token", answer_s < first_token_s),
+        ("it ends before its answer", finish_s < answer_s),
+        ("it was served without an answer", served & np.isnan(answer_s)),
         ("it ends before it starts", finish_s < started_s),
         ("it ends before its first token", finish_s < first_token_s),
         ("it has a first token but no start", spoke & ~started),
@@ -573,6 +619,8 @@ INVARIANTS: Final[tuple[Callable[[World], Iterator[str]], ...]] = (
     calendar_agrees,
     free_lists_complete,
     times_are_consistent,
+    answers_planned,
+    tasks_conserved,
     caches_consistent,
 )
 ROW_INVARIANTS: Final[tuple[Callable[[World, Records], Iterator[str]], ...]] = (

@@ -9,6 +9,7 @@ from planner.catalog import Catalog, Figure
 from planner.economics import ApiPlan, Statement, SubscriptionPlan
 from planner.economics.cost import Policy
 from planner.lowering.pools import LoweredPool
+from planner.lowering.workload import turns_of
 from planner.results.result import Assumption
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.workload import Lengths
@@ -125,8 +126,8 @@ def _traffic(scenario: Scenario) -> Iterator[Assumption]:
             yield Assumption(
                 f"shape {shape}", peak, "peak/mean", found.origin, "", "measured", found.note
             )
-        turns = None if klass.sessions is None else klass.sessions.turns
-        for lengths in (klass.input, klass.output, klass.reasoning, turns):
+        tools = None if klass.agent is None else klass.agent.tool_tokens
+        for lengths in (klass.input, klass.output, klass.reasoning, turns_of(klass), tools):
             if isinstance(lengths, Lengths) and lengths.preset is not None:
                 preset = load_length_preset(lengths.preset)
                 yield Assumption(

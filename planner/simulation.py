@@ -24,7 +24,7 @@ from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
 from planner.lowering.tiers import tier_notes
-from planner.lowering.workload import seconds_of_day
+from planner.lowering.workload import seconds_of_day, turns_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
 from planner.results.requests import RequestWriter
@@ -222,6 +222,7 @@ def _result(
             duration_s=workload.duration,
             warmup_s=workload.warmup,
             end_s=engine.now_s,
+            reusable_input_rates=lowered.traffic.reusable.rates(),
         ),
         finance=Finance.of(statement),
         assumptions=assumptions(
@@ -260,7 +261,7 @@ def _notes(
     talking = {
         name
         for klass in scenario.workload.classes
-        if klass.sessions is not None
+        if turns_of(klass) is not None
         for name in (klass.pool, *klass.overflow)
     }
     forgetful = [p.name for p in scenario.pools if p.name in talking and not p.prefix_cache]

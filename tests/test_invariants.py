@@ -45,6 +45,7 @@ def arrivals(count: int) -> Rows:
     rows["output_tokens"] = rng.integers(1, 60, count)
     rows["class"] = rng.integers(0, 2, count)
     rows["row"] = np.arange(count)
+    rows["reasoning_tokens"] = rows["output_tokens"] // 2
     rows["visitor"] = NONE
     later = rng.random(count) < 0.3
     later[0] = False
@@ -220,6 +221,15 @@ def empty_queue_of_waiting(cooked: Books) -> None:
     cooked.world.queues["tail"] = NONE
 
 
+def forget_answer(cooked: Books) -> None:
+    cooked.world.replicas["answers"][cooked.world.replicas["answers"].argmax()] -= 1
+
+
+def oversleep_answer(cooked: Books) -> None:
+    replica = cooked.world.replicas[cooked.world.replicas["answers"].argmax()]
+    cooked.world.slots["finish_step"][replica["answers_first"]] = replica["step"]
+
+
 def negative_bin(cooked: Books) -> None:
     cooked.world.histograms[0, Metric.QUEUE, 5] -= 1
     cooked.world.histograms[0, Metric.QUEUE, 6] += 1
@@ -261,6 +271,8 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (6, negative_bin),
         (6, count_latency(Metric.TTFT, 1)),
         (6, count_latency(Metric.E2E, -1)),
+        (6, count_latency(Metric.TTFAT, 1)),
+        (6, count_latency(Metric.TASK_LATENCY, 1)),
         (6, count_latency(Metric.TPOT, 1000)),
         (7, leak_blocks),
         (7, forget_context),
@@ -286,6 +298,10 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (12, set_field("queues", "busy_s", 0, 1.0)),
         (12, set_field("pool_windows", "active_s", 0, -1e3)),
         (12, set_field("pool_windows", "busy_s", 0, 1e3)),
+        (17, forget_answer),
+        (17, oversleep_answer),
+        (18, set_field("class_windows", "measured_tasks_finished", 0, 10**6)),
+        (18, set_field("class_windows", "task_calls", 0, -(10**6))),
     ],
 )
 def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Books], None]) -> None:
@@ -338,7 +354,7 @@ def test_cooked_caches_are_found(
     cached: Books, corrupt: Callable[[Books], None], problem: str
 ) -> None:
     corrupt(cached)
-    found = [line for line in cached.violations() if line.startswith("INV-17 ")]
+    found = [line for line in cached.violations() if line.startswith("INV-19 ")]
     assert any(problem in line for line in found), found
 
 
@@ -383,6 +399,9 @@ def turn_away_after_start(cooked: Books) -> None:
         (14, shift("started_s", 1e3), "it ends before it starts"),
         (14, shift("first_token_s", 1e3), "it ends before its first token"),
         (14, shift("finish_s", 1e3), "it ends after the end of the simulation"),
+        (14, shift("first_answer_token_s", -1e3), "its answer comes before its first token"),
+        (14, shift("first_answer_token_s", 1e3), "it ends before its answer"),
+        (14, shift("first_answer_token_s", math.nan), "it was served without an answer"),
         (14, serve_without_token, "it was served without a first token"),
         (14, speak_without_start, "it has a first token but no start"),
         (14, turn_away_after_start, "it was turned away after it had started"),

@@ -245,6 +245,40 @@ def agent(traces: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "agent-output", preset(title, "lmcache", tokens.to_numpy())
     steps = frame.groupby("session").size().to_numpy()
     yield "agent-turns", preset("coding and tool agents, steps per session", "lmcache", steps)
+    yield from swe_agent(frame[frame.agent == "miniswe"], characters_per_token)
+
+
+def swe_agent(frame: pd.DataFrame, characters_per_token: int) -> Iterator[tuple[str, Any]]:
+    """Yield presets of the software engineering agent of the trace (mini-SWE-agent).
+
+    The steps of a session belong to several lines of work. A step continues the one whose prompt is
+    the longest that it repeats; what is new in it, less the output of that step, came from a tool.
+    """
+    tools: list[float] = []
+    for _, steps in frame.sort_values("step").groupby("session"):
+        ends: list[Any] = []
+        for step in steps.itertuples():
+            shared = step.prefix_chars_shared_with_earlier_step
+            begun = [end for end in ends if end.input_chars <= shared]
+            before = max(begun, key=lambda end: end.input_chars, default=None)
+            if before is not None:
+                ends.remove(before)
+                tools.append(step.input_chars - before.input_chars - before.output_chars)
+            ends.append(step)
+
+    def tokens(characters: Any) -> NDArray[Any]:
+        return np.maximum(np.rint(np.asarray(characters) / characters_per_token), 1)
+
+    def named(what: str) -> str:
+        return f"software engineering agent (mini-SWE-agent), {what}"
+
+    first = frame[frame.step == 0].input_chars
+    calls = frame.groupby("session").size().to_numpy()
+    note = "what a prompt grows by beyond the recorded output, at least one token"
+    yield "swe-agent-calls", preset(named("calls per session"), "lmcache", calls)
+    yield "swe-agent-first-input", preset(named("first prompt"), "lmcache", tokens(first))
+    yield "swe-agent-output", preset(named("output"), "lmcache", tokens(frame.output_chars))
+    yield "swe-agent-tool", preset(named("tool result"), "lmcache", tokens(tools), note=note)
 
 
 def wildchat() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -104,6 +104,8 @@ def _summary(loaded: LoadedScenario, catalog: Catalog) -> Iterator[str]:
 def _source(request_class: RequestClass) -> str:
     if request_class.open is not None:
         what = "sessions" if request_class.sessions else "requests"
+        if request_class.agent:
+            what = "tasks"
         return f"open loop, {request_class.open.rate:.4g} {what}/s"
     if request_class.closed is not None:
         return f"closed loop, {request_class.closed.clients:,} clients"

@@ -50,6 +50,16 @@ class ClassStatement:
         """Cost per million output tokens, input included; None if there was none."""
         return ratio(self.cost.cost_usd, self.usage.output_tokens / 1e6)
 
+    @property
+    def cost_per_task_usd(self) -> float | None:
+        """All cost over the tasks that finished, those given up included; None if none did."""
+        return ratio(self.cost.cost_usd, self.usage.tasks)
+
+    @property
+    def revenue_per_task_usd(self) -> float | None:
+        """All revenue over the tasks that finished; None if none did."""
+        return ratio(to_usd(self.revenue_microusd), self.usage.tasks)
+
 
 @dataclass(frozen=True)
 class PoolStatement:
@@ -147,7 +157,7 @@ class Statement:
             rows.append(last)
         numbers = [
             "gross_profit_usd", "margin_rate", "cost_per_request_usd",
-            "cost_per_million_output_tokens_usd",
+            "cost_per_million_output_tokens_usd", "cost_per_task_usd", "revenue_per_task_usd",
         ]  # fmt: skip
         frame = pd.DataFrame(rows, columns=list(last))
         return frame.astype(dict.fromkeys(numbers, "float64"))
@@ -268,6 +278,9 @@ def _class_row(each: ClassStatement, margin: Margin) -> dict[str, object]:
         "margin_rate": margin.margin_rate,
         "cost_per_request_usd": each.cost_per_request_usd,
         "cost_per_million_output_tokens_usd": each.cost_per_million_output_tokens_usd,
+        "tasks": each.usage.tasks,
+        "cost_per_task_usd": each.cost_per_task_usd,
+        "revenue_per_task_usd": each.revenue_per_task_usd,
     }
 
 

@@ -96,13 +96,15 @@ class ClassUsage:
     """Of the input, found in the prefix cache."""
     reasoning_tokens: int = 0
     """Of the output, not shown to the user; billed as output."""
+    tasks: int = 0
+    """Sessions that finished."""
     pool_weights: Mapping[str, float] = field(default_factory=dict)
     """By pool: the class's claim on the pool's cost, in one unit per pool: seconds of step time, or
     `token_weight`. A class without weight in a pool bears none of its cost."""
 
     def __post_init__(self) -> None:
         name = f"ClassUsage({self.name})"
-        for count in ("requests", "input_tokens", "output_tokens"):
+        for count in ("requests", "input_tokens", "output_tokens", "tasks"):
             require_range(f"{name}.{count}", getattr(self, count))
         require_range(
             f"{name}.cached_input_tokens", self.cached_input_tokens, maximum=self.input_tokens

@@ -7,18 +7,21 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import Fate, Metric, World
-from planner.kernel.histogram import add_progression, add_value
+from planner.kernel.dtypes import NONE, Fate, Metric, World
+from planner.kernel.histogram import add_progression, add_value, bin_of
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import tokens_between, width_of
 from planner.kernel.steptime import boundary_s, first_boundary
 
 SERVED = int(Fate.SERVED)
+UNFINISHED = int(Fate.UNFINISHED)
 TTFT = int(Metric.TTFT)
 TPOT = int(Metric.TPOT)
 ITL = int(Metric.ITL)
 E2E = int(Metric.E2E)
 QUEUE_TIME = int(Metric.QUEUE)
+TTFAT = int(Metric.TTFAT)
+TASK_LATENCY = int(Metric.TASK_LATENCY)
 
 
 @kernel
@@ -232,22 +235,57 @@ def add_resumed_gap(world: World, replica: np.void, request: np.void, now_s: flo
 
 
 @kernel
-def sent_s(world: World, request: np.void, now_s: float) -> float:
-    """Return when the first token of a request served at `now_s` was sent [s].
+def delay_s(world: World, request: np.void, now_s: float, token: int) -> float:
+    """Return how much later than computed a token of a request served at `now_s` was sent [s].
 
-    That is `late_tokens` of its own mean gap after it was computed, and at the end at the latest.
+    That is `late_tokens` of its own mean gap, and no more than there are tokens after it.
     """
     late = world.drafts[request["pool"] * len(world.classes) + request["class"]]["late_tokens"]
-    late = min(late, request["output_tokens"] - 1.0)
+    late = min(late, float(request["output_tokens"] - token))
     if late <= 0.0:
-        return float(request["first_token_s"])
+        return 0.0
     gap_s = (now_s - request["first_token_s"]) / (request["output_tokens"] - 1)
-    return float(request["first_token_s"] + late * gap_s)
+    return float(late * gap_s)
+
+
+@kernel
+def answered_s(request: np.void, now_s: float) -> float:
+    """Return when the first answer token was computed [s]: without reasoning, the first token.
+
+    NaN if it was not; the end of a served request at the latest.
+    """
+    if request["reasoning_tokens"] == 0:
+        return float(request["first_token_s"])
+    if request["fate"] == SERVED and math.isnan(request["answer_s"]):
+        return now_s
+    return float(request["answer_s"])
+
+
+@kernel
+def answer_sent_s(world: World, request: np.void, now_s: float, first_s: float) -> float:
+    """Return when the first answer token of a request served at `now_s` was sent [s].
+
+    Args:
+        world: the arrays.
+        request: that was served.
+        now_s: its end.
+        first_s: when its first token was sent.
+    """
+    if request["reasoning_tokens"] == 0:
+        return first_s
+    sent_s = answered_s(request, now_s)
+    sent_s += delay_s(world, request, now_s, request["reasoning_tokens"] + 1)
+    # Its own mean gap may be longer or shorter than those around the token.
+    return max(first_s, min(sent_s, now_s))
 
 
 @kernel
 def add_latencies(
-    latencies: NDArray[np.float64], request: np.void, now_s: float, first_s: float
+    latencies: NDArray[np.float64],
+    request: np.void,
+    now_s: float,
+    first_s: float,
+    answer_s: float,
 ) -> None:
     """Count the latencies of a request served at `now_s`, as its client sees them.
 
@@ -256,8 +294,13 @@ def add_latencies(
         request: that was served.
         now_s: when its client sees the last token.
         first_s: when its client sees the first one.
+        answer_s: when its client sees the first one of the answer.
     """
-    add_value(latencies[TTFT], first_s - request["arrival_s"])
+    place = bin_of(first_s - request["arrival_s"])
+    latencies[TTFT, place] += 1
+    if answer_s > first_s:
+        place = bin_of(answer_s - request["arrival_s"])
+    latencies[TTFAT, place] += 1
     add_value(latencies[E2E], now_s - request["arrival_s"])
     add_value(latencies[QUEUE_TIME], request["started_s"] - request["arrival_s"])
     if request["output_tokens"] >= 2:
@@ -265,11 +308,14 @@ def add_latencies(
 
 
 @kernel
-def is_good(limits: np.void, request: np.void, now_s: float, first_s: float) -> bool:
+def is_good(
+    limits: np.void, request: np.void, now_s: float, first_s: float, answer_s: float
+) -> bool:
     """Tell whether a served request kept every objective of its class; times as its client's."""
     tpot_s = (now_s - first_s) / max(request["output_tokens"] - 1, 1)
     return bool(
         first_s - request["arrival_s"] <= limits["ttft_limit_s"]
+        and answer_s - request["arrival_s"] <= limits["ttfat_limit_s"]
         and tpot_s <= limits["tpot_limit_s"]
         and now_s - request["arrival_s"] <= limits["e2e_limit_s"]
     )
@@ -296,14 +342,48 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
     ended["reasoning_tokens"] += request["reasoning_tokens"]
     ended["cached_tokens"] += request["cached_tokens"]
     back_s = world.pools[request["pool"]]["request_s"]
-    first_s = sent_s(world, request, now_s) + back_s
-    good = is_good(world.classes[klass], request, now_s + back_s, first_s)
+    first_s = request["first_token_s"] + delay_s(world, request, now_s, 1)
+    answer_s = answer_sent_s(world, request, now_s, first_s) + back_s
+    first_s += back_s
+    good = is_good(world.classes[klass], request, now_s + back_s, first_s, answer_s)
     if good:
         ended["good"] += 1
     if measured:
-        add_latencies(world.histograms[klass], request, now_s + back_s, first_s)
+        add_latencies(world.histograms[klass], request, now_s + back_s, first_s, answer_s)
         if good:
             arrived["measured_good"] += 1
+
+
+@kernel
+def tokens_so_far(request: np.void) -> int:
+    """Return the prompt and output tokens of a session up to and with a turn."""
+    return int(request["task_tokens"] + request["input_tokens"] + request["output_tokens"])
+
+
+@kernel
+def add_turn(world: World, request: np.void, now_s: float) -> None:
+    """Count what the end of a turn is to its session: one more turn, or the end of the task."""
+    state = world.state[0]
+    klass = request["class"]
+    classes = len(world.classes)
+    fate = request["fate"]
+    begun = world.class_windows[window_of(state, request["task_start_s"]) * classes + klass]
+    measured = request["task_start_s"] >= state["warmup_s"]
+    if measured and request["call"] == 0:
+        begun["measured_tasks"] += 1
+    if fate == UNFINISHED or (fate == SERVED and request["next_turn"] != NONE):
+        return
+    if fate != SERVED:
+        if measured:
+            begun["measured_tasks_abandoned"] += 1
+        return
+    world.class_windows[window_of(state, now_s) * classes + klass]["tasks_finished"] += 1
+    if measured:
+        begun["measured_tasks_finished"] += 1
+        begun["task_calls"] += request["call"] + 1
+        begun["task_tokens"] += tokens_so_far(request)
+        seen_s = now_s + world.pools[request["pool"]]["request_s"]
+        add_value(world.histograms[klass, TASK_LATENCY], seen_s - request["task_start_s"])
 
 
 @kernel
@@ -316,6 +396,7 @@ def keep_finished(world: World, request: np.void, now_s: float) -> None:
     row["arrival_s"] = request["arrival_s"]
     row["started_s"] = request["started_s"]
     row["first_token_s"] = request["first_token_s"]
+    row["first_answer_token_s"] = answered_s(request, now_s)
     row["finish_s"] = now_s
     row["session"] = request["session"]
     row["visitor"] = request["visitor"]

@@ -14,6 +14,13 @@ from planner.kernel.account import (
     last_emission_s,
     window_of,
 )
+from planner.kernel.answers import (
+    begin_answers,
+    drop_answer,
+    note_answer,
+    plan_answer,
+    plan_answers,
+)
 from planner.kernel.dtypes import NONE, OUTPUT_COST, Fate, ReplicaStatus, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.heap import push_slot, remove_slot
@@ -65,6 +72,8 @@ def take_steps(world: World, replica_index: int, last: int) -> None:
     replica["settled_steps"] = last
     if replica["advancing"] == replica["decoding"]:
         replica["step"] += last - first
+    if replica["answers"] > 0:
+        begin_answers(world, replica_index)
     replica["context_tokens"] += tokens_between(world, replica_index, first, last)
     replica["kv_used_blocks"] += blocks
 
@@ -114,6 +123,7 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
         request["key"],
         index,
     )
+    plan_answer(world, replica_index, index)
     request["last_token_s"] = now_s
     world.kv_growth[growth_row(world, replica_index, request, request["prompt_tokens"])] += 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] += 1
@@ -145,6 +155,7 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     replica["context_tokens"] -= tokens
     let_go(world, replica_index, request, tokens, served)
     request["emitted_tokens"] += emitted
+    drop_answer(world, replica_index, index)
     return index
 
 
@@ -169,6 +180,7 @@ def set_mode(world: World, replica_index: int) -> None:
         left = request["output_tokens"] - request["emitted_tokens"] - request["plan_tokens"]
         end = replica["step"] + steps_to_end(world, replica, request, left)
         push_slot(slots, first, position, end, request["key"], index)
+    plan_answers(world, replica_index)
 
 
 @kernel
@@ -193,6 +205,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     request["emitted_tokens"] += 1
     if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
         charge(world, replica_index, request["class"], OUTPUT_COST)
+    note_answer(request, now_s)
     if request["emitted_tokens"] < request["output_tokens"]:
         begin_decode(world, replica_index, index, now_s)
         return

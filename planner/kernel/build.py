@@ -198,8 +198,9 @@ def class_record(klass: ClassPlan) -> Records:
     """Return the row of `classes`, shape `(1,)`."""
     record = np.zeros(1, dtypes.CLASS)
     for name in (
-        "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
-        "system_tokens", "keeps_reasoning", "weight", "batch", "sheddable",
+        "timeout_s", "ttft_limit_s", "ttfat_limit_s", "tpot_limit_s", "e2e_limit_s",
+        "bucket_interval_s", "priority", "system_tokens", "keeps_reasoning", "weight", "batch",
+        "sheddable",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
@@ -273,7 +274,8 @@ def add_replicas(world: World, pools: list[int]) -> World:
     blocks = np.zeros(0, np.int64)
     if pools:
         blocks = (world.pools["kv_block_tokens"] * world.pools["groups"])[pools]
-    new["slots_first"] = len(world.slots) + np.cumsum(sequences) - sequences
+    new["slots_first"] = len(world.slots) + 2 * (np.cumsum(sequences) - sequences)
+    new["answers_first"] = new["slots_first"] + sequences
     new["growth_first"] = len(world.kv_growth) + np.cumsum(blocks) - blocks
     world = add_shelves(world, pools, new)
     queues = extended(world.queues, len(pools) * len(world.classes))
@@ -282,7 +284,7 @@ def add_replicas(world: World, pools: list[int]) -> World:
     return world._replace(
         replicas=replicas,
         queues=queues,
-        slots=extended(world.slots, int(sequences.sum())),
+        slots=extended(world.slots, 2 * int(sequences.sum())),
         kv_growth=extended(world.kv_growth, int(blocks.sum())),
         calendar=build_calendar(replicas),
     )

@@ -47,6 +47,10 @@ class Metric(IntEnum):
     E2E = 3
     QUEUE = 4
     """Arrival until first scheduled."""
+    TTFAT = 5
+    """Arrival until the first token of the answer, which follows the reasoning."""
+    TASK_LATENCY = 6
+    """First arrival of a session until the end of its last turn."""
 
 
 class Router(IntEnum):
@@ -185,9 +189,12 @@ ARRIVAL = np.dtype(
         ("reasoning_tokens", "i8"),
         ("first_hash", "i8"),  # of its ids of prefix blocks; see `Plan.hashes`
         ("hashes", "i8"),  # how many
+        ("task_start_s", "f8"),  # first arrival of its session; not read where `call` is 0
+        ("task_tokens", "i8"),  # prompt and output tokens of the turns before
         ("class", "i4"),
         ("turn", "i4"),
         ("stream", "i4"),
+        ("call", "i4"),  # turns of the session that were served before this one
     ],
     align=True,
 )
@@ -204,7 +211,9 @@ REQUEST = np.dtype(
         ("arrival_s", "f8"),
         ("started_s", "f8"),  # first scheduled; NaN while it has never been
         ("first_token_s", "f8"),  # NaN before
+        ("answer_s", "f8"),  # first token after the reasoning; NaN before, and without reasoning
         ("last_token_s", "f8"),  # last token before a preemption; NaN otherwise
+        ("task_start_s", "f8"),  # first arrival of its session
         ("think_s", "f8"),
         ("key", "i8"),
         ("session", "i8"),
@@ -220,6 +229,7 @@ REQUEST = np.dtype(
         ("shared_blocks", "i8"),  # that segments hold for it in this admission
         ("swapped_blocks", "i8"),  # in the first tier
         ("cached_tokens", "i8"),  # of its input, needed no prefill when it was first admitted
+        ("task_tokens", "i8"),  # of the turns before
         ("prompt_tokens", "i8"),  # to prefill in this admission: the input, what was emitted
         ("prefilled_tokens", "i8"),
         ("chunk_tokens", "i8"),  # prefilled in the step under way
@@ -231,6 +241,7 @@ REQUEST = np.dtype(
         ("replica", "i4"),
         ("class", "i4"),
         ("turn", "i4"),
+        ("call", "i4"),
         ("stream", "i4"),
         ("preemptions", "i4"),
         ("pool", "i4"),
@@ -261,6 +272,7 @@ REPLICA = np.dtype(
         ("decoding", "i8"),  # sequences that decode
         ("advancing", "i8"),  # of these, in the run under way: all, or none while they stand still
         ("context_tokens", "i8"),  # their KV tokens, summed; with drafts at the mean pace
+        ("answers", "i8"),  # of them, those that have yet to emit the first token of their answer
         ("prefill_head", "i8"),  # requests with a chunk in this step, in order of admission
         ("prefill_tail", "i8"),
         ("prefilling", "i8"),
@@ -272,7 +284,8 @@ REPLICA = np.dtype(
         ("batch_waiting", "i8"),  # of these, of batch classes
         ("kv_used_blocks", "i8"),
         ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
-        ("slots_first", "i8"),  # its finish heap in `slots`
+        ("slots_first", "i8"),  # its finish heap in `slots` …
+        ("answers_first", "i8"),  # … and its heap of first tokens of answers
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
         ("pool", "i4"),
         ("status", "i4"),
@@ -298,7 +311,8 @@ QUEUE = np.dtype(
 """Per replica and class, row `replica · classes + class`; FIFO by arrival key."""
 
 SLOT = np.dtype([("finish_step", "i8"), ("key", "i8"), ("request", "i8")], align=True)
-"""Entry of a replica's heap of decoding sequences, ordered by (finish_step, request key)."""
+"""Entry of a replica's heap of decoding sequences, ordered by (finish_step, request key); also of
+its heap of answers, whose step is the one that emits the first token of the answer."""
 
 STORE = np.dtype(
     [
@@ -409,6 +423,7 @@ CLASS = np.dtype(
     [
         ("timeout_s", "f8"),  # infinity: never
         ("ttft_limit_s", "f8"),  # objectives per request; infinity where there is none
+        ("ttfat_limit_s", "f8"),
         ("tpot_limit_s", "f8"),
         ("e2e_limit_s", "f8"),
         ("bucket_interval_s", "f8"),  # per request of the visitor's token bucket; 0: no limit
@@ -449,6 +464,12 @@ CLASS_WINDOW = np.dtype(
         ("reasoning_tokens", "i8"),
         ("cached_tokens", "i8"),  # of input_tokens, found in a cache when first admitted
         ("preemptions", "i8"),
+        ("tasks_finished", "i8"),  # sessions whose last turn was served in the window
+        ("measured_tasks", "i8"),  # sessions that began after the warm-up, by window of that …
+        ("measured_tasks_finished", "i8"),
+        ("measured_tasks_abandoned", "i8"),  # … and ended in any other way
+        ("task_calls", "i8"),  # turns of the measured ones that finished
+        ("task_tokens", "i8"),  # their prompt and output tokens
     ],
     align=True,
 )
@@ -484,6 +505,7 @@ FINISHED = np.dtype(
         ("arrival_s", "f8"),
         ("started_s", "f8"),
         ("first_token_s", "f8"),
+        ("first_answer_token_s", "f8"),  # without reasoning, the first token
         ("finish_s", "f8"),
         ("session", "i8"),
         ("visitor", "i8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.kernel.account import add_end, keep_finished
+from planner.kernel.account import add_end, add_turn, keep_finished, tokens_so_far
 from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, Fate, World
 from planner.kernel.heap import push_return
 from planner.kernel.jit import kernel
@@ -64,6 +64,9 @@ def send_next_turn(world: World, request: np.void, now_s: float) -> None:
     if arrival_s > state["end_s"]:
         state["unsent"] += drop_turns(world, index)
         return
+    turn["arrival"]["call"] = request["call"] + 1
+    turn["arrival"]["task_start_s"] = request["task_start_s"]
+    turn["arrival"]["task_tokens"] = tokens_so_far(request)
     send(world, turn["arrival"], arrival_s)
     free_turn(world, index)
 
@@ -95,6 +98,8 @@ def end_request(world: World, index: int, fate: int, now_s: float) -> None:
     request = world.requests[index]
     request["fate"] = fate
     add_end(world, request, now_s)
+    if request["session"] != NONE:
+        add_turn(world, request, now_s)
     if world.state[0]["keep_finished"] == 1:
         keep_finished(world, request, now_s)
     if request["next_turn"] != NONE:

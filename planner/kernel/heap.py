@@ -107,9 +107,12 @@ def copy_arrival(source: np.void, target: np.void) -> None:
     target["reasoning_tokens"] = source["reasoning_tokens"]
     target["first_hash"] = source["first_hash"]
     target["hashes"] = source["hashes"]
+    target["task_start_s"] = source["task_start_s"]
+    target["task_tokens"] = source["task_tokens"]
     target["class"] = source["class"]
     target["turn"] = source["turn"]
     target["stream"] = source["stream"]
+    target["call"] = source["call"]
 
 
 @kernel

@@ -188,6 +188,7 @@ class ClassPlan:
     """It is shed when the KV memory of a replica is nearly full."""
     timeout_s: float = math.inf
     ttft_limit_s: float = math.inf
+    ttfat_limit_s: float = math.inf
     tpot_limit_s: float = math.inf
     e2e_limit_s: float = math.inf
     bucket_interval_s: float = 0.0

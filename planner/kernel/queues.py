@@ -27,6 +27,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["arrival_s"] = arrival["arrival_s"]
     request["started_s"] = math.nan
     request["first_token_s"] = math.nan
+    request["answer_s"] = math.nan
     request["last_token_s"] = math.nan
     request["think_s"] = arrival["think_s"]
     request["key"] = state["next_key"]
@@ -42,6 +43,10 @@ def take_request(world: World, arrival: np.void) -> int:
     request["shared_blocks"] = 0
     request["swapped_blocks"] = 0
     request["cached_tokens"] = 0
+    request["task_start_s"] = arrival["arrival_s"]
+    if arrival["call"] > 0:
+        request["task_start_s"] = arrival["task_start_s"]
+    request["task_tokens"] = arrival["task_tokens"]
     request["prompt_tokens"] = max(1, arrival["input_tokens"])
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
@@ -52,6 +57,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["pool"] = NONE
     request["class"] = arrival["class"]
     request["turn"] = arrival["turn"]
+    request["call"] = arrival["call"]
     request["stream"] = arrival["stream"]
     request["preemptions"] = 0
     request["fate"] = NONE

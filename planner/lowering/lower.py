@@ -95,6 +95,7 @@ def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
         sheddable=klass.sheddable,
         timeout_s=math.inf if klass.timeout is None else klass.timeout,
         ttft_limit_s=_tightest(klass.objectives, "ttft"),
+        ttfat_limit_s=_tightest(klass.objectives, "ttfat"),
         tpot_limit_s=_tightest(klass.objectives, "tpot"),
         e2e_limit_s=_tightest(klass.objectives, "e2e"),
         bucket_interval_s=0.0 if limit is None else 1.0 / limit.rate,

@@ -17,6 +17,7 @@ from planner.kernel.dtypes import NONE
 from planner.kernel.plan import ClosedStream
 from planner.lowering.merging import merged, until
 from planner.lowering.prefixes import PrefixQueue, gathered
+from planner.lowering.reuse import ReusableInput
 from planner.lowering.sharing import hashed, is_synthetic, owners_of, shared_classes
 from planner.lowering.workload import class_workload, class_workloads, distribution
 from planner.scenario import LoadedScenario
@@ -83,6 +84,8 @@ class Traffic:
         self._prefixes = self._prefix_queues(cached)
         self._ids: list[NDArray[np.int64]] = []
         self._ids_before = 0
+        self.reusable = ReusableInput(self._workload.classes)
+        """What turns of sessions repeat; counted as rows are read."""
 
     def _lay_out_visitors(self) -> tuple[NDArray[np.int64], int]:
         offsets = np.full(len(self._workload.classes), NONE, np.int64)
@@ -139,6 +142,7 @@ class Traffic:
         for rows in merged(sources):
             kept = until(rows, self._workload.duration)
             if len(kept):
+                self.reusable.add(kept)
                 block = arrival_rows(kept, first_row, self._offsets)
                 if self._prefixes:
                     self._name_prefixes(kept, block)

@@ -84,22 +84,44 @@ def class_workload(
             burstiness=klass.open.burstiness.kind,
             cv=klass.open.burstiness.cv,
         )
-    sessions = klass.sessions
+    pause_s, sigma = _pauses(klass)
+    agent = klass.agent
+    if agent is not None and agent.context_tokens is not None:
+        longest = maximum_context_tokens or agent.context_tokens
+        maximum_context_tokens = min(longest, agent.context_tokens)
     return ClassWorkload(
         class_index=index,
         input=distribution(klass.input),
         output=distribution(klass.output),
         arrivals=arrivals,
         reasoning=None if klass.reasoning is None else distribution(klass.reasoning),
-        turns=None if sessions is None else distribution(sessions.turns),
+        turns=None if (turns := turns_of(klass)) is None else distribution(turns),
         keeps_reasoning=klass.reasoning_kept,
-        system_tokens=klass.system_prompt,
-        think_median_s=0.0 if sessions is None else sessions.think_median,
-        think_sigma=1.0 if sessions is None else sessions.think_sigma,
+        system_tokens=0 if klass.sessions is None else klass.system_prompt,
+        think_median_s=pause_s,
+        think_sigma=sigma,
         visitors=klass.visitors,
         maximum_context_tokens=maximum_context_tokens,
         pause_s=0.0 if klass.closed is None else klass.closed.think,
+        follow_up=None if agent is None else distribution(agent.tool_tokens),
+        compact_to=None if agent is None else agent.compact_to,
     )
+
+
+def turns_of(klass: RequestClass) -> Lengths | None:
+    """Return the number of turns of a session, a person's or an agent's; None without sessions."""
+    if klass.agent is not None:
+        return klass.agent.calls
+    return None if klass.sessions is None else klass.sessions.turns
+
+
+def _pauses(klass: RequestClass) -> tuple[float, float]:
+    """Return median and spread of the pauses between turns."""
+    if klass.agent is not None:
+        return klass.agent.tool_time_median, klass.agent.tool_time_sigma
+    if klass.sessions is not None:
+        return klass.sessions.think_median, klass.sessions.think_sigma
+    return 0.0, 1.0
 
 
 def class_workloads(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from planner.report.wording import DEFINITION_TITLES, METRIC_SHORT
+from planner.report.wording import DEFINITION_TITLES, METRIC_SHORT, shown_metrics
 from planner.results.columns import FATES, METRIC_TITLES
 from planner.results.formatting import duration, money, percentile
 from planner.results.result import Result
@@ -145,7 +145,8 @@ def latency_figures(result: Result) -> list[Figure]:
     figures = []
     names = [str(name) for name in result.frames.classes["class"]]
     quantiles = result.frames.quantiles
-    for metric in ("ttft", "tpot", "itl", "e2e"):
+    reasoning_tokens = int(result.frames.total["reasoning_tokens"].iloc[0])
+    for metric in shown_metrics(reasoning_tokens)[:-1]:  # the last is the queue, of no promise
         rows = quantiles[quantiles["metric"] == metric]
         traces = [
             _distribution(rows[rows["class"] == name], name, series_colour(number))

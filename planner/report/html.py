@@ -20,6 +20,7 @@ _SECTIONS = (
     ("promises", "Promises"),
     ("demand", "Demand"),
     ("latency", "Latency"),
+    ("tasks", "Tasks"),
     ("requests", "Requests"),
     ("pools", "Pools"),
     ("money", "Money"),
@@ -38,12 +39,15 @@ def render_html(result: Result) -> str:
         sections.promises(result),
         sections.demand(result),
         sections.latency(result),
+        sections.tasks(result),
         sections.requests(result),
         sections.pools(result),
         sections.money_section(result),
         sections.assumptions(result),
     )
-    shown = [each for each in _SECTIONS if each[0] != "money" or result.finance is not None]
+    absent = {"money"} if result.finance is None else set()
+    absent |= {"tasks"} if result.frames.tasks.empty else set()
+    shown = [each for each in _SECTIONS if each[0] not in absent]
     navigation = "".join(f'<a href="#{key}">{title}</a>' for key, title in shown)
     specs = {each.key: each.spec | {"height": each.height} for each in all_figures(result)}
     return Template(_resource("template.html")).substitute(

@@ -32,6 +32,9 @@ from planner.report.wording import (
     promise_title,
     rate_limit_sentence,
     run_facts,
+    shown_metrics,
+    task_money,
+    task_sentence,
     trouble_title,
 )
 from planner.results import columns
@@ -59,10 +62,14 @@ _TONES: Final = {
 }
 _WORDS: Final = (
     ("TTFT", "time from a request's arrival to its first token, queueing included"),
+    ("TTFAT", "time from a request's arrival to the first token of its answer, after the "
+     "reasoning, which is billed but not shown"),
     ("TPOT", "(finish - first token) / (output tokens - 1): one value per request"),
     ("ITL", "gap between two tokens, counted per token"),
     ("E2E", "time from arrival to the last token"),
-    ("SLO kept", "share of requests that keep all promises on TTFT, TPOT and E2E; requests that "
+    ("task", "a session: from the first arrival to the end of the last turn, with the time that "
+     "tools or people take between"),
+    ("SLO kept", "share of requests that keep all promises per request; requests that "
      "their visitor's own rate limit refused are left out"),
     ("goodput", "such requests per second"),
     ("percentiles", "run over served requests that arrived after the warm-up; the table of fates "
@@ -193,13 +200,49 @@ def latency(result: Result) -> str:
 def _quantile_table(classes: pd.DataFrame) -> str:
     rows = []
     for row in classes.to_dict("records"):
-        for at, metric in enumerate(("ttft", "tpot", "itl", "e2e", "queue")):
+        for at, metric in enumerate(shown_metrics(row["reasoning_tokens"])):
             values = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
             name = Cell(row["class"], "repeat" if at else "")
             cells = [number(duration(value)) for value in (row[f"{metric}_mean_s"], *values)]
             rows.append([name, Cell(METRIC_SHORT[metric]), *cells])
     head = ["class", "", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
     return table("Latency quantiles by class", head, rows)
+
+
+def tasks(result: Result) -> str:
+    """Return how long tasks take and what they cost; empty without sessions."""
+    frame = result.frames.tasks
+    if frame.empty:
+        return ""
+    head = [
+        "class", "#begun", "#finished", "#abandoned", "#under way", "#calls", "#tokens",
+        "#reusable input", *(f"#{percentile(p)}" for p in columns.PERCENTILES), "#cost", "#revenue",
+    ]  # fmt: skip
+    left_out = [task_sentence(row) for row in frame.to_dict("records")]
+    rows = [
+        [
+            Cell(row["class"]),
+            *(number(f"{row[name]:,}") for name in ("begun", "finished", "abandoned", "under_way")),
+            number(count(row["calls_per_task"])),
+            number(count(row["tokens_per_task"])),
+            number(percent(row["reusable_input_rate"])),
+            *(
+                number(duration(row[columns.quantile_column(columns.TASK_METRIC, p)]))
+                for p in columns.PERCENTILES
+            ),
+            *(number(money(usd)) for usd in task_money(result, row["class"])),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return section(
+        "tasks",
+        "Tasks",
+        "A task is a session: its calls, one after the other, and the time of tools or people "
+        "between them. Times, calls and tokens are means and quantiles of tasks that began after "
+        "the warm-up and finished; cost and revenue are those of the class per task finished.",
+        panel(tools("Tasks by class", "tasks"), table("Tasks by class", head, rows)),
+        "".join(f"<p>{escape(sentence)}</p>" for sentence in left_out if sentence),
+    )
 
 
 def requests(result: Result) -> str:

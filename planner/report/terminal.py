@@ -24,6 +24,9 @@ from planner.report.wording import (
     promise_limit,
     rate_limit_sentence,
     run_facts,
+    shown_metrics,
+    task_money,
+    task_sentence,
     trouble_title,
 )
 from planner.results import columns
@@ -51,7 +54,7 @@ def _parts(result: Result) -> list[RenderableType]:
     parts: list[RenderableType] = [_title(result), _headline(result)]
     if result.stability:
         parts.append(_warnings(result.stability, trouble_title(result)))
-    parts += [_traffic(result), _latency(result), _pools(result)]
+    parts += [_traffic(result), _latency(result), *_tasks(result), _pools(result)]
     return [*parts, *_money(result), _footer(result)]
 
 
@@ -154,7 +157,7 @@ def _latency(result: Result) -> RenderableType:
     for row in frames.classes.to_dict("records"):
         table.add_section()
         own = [promise for promise in promises if promise["class"] == row["class"]]
-        for number, metric in enumerate(columns.METRICS[:4]):
+        for number, metric in enumerate(shown_metrics(row["reasoning_tokens"])[:-1]):
             quantiles = [row[columns.quantile_column(metric, p)] for p in columns.PERCENTILES]
             table.add_row(
                 row["class"] if number == 0 else "",
@@ -164,6 +167,35 @@ def _latency(result: Result) -> RenderableType:
             )
         table.add_row("", "lost", *[""] * len(columns.PERCENTILES), _promises(own, "loss"))
     return _spaced(table)
+
+
+def _tasks(result: Result) -> list[RenderableType]:
+    frame = result.frames.tasks
+    if frame.empty:
+        return []
+    table = _table("Tasks", "sessions, from the first arrival to the last end, tools included")
+    _name_column(table, "class", frame["class"])
+    shown = columns.PERCENTILES[:3]
+    quantiles = [percentile(p) for p in shown]
+    _numbers(table, "begun", "finished", "calls", "tokens", "reusable", *quantiles, "cost")
+    table.add_column("promise", min_width=20)
+    promises = result.frames.objectives.to_dict("records")
+    rows = frame.to_dict("records")
+    for row in rows:
+        own = [promise for promise in promises if promise["class"] == row["class"]]
+        table.add_row(
+            row["class"],
+            count(row["begun"]),
+            count(row["finished"]),
+            count(row["calls_per_task"]),
+            count(row["tokens_per_task"]),
+            percent(row["reusable_input_rate"]),
+            *(duration(row[columns.quantile_column(columns.TASK_METRIC, p)]) for p in shown),
+            money(task_money(result, row["class"])[0]),
+            _promises(own, columns.TASK_METRIC),
+        )
+    left_out = "\n".join(filter(None, map(task_sentence, rows)))
+    return [table, Padding(Text(left_out, style="dim"), (0, 0, 1, 0))]
 
 
 def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from planner.lowering.workload import WEEKDAY_NAMES
-from planner.results.columns import FATES, METRIC_TITLES
+from planner.results.columns import FATES, METRIC_TITLES, REQUEST_METRICS
 from planner.results.formatting import count, duration, money, percent, percentile, span
 from planner.results.result import Result
 
 FATE_TITLES: Final = {fate: fate.replace("_", " ") for fate in FATES}
-METRIC_SHORT: Final = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "queue": "queue"}
+METRIC_SHORT: Final = {
+    "ttft": "TTFT", "ttfat": "TTFAT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "queue": "queue",
+    "task_latency": "task",
+}  # fmt: skip
 DEFINITION_TITLES: Final = {
     "paid_only": "paying users only",
     "all_users_in_cogs": "all users in cost of revenue",
@@ -112,6 +115,41 @@ def run_facts(result: Result) -> str:
     if result.warmup_s:
         facts.append(f"{span(result.warmup_s)} warm-up")
     return " · ".join([*facts, f"seed {result.seed}", f"planner {result.version}"])
+
+
+def shown_metrics(reasoning_tokens: int) -> tuple[str, ...]:
+    """Return the latencies of requests that are worth a line, in order.
+
+    Args:
+        reasoning_tokens: of the requests; without any, the answer begins with the first token.
+    """
+    return tuple(m for m in REQUEST_METRICS if m != "ttfat" or reasoning_tokens > 0)
+
+
+def task_money(result: Result, name: str) -> tuple[float, float]:
+    """Return cost and revenue of a class per task finished [USD]; NaN where there is none."""
+    if result.finance is None:
+        return math.nan, math.nan
+    costs = result.finance.class_costs
+    row = costs[costs["class"] == name].iloc[0]
+    return float(row["cost_per_task_usd"]), float(row["revenue_per_task_usd"])
+
+
+def task_sentence(row: Mapping[Any, Any]) -> str:
+    """Return what the times of tasks leave out, if anything.
+
+    Args:
+        row: of the table of tasks.
+    """
+    parts = []
+    if row["abandoned"]:
+        parts.append(f"{_plural(row['abandoned'], 'task')} given up, as a call was not served")
+    if row["under_way"]:
+        parts.append(
+            f"{_plural(row['under_way'], 'task')} under way at the end, which leaves long ones out "
+            "of the times"
+        )
+    return f"{row['class']}: {'; '.join(parts)}." if parts else ""
 
 
 def promise_title(promise: Mapping[Any, Any]) -> str:

@@ -25,6 +25,8 @@ QUANTILE_GRID = (
     99.97, 99.98, 99.99, 100.0,
 )  # fmt: skip
 """Percentiles of the table of distributions."""
+_OVER = {"itl": "token gaps", columns.TASK_METRIC: "finished tasks"}
+"""What a promise is about, where that is not served requests."""
 ALL_CLASSES = "all"
 """Name of the row over all classes."""
 
@@ -96,12 +98,59 @@ def _row(
         "output_tokens_per_s": divide(tokens["output_tokens"], duration_s),
         "preemptions": int(windows["preemptions"].sum()),
     }
-    for number, metric in enumerate(columns.METRICS):
-        row[f"{metric}_mean_s"] = histogram_mean(histograms[number])
-        quantiles = histogram_quantiles(histograms[number], columns.PERCENTILES)
-        for percentile, value in zip(columns.PERCENTILES, quantiles, strict=True):
-            row[columns.quantile_column(metric, percentile)] = float(value)
+    for metric in columns.REQUEST_METRICS:
+        row |= _latency_cells(metric, histograms)
     return row
+
+
+def _latency_cells(metric: str, histograms: NDArray[np.float64]) -> dict[str, float]:
+    """Return mean and quantiles of a latency.
+
+    Args:
+        metric: which.
+        histograms: of a class, shape `(len(Metric), HISTOGRAM_BINS)`.
+    """
+    counts = histograms[columns.METRICS.index(metric)]
+    quantiles = histogram_quantiles(counts, columns.PERCENTILES)
+    cells = {f"{metric}_mean_s": histogram_mean(counts)}
+    for percentile, value in zip(columns.PERCENTILES, quantiles, strict=True):
+        cells[columns.quantile_column(metric, percentile)] = float(value)
+    return cells
+
+
+def build_tasks(
+    histograms: NDArray[np.float64],
+    table: NDArray[np.void],
+    classes: Sequence[ClassMeta],
+    reusable_input_rates: Sequence[float],
+) -> pd.DataFrame:
+    """Return one row per class that has sessions, each of which is a task.
+
+    Args:
+        histograms: shape `(classes, len(Metric), HISTOGRAM_BINS)`.
+        table: `CLASS_WINDOW`, shape `(windows, classes)`.
+        classes: in row order.
+        reusable_input_rates: by class; NaN without sessions.
+    """
+    rows = []
+    for number, meta in enumerate(classes):
+        names = ("tasks", "tasks_finished", "tasks_abandoned")
+        sums = [int(table[f"measured_{name}"][:, number].sum()) for name in names]
+        begun, finished, abandoned = sums
+        if not begun and not table["tasks_finished"][:, number].any():
+            continue
+        row = {
+            "class": meta.name,
+            "begun": begun,
+            "finished": finished,
+            "abandoned": abandoned,
+            "under_way": begun - finished - abandoned,
+            "calls_per_task": divide(table["task_calls"][:, number].sum(), finished),
+            "tokens_per_task": divide(table["task_tokens"][:, number].sum(), finished),
+            "reusable_input_rate": reusable_input_rates[number],
+        }
+        rows.append(row | _latency_cells(columns.TASK_METRIC, histograms[number]))
+    return pd.DataFrame(rows, columns=columns.names("tasks"))
 
 
 def _verdicts(
@@ -112,7 +161,8 @@ def _verdicts(
         counts = histograms[columns.METRICS.index(objective.metric)]
         value = float(histogram_quantiles(counts, [objective.percentile])[0])
         # Without samples a promise is kept only if all was served: one-token answers have no TPOT.
-        all_served = row["measured_served"] == offered
+        of_tasks = objective.metric == columns.TASK_METRIC
+        all_served = row["measured_served"] == (0 if of_tasks else offered)
         met = all_served if math.isnan(value) else value <= objective.limit_s
         yield {
             "class": meta.name,
@@ -121,7 +171,7 @@ def _verdicts(
             "limit": objective.limit_s,
             "value": value,
             "unit": "s",
-            "over": "token gaps" if objective.metric == "itl" else "served requests",
+            "over": _OVER.get(objective.metric, "served requests"),
             "samples": int(counts.sum()),
             "met": bool(met),
         }

@@ -20,8 +20,12 @@ class Column(NamedTuple):
 
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 """Quantiles that the class table shows."""
-METRICS: Final = ("ttft", "tpot", "itl", "e2e", "queue")
+METRICS: Final = ("ttft", "tpot", "itl", "e2e", "queue", "ttfat", "task_latency")
 """In the order of `planner.kernel.dtypes.Metric`."""
+TASK_METRIC: Final = "task_latency"
+"""The one that is of whole sessions; the others are of requests."""
+REQUEST_METRICS: Final = ("ttft", "ttfat", "tpot", "itl", "e2e", "queue")
+"""In the order in which they are shown."""
 FATES: Final = (
     "served", "rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished",
     "shed",
@@ -39,10 +43,12 @@ LOST_FATES: Final = FATES[2:]
 
 METRIC_TITLES: Final = {
     "ttft": "time to first token",
+    "ttfat": "time to first answer token",
     "tpot": "time per output token",
     "itl": "gap between tokens",
     "e2e": "time to last token",
     "queue": "time until first scheduled",
+    "task_latency": "time of a task",
 }
 _FATE_MEANINGS: Final = {
     "served": "all output tokens were emitted",
@@ -67,7 +73,7 @@ def quantile_column(metric: str, percentile: float) -> str:
 
 def _latency_columns() -> tuple[Column, ...]:
     columns = []
-    for metric in METRICS:
+    for metric in REQUEST_METRICS:
         over = (
             "token gaps of measured served requests"
             if metric == "itl"
@@ -122,7 +128,7 @@ CLASSES: Final = (
     Column("measured_served", "requests", "of the measured: served", "sum"),
     Column("measured_rate_limited", "requests", "of them: refused by their visitor's limit", "sum"),
     Column("measured_lost", "requests", "of them: any other fate", "sum"),
-    Column("measured_good", "requests", "of them: within all limits on TTFT, TPOT, E2E", "sum"),
+    Column("measured_good", "requests", "of them: within all limits per request", "sum"),
     Column("loss_rate", "1", "measured: lost / (all - rate limited)", "recompute"),
     Column("slo_attainment_rate", "1", "measured: good / (all - rate limited)", "recompute"),
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
@@ -142,9 +148,27 @@ FATE_TABLE: Final = (
     Column("arrived", "requests", "requests that arrived, warm-up included", "sum"),
     *_fate_columns(""),
 )
+TASKS: Final = (
+    _CLASS,
+    Column("begun", "tasks", "sessions that began after the warm-up", "sum"),
+    Column("finished", "tasks", "of these: the last turn was served", "sum"),
+    Column("abandoned", "tasks", "of these: a turn was not served, so the others were not sent",
+           "sum"),
+    Column("under_way", "tasks", "of these: not over when the simulation ended", "sum"),
+    Column("calls_per_task", "requests", "mean turns of those that finished", "recompute"),
+    Column("tokens_per_task", "tokens", "mean prompt and output tokens of the same", "recompute"),
+    Column("reusable_input_rate", "1", "share of the prompt tokens of sessions that a turn before "
+           "had in its context: what a prefix cache of any size could find", "recompute"),
+    Column(f"{TASK_METRIC}_mean_s", "s", "mean time from the first arrival to the last end, of "
+           "those that finished", "recompute"),
+    *(
+        Column(quantile_column(TASK_METRIC, p), "s", f"p{p:g} of the same", "recompute")
+        for p in PERCENTILES
+    ),
+)  # fmt: skip
 OBJECTIVES: Final = (
     _CLASS,
-    Column("metric", "", "ttft, tpot, itl, e2e, or loss", "key"),
+    Column("metric", "", "ttft, ttfat, tpot, itl, e2e, task_latency or loss", "key"),
     Column("percentile", "%", "share that must keep the limit; NaN for loss", "key"),
     Column("limit", "unit", "the promise", "same"),
     Column("value", "unit", "the quantile (or loss rate) found; NaN without samples", "recompute"),
@@ -220,7 +244,7 @@ POOLS: Final = (
 )
 QUANTILES: Final = (
     _CLASS,
-    Column("metric", "", "ttft, tpot, itl, e2e or queue", "key"),
+    Column("metric", "", "ttft, ttfat, tpot, itl, e2e, queue or task_latency", "key"),
     Column("percentile", "%", "share at or below the value", "key"),
     Column("value_s", "s", "the quantile, within 0.5%", "recompute"),
 )
@@ -298,6 +322,9 @@ CLASS_COSTS: Final = (
     Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
     Column("cost_per_request_usd", "USD", "cost per request served", "recompute"),
     Column("cost_per_million_output_tokens_usd", "USD/Mtok", "all cost over output", "recompute"),
+    Column("tasks", "tasks", "sessions that finished, warm-up included", "sum"),
+    Column("cost_per_task_usd", "USD", "cost per task finished; NaN without tasks", "recompute"),
+    Column("revenue_per_task_usd", "USD", "revenue per task finished", "recompute"),
 )
 POOL_COSTS: Final = (
     _POOL,
@@ -332,6 +359,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "classes": CLASSES,
     "total": CLASSES,
     "fates": FATE_TABLE,
+    "tasks": TASKS,
     "objectives": OBJECTIVES,
     "pools": POOLS,
     "quantiles": QUANTILES,

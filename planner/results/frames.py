@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from planner.results.class_table import (
     build_class_tables,
     build_fates,
     build_quantiles,
+    build_tasks,
     loss_warnings,
 )
 from planner.results.columns import FATES
@@ -37,6 +39,8 @@ class Frames:
     """One row, the same columns, over all classes together."""
     fates: pd.DataFrame
     """One row per class: how every request that arrived ended; each row sums to `arrived`."""
+    tasks: pd.DataFrame
+    """One row per class with sessions: how many finished, after how long and how many calls."""
     objectives: pd.DataFrame
     """One row per promise: the value found, the limit, the verdict."""
     pools: pd.DataFrame
@@ -63,6 +67,7 @@ def build_frames(
     duration_s: float,
     warmup_s: float,
     end_s: float,
+    reusable_input_rates: Sequence[float] | None = None,
 ) -> Frames:
     """Return every table of a run.
 
@@ -79,6 +84,8 @@ def build_frames(
         duration_s: end of the arrivals.
         warmup_s: requests that arrived earlier are not measured.
         end_s: when the simulation ended, drain included.
+        reusable_input_rates: by class, the share of the prompts of sessions that repeats the
+            context of the turn before; None: not known.
 
     Raises:
         SimulationError: the fates of a class do not sum to its arrivals.
@@ -100,6 +107,9 @@ def build_frames(
         classes=class_frame,
         total=total,
         fates=fates,
+        tasks=build_tasks(
+            histograms, class_table, classes, reusable_input_rates or [math.nan] * len(classes)
+        ),
         objectives=objectives,
         pools=pool_frame,
         quantiles=build_quantiles(histograms, classes),

@@ -10,9 +10,10 @@ class ObjectiveMeta:
     """A promise on a latency, as the scenario states it."""
 
     metric: str
-    """`ttft`, `tpot`, `itl` or `e2e`."""
+    """`ttft`, `ttfat`, `tpot`, `itl`, `e2e` or `task_latency`."""
     percentile: float
-    """Share in percent of requests (of token gaps, for `itl`) that must keep the limit."""
+    """Share in percent of requests (token gaps for `itl`, tasks for `task_latency`) that must keep
+    the limit."""
     limit_s: float
 
 

@@ -85,7 +85,7 @@ def slo_attainment(good: int, measured: int, rate_limited: int) -> float:
     """Return the share of requests that keep every per-request objective of their class.
 
     Args:
-        good: measured requests served within all objectives on TTFT, TPOT and E2E.
+        good: measured requests served within all objectives per request.
         measured: requests that arrived after the warm-up.
         rate_limited: of these, refused by their visitor's own limit. They are not the fleet's to
             serve, so they are left out here and reported apart.

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from planner.kernel.dtypes import FINISHED, Fate
 
 NUMBERS = (
-    "row", "arrival_s", "started_s", "first_token_s", "finish_s", "session", "visitor", "turn",
-    "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "replica", "preemptions",
+    "row", "arrival_s", "started_s", "first_token_s", "first_answer_token_s", "finish_s",
+    "session", "visitor", "turn", "input_tokens", "cached_tokens", "output_tokens",
+    "reasoning_tokens", "replica", "preemptions",
 )  # fmt: skip
 
 
@@ -73,17 +74,31 @@ class RequestWriter:
         columns = {name: pa.array(rows[name]) for name in NUMBERS}
         served = rows["fate"] == int(Fate.SERVED)
         pools = rows["pool"] % len(self._pools)
-        late_tokens = self._late_tokens[pools, rows["class"]]
-        gaps = np.maximum(rows["output_tokens"] - 1.0, 0.0)
-        gap_s = (rows["finish_s"] - rows["first_token_s"]) / np.maximum(gaps, 1.0)
-        first_s = rows["first_token_s"] + np.minimum(late_tokens, gaps) * gap_s
-        for name, times_s in (("first_token_s", first_s), ("finish_s", rows["finish_s"])):
+        sent = self._sent(rows, self._late_tokens[pools, rows["class"]])
+        for name, times_s in sent.items():
             seen_s = np.where(served, times_s + self._request_s[pools], rows[name])  # by the client
             columns[name] = pa.array(seen_s)
         columns["class"] = _named(self._classes, rows["class"])
         columns["pool"] = _named(self._pools, pools)
         columns["fate"] = _named(self._fates, rows["fate"])
         return pa.table(columns)
+
+    @staticmethod
+    def _sent(
+        rows: NDArray[np.void], late_tokens: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return when served requests had their tokens sent, as the kernel counts it."""
+        end_s = rows["finish_s"]
+        gaps = np.maximum(rows["output_tokens"] - 1.0, 0.0)
+        gap_s = (end_s - rows["first_token_s"]) / np.maximum(gaps, 1.0)
+        first_s = rows["first_token_s"] + np.minimum(late_tokens, gaps) * gap_s
+        after = np.maximum(gaps - rows["reasoning_tokens"], 0.0)
+        answer_s = rows["first_answer_token_s"] + np.minimum(late_tokens, after) * gap_s
+        return {
+            "first_token_s": first_s,
+            "first_answer_token_s": np.maximum(first_s, np.minimum(answer_s, end_s)),
+            "finish_s": end_s,
+        }
 
 
 def _named(names: pa.Array, indices: NDArray[np.int32]) -> pa.DictionaryArray:

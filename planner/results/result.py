@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "planner-result/v1"
 PERCENTILES_OVER = (
-    "served requests that arrived after the warm-up (itl: their token gaps); "
+    "served requests that arrived after the warm-up (itl: their token gaps; task_latency: "
+    "sessions that began after it and finished); "
     "the fates table counts all others"
 )
 
@@ -188,8 +189,8 @@ class Result:
         """Return a copy of one table; `planner.results.columns.TABLES` describes the columns.
 
         Args:
-            table: classes, total, fates, objectives, pools, quantiles, class_windows, pool_windows,
-                ledger, margins, class_costs, pool_costs or assumptions.
+            table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
+                pool_windows, ledger, margins, class_costs, pool_costs or assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -206,6 +207,7 @@ class Result:
             "classes": frames.classes,
             "total": frames.total,
             "fates": frames.fates,
+            "tasks": frames.tasks,
             "objectives": frames.objectives,
             "pools": frames.pools,
             "quantiles": frames.quantiles,
@@ -246,6 +248,7 @@ class Result:
             "classes": records(frames.classes),
             "total": records(frames.total)[0],
             "fates": records(frames.fates),
+            "tasks": records(frames.tasks),
             "objectives": records(frames.objectives),
             "pools": records(frames.pools),
             "percentiles_over": PERCENTILES_OVER,

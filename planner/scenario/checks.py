@@ -15,6 +15,7 @@ from pathlib import Path
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
+from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
@@ -80,6 +81,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_prefixes,
         _check_shipped_names,
         _check_repeats,
+        check_agents,
         _check_prices,
         _check_pools,
         check_scheduling,
@@ -235,11 +237,15 @@ def _check_shipped_names(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
         if isinstance(shape, str):
             yield from _shipped((*where, "open", "shape"), "shape", shape)
         turns = request_class.sessions.turns if request_class.sessions else None
+        calls = request_class.agent.calls if request_class.agent else None
+        tools = request_class.agent.tool_tokens if request_class.agent else None
         lengths = {
             ("input",): request_class.input,
             ("output",): request_class.output,
             ("reasoning",): request_class.reasoning,
             ("sessions", "turns"): turns,
+            ("agent", "calls"): calls,
+            ("agent", "tool_tokens"): tools,
         }
         for field, length in lengths.items():
             if length is not None and length.preset is not None:

@@ -44,6 +44,7 @@ class _Stream(IntEnum):
     TURNS = 4
     THINK = 5
     VISITORS = 6
+    FOLLOW_UP = 7
 
 
 def synthesize(
@@ -243,19 +244,24 @@ class _Draws:
         self._sessions += len(turns)
         if workload.visitors is not None:
             rows["visitor_id"] = rows["visitor_id"][first[owner]]
+        later = rows["turn"] > 0
+        if workload.follow_up is not None:
+            new = workload.follow_up.sample(self.rng(_Stream.FOLLOW_UP), int(later.sum()))
+            rows["input_tokens"][later] = new
         kept = rows["output_tokens"].copy()
         if not workload.keeps_reasoning:
             kept -= rows["reasoning_tokens"]
         said = np.cumsum(rows["input_tokens"] + kept)
         before = said[first] - (rows["input_tokens"] + kept)[first]
         rows["input_tokens"] = workload.system_tokens + said - kept - before[owner]
-        later = rows["turn"] > 0
         pause = self.rng(_Stream.THINK).standard_normal(len(rows))
         pause = workload.think_median_s * np.exp(workload.think_sigma * pause)
         rows["think_s"] = np.where(later, pause, np.nan)
         rows["arrival_s"] = np.where(later, np.nan, rows["arrival_s"])
         keys = start_s[owner]
         if workload.maximum_context_tokens is not None:
+            if workload.compact_to is not None:
+                _compact(rows, owner, first, workload.compact_to, workload.maximum_context_tokens)
             context = rows["input_tokens"] + rows["output_tokens"]
             over = np.cumsum((context > workload.maximum_context_tokens) & later)
             over -= over[first][owner]
@@ -269,6 +275,40 @@ class _Draws:
             rows["reasoning_tokens"] = reasoning
             output = output + reasoning
         rows["output_tokens"] = output
+
+
+def _compact(
+    rows: Rows,
+    owner: NDArray[np.int64],
+    first: NDArray[np.int64],
+    compact_to: int,
+    maximum_context_tokens: int,
+) -> None:
+    """Shorten the prompts of sessions whose context is full; the turns after it grow from there.
+
+    Args:
+        rows: turns of sessions, in order.
+        owner: number of the session of each.
+        first: place of each session's first turn.
+        compact_to: tokens that are left besides the first prompt.
+        maximum_context_tokens: longest prompt and output. A turn that is longer even then is left
+            as it is.
+    """
+    short = (rows["input_tokens"][first] + compact_to)[owner]
+    fits = short + rows["output_tokens"] <= maximum_context_tokens
+    stuck = np.zeros(len(first), bool)
+    while True:
+        full = rows["input_tokens"] + rows["output_tokens"] > maximum_context_tokens
+        full &= (rows["turn"] > 0) & ~stuck[owner]
+        sessions, places = np.unique(owner[full], return_index=True)
+        if not len(sessions):
+            return
+        places = np.flatnonzero(full)[places]
+        stuck[sessions[~fits[places]]] = True
+        cut = np.zeros(len(rows), np.int64)
+        cut[places] = np.where(fits[places], rows["input_tokens"][places] - short[places], 0)
+        running = np.cumsum(cut)
+        rows["input_tokens"] -= running - (running - cut)[first][owner]
 
 
 def _class_chunks(

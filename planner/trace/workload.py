@@ -59,11 +59,13 @@ class ClassWorkload:
         output: output tokens, without `reasoning`.
         arrivals: open loop; None: closed loop, see `closed_rows`.
         reasoning: reasoning tokens, added to the output.
+        follow_up: prompt tokens that a later turn adds; None: drawn like the first one's.
         turns: number of turns of a session; None: every request stands alone.
         think_median_s, think_sigma: lognormal pause between an answer and the next turn.
         visitors: requests (sessions) are spread evenly over visitors 0 … visitors − 1 of the class.
         maximum_context_tokens: a session ends before the turn whose prompt and output would
             exceed it.
+        compact_to: instead, that turn's prompt is the first one of the session and so many tokens.
         pause_s: closed loop: pause of a client between the end of a request and its next.
         keeps_reasoning: the next turn's prompt holds the reasoning tokens of this one.
         system_tokens: with `turns`, tokens that come before the input of the first turn.
@@ -82,3 +84,5 @@ class ClassWorkload:
     pause_s: float = 0.0
     keeps_reasoning: bool = False
     system_tokens: int = 0
+    follow_up: LengthDistribution | None = None
+    compact_to: int | None = None

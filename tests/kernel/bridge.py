@@ -36,6 +36,7 @@ class Record:
     arrival_s: float
     started_s: float
     first_token_s: float
+    answer_s: float
     finish_s: float
     preemptions: int
     cached_tokens: int
@@ -132,6 +133,7 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             sheddable=klass.sheddable,
             timeout_s=klass.timeout_s,
             ttft_limit_s=klass.ttft_limit_s,
+            ttfat_limit_s=klass.ttfat_limit_s,
             tpot_limit_s=klass.tpot_limit_s,
             e2e_limit_s=klass.e2e_limit_s,
             bucket_interval_s=klass.bucket_interval_s,
@@ -208,6 +210,7 @@ def _record(row: np.void) -> Record:
         arrival_s=float(row["arrival_s"]),
         started_s=float(row["started_s"]),
         first_token_s=float(row["first_token_s"]),
+        answer_s=float(row["first_answer_token_s"]),
         finish_s=float(row["finish_s"]),
         preemptions=int(row["preemptions"]),
         cached_tokens=int(row["cached_tokens"]),

@@ -344,6 +344,7 @@ def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClas
         sheddable=draw(st.booleans()),
         timeout_s=sometimes(200),
         ttft_limit_s=sometimes(200),
+        ttfat_limit_s=sometimes(400),
         tpot_limit_s=sometimes(20),
         e2e_limit_s=sometimes(2000),
         bucket_interval_s=seconds(40, 1) if limited else 0.0,

@@ -88,9 +88,10 @@ def test_replicas_get_their_own_rows() -> None:
     world = build.add_replicas(build.add_replicas(empty_world(), [0, 1]), [1, 0])
     replicas = world.replicas
     assert replicas["pool"].tolist() == [0, 1, 1, 0]
-    assert replicas["slots_first"].tolist() == [0, 3, 5, 7]
+    assert replicas["slots_first"].tolist() == [0, 6, 10, 14]
+    assert replicas["answers_first"].tolist() == [3, 8, 12, 17]
     assert replicas["growth_first"].tolist() == [0, 4, 20, 36]
-    assert (len(world.slots), len(world.kv_growth), len(world.queues)) == (10, 40, 8)
+    assert (len(world.slots), len(world.kv_growth), len(world.queues)) == (20, 40, 8)
     assert (world.queues["head"] == NONE).all()
     assert (world.queues["tail"] == NONE).all()
     assert (replicas["status"] == ReplicaStatus.STOPPED).all()

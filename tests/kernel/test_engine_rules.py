@@ -194,6 +194,34 @@ def test_closed_clients_are_paced_by_what_they_see() -> None:
     assert outcome.requests[2].fate == Fate.TOO_LONG
 
 
+@pytest.mark.parametrize(
+    ("late_steps", "reasoning_tokens", "ttft_s", "ttfat_s"),
+    [
+        (0.0, 3, 1.25, 4.25),  # the fourth token
+        (0.0, 0, 1.25, 1.25),
+        (0.0, 5, 1.25, 5.25),  # nothing but reasoning: the last token
+        (0.5, 3, 1.75, 4.75),
+        (3.0, 3, 4.25, 5.25),  # only one gap follows the fourth token
+    ],
+)
+def test_the_answer_follows_the_reasoning(
+    late_steps: float, reasoning_tokens: int, ttft_s: float, ttfat_s: float
+) -> None:
+    pool = replace(DISTANT, late_steps=late_steps)
+    only = row(0.0, 1, 5, reasoning_tokens=reasoning_tokens)
+    _, engine = run(pool, [only], RequestClass([0], ttfat_limit_s=ttfat_s))
+    assert_counted(engine, Metric.TTFT, [ttft_s])
+    assert_counted(engine, Metric.TTFAT, [ttfat_s])
+    assert engine.world.class_windows["good"].sum() == 1
+
+
+def test_a_promise_on_the_answer_is_kept_or_broken() -> None:
+    only = row(0.0, 1, 5, reasoning_tokens=3)
+    outcome, engine = run(DISTANT, [only], RequestClass([0], ttfat_limit_s=4.2))
+    assert not outcome.requests[0].good
+    assert engine.world.class_windows["good"].sum() == 0
+
+
 def test_a_time_out_is_the_clients_own() -> None:
     klass = RequestClass([0], timeout_s=1.5)
     pool = replace(DISTANT, maximum_sequences=1)

@@ -22,9 +22,9 @@ from tests.kernel.strategies import (
     dyadic_scenarios,
     general_scenarios,
 )
-from tests.naive import Outcome, RequestClass, Row
+from tests.naive import NOWHERE, Outcome, RequestClass, Row
 
-TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
+TIMES = ("arrival_s", "started_s", "first_token_s", "answer_s", "finish_s")
 IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "cached_tokens", "fate")
 
 
@@ -38,6 +38,7 @@ def twin_records(outcome: Outcome) -> list[Record]:
             request.arrival_s,
             request.started_s,
             request.first_token_s,
+            request.answer_s,
             request.finish_s,
             request.preemptions,
             request.cached_tokens,
@@ -131,12 +132,38 @@ def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
         assert_same_histogram(engine.world.histograms[index, Metric.TTFT], ttft)
         e2e = [r.finish_s - r.arrival_s + front_s[r.pool] for r in served if r.measured]
         assert_same_histogram(engine.world.histograms[index, Metric.E2E], e2e)
+        ttfat = [r.answer_s - r.arrival_s + front_s[r.pool] for r in served if r.measured]
+        assert_same_histogram(engine.world.histograms[index, Metric.TTFAT], ttfat)
+
+
+@settings(max_examples=300)
+@given(scenario=dyadic_scenarios())
+def test_counts_the_tasks_of_the_twin(scenario: Scenario) -> None:
+    outcome = scenario.simulate_naively()
+    engine, _ = simulate(scenario)
+    for index in range(len(scenario.classes)):
+        totals = engine.world.class_windows[index]
+        begun = [r for r in outcome.requests if r.class_index == index and len(r.calls) == 1]
+        sessions = [r for r in begun if r.row.session != NOWHERE]
+        assert totals["measured_tasks"] == sum(r.measured for r in sessions)
+        mine = [task for task in outcome.tasks if task.class_index == index]
+        assert totals["tasks_finished"] == sum(task.finished for task in mine)
+        measured = [task for task in mine if task.calls[0].measured]
+        finished = [task for task in measured if task.finished]
+        assert totals["measured_tasks_finished"] == len(finished)
+        assert totals["measured_tasks_abandoned"] == len(measured) - len(finished)
+        calls = [call.row for task in finished for call in task.calls]
+        assert totals["task_calls"] == len(calls)
+        tokens = sum(row.input_tokens + row.output_tokens for row in calls)
+        assert totals["task_tokens"] == tokens
+        latencies = [task.latency_s for task in finished]
+        assert_same_histogram(engine.world.histograms[index, Metric.TASK_LATENCY], latencies)
 
 
 @given(scenario=decimal_scenarios())
 def test_nothing_happens_before_its_cause_however_times_round(scenario: Scenario) -> None:
     for record in simulate(scenario)[1]:
-        times = [record.arrival_s, record.started_s, record.first_token_s, record.finish_s]
+        times = [getattr(record, name) for name in TIMES]
         known = [time_s for time_s in times if not math.isnan(time_s)]
         assert known == sorted(known), record
 

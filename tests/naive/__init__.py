@@ -34,13 +34,22 @@ from tests.naive.state import (
     Request,
     RequestClass,
     Row,
+    Task,
     Tier,
+)
+from tests.naive.steps import (
+    blocks_needed,
+    new_blocks,
+    rank_of,
+    step_length_s,
+    too_long,
+    width,
 )
 from tests.naive.store import Store
 
 __all__ = [
     "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
-    "RequestClass", "Row", "Tier", "simulate", "step_length_s",
+    "RequestClass", "Row", "Task", "Tier", "simulate", "step_length_s",
 ]  # fmt: skip
 
 # Kinds of events at one instant, in their order.
@@ -76,7 +85,7 @@ def simulate(
         assert row.arrival_s is not None
         if row.arrival_s <= end_s:
             simulation.schedule(
-                row.arrival_s, FROM_TRACE, position, (row, row.later_turns, NOWHERE)
+                row.arrival_s, FROM_TRACE, position, (row, row.later_turns, NOWHERE, [])
             )
     for number, stream in enumerate(closed_streams):
         for row in stream.rows[: stream.clients]:
@@ -94,6 +103,7 @@ def simulate(
         simulation.abandoned_turns,
         simulation.unsent,
         simulation.totals,
+        simulation.tasks,
     )
 
 
@@ -128,6 +138,7 @@ class Simulation:
         self.visitor_tat_s: dict[int, float] = {}
         self.token_gaps: list[list[float]] = [[] for _ in classes]
         self.totals = [PoolTotals() for _ in pools]
+        self.tasks: list[Task] = []
         self.abandoned_turns = 0
         self.unsent = 0
 
@@ -178,13 +189,14 @@ class Simulation:
                 totals.kv_block_s += elapsed_s * replica.used_blocks
             replica.accounted_s = self.now_s
 
-    def _arrive(self, row: Row, later_turns: list[Row], stream: int) -> None:
+    def _arrive(self, row: Row, later_turns: list[Row], stream: int, calls: list[Request]) -> None:
         rules = self.classes[row.class_index]
         # Rule 1: the key.
         key = len(self.requests)
         deadline_s = self.now_s + rules.timeout_s
         request = Request(key, row, self.now_s, later_turns, stream, deadline_s, 0.0, rules.batch)
         request.measured = self.now_s >= self.warmup_s
+        request.calls = [*calls, request]
         self.requests.append(request)
         # Rule 2: the rate limit.
         if not self._conforms(rules, row.visitor):
@@ -201,7 +213,7 @@ class Simulation:
         request.pool = replica.pool_index
         request.replica = replica.number
         pool = replica.pool
-        request.rank = _order(pool, rules, request)
+        request.rank = rank_of(pool, rules, request)
         self._wait(replica, request)
         self.totals[request.pool].routed += 1
         self.totals[request.pool].overflowed += request.pool != rules.pools[0]
@@ -229,7 +241,7 @@ class Simulation:
             active = [replica for replica in members if replica.active]
             waiting = sum(len(replica.interactive) for replica in members)
             over_mark = waiting > pool.overflow_waiting * len(active)
-            if _too_long(pool, request.row):
+            if too_long(pool, request.row):
                 continue
             fate = Fate.REFUSED
             if not active:
@@ -335,7 +347,7 @@ class Simulation:
         else:
             preempted = self._make_room(replica)
             decoding = sum(request.decoding for request in replica.running)
-            budget -= decoding * _width(replica)
+            budget -= decoding * width(replica)
             self._prefill(replica, budget, polled and not preempted)
             if preempted and not replica.running:
                 self._admit(replica, pool.token_budget)
@@ -357,11 +369,11 @@ class Simulation:
     def _make_room(self, replica: Replica) -> bool:
         """Take the blocks that decoding requests need for the next step; whether one had to go."""
         preempted = False
-        while _blocks_needed(replica) > replica.free_blocks:
+        while blocks_needed(replica) > replica.free_blocks:
             self._preempt(replica, max(replica.running, key=replica.place))
             preempted = True
         for request in replica.running:
-            request.blocks += _new_blocks(request, replica)
+            request.blocks += new_blocks(request, replica)
         return preempted
 
     def _prefill(self, replica: Replica, budget: int, admitting: bool) -> None:
@@ -414,6 +426,8 @@ class Simulation:
         """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
         request.emitted_tokens += min(tokens, left)
         self._charge(replica, request, OUTPUT_COST * min(tokens, left))
+        if isnan(request.answer_s) and request.emitted_tokens >= request.answer_token:
+            request.answer_s = self.now_s
         if isnan(request.first_token_s):
             request.first_token_s = self.now_s
         elif replica.step_start_s >= self.warmup_s:
@@ -459,7 +473,7 @@ class Simulation:
                     return
                 request = min(replica.waiting, key=replica.place)
                 rules = self.classes[request.class_index]
-                aside = _blocks_needed(replica)
+                aside = blocks_needed(replica)
                 free = replica.free_blocks - aside
                 blocks = blocks_taken(replica, request, rules)
                 sequences = len(replica.running) + len(replica.fetching)
@@ -509,9 +523,12 @@ class Simulation:
         front_s = self.pools[request.pool].request_s if fate == Fate.SERVED else 0.0
         if fate == Fate.SERVED and request.later_turns:
             turn, *rest = request.later_turns
-            self._send(self.now_s + front_s + turn.think_s, turn, rest, NOWHERE)
+            self._send(self.now_s + front_s + turn.think_s, turn, rest, NOWHERE, request.calls)
         else:
             self.abandoned_turns += len(request.later_turns)
+            if request.row.session != NOWHERE and fate != Fate.UNFINISHED:
+                latency_s = self.now_s + front_s - request.calls[0].arrival_s
+                self.tasks.append(Task(request.calls, fate == Fate.SERVED, latency_s))
         if request.stream != NOWHERE and fate != Fate.UNFINISHED:
             pause_s = request.row.think_s + front_s
             if fate in (Fate.RATE_LIMITED, Fate.REFUSED, Fate.TOO_LONG, Fate.SHED):
@@ -524,8 +541,11 @@ class Simulation:
         gap_s = (request.finish_s - request.first_token_s) / max(gaps, 1)
         late = pool.late_steps * pool.pace(request.class_index)
         sent_s = request.first_token_s + min(late, gaps) * gap_s
+        rest = max(request.row.output_tokens - request.answer_token, 0)
+        answer_s = max(sent_s, min(request.answer_s + min(late, rest) * gap_s, request.finish_s))
         return (
             sent_s + pool.request_s - request.arrival_s <= limits.ttft_limit_s
+            and answer_s + pool.request_s - request.arrival_s <= limits.ttfat_limit_s
             and request.finish_s + pool.request_s - request.arrival_s <= limits.e2e_limit_s
             and (request.finish_s - sent_s) / max(gaps, 1) <= limits.tpot_limit_s
         )
@@ -534,13 +554,15 @@ class Simulation:
         if self.unsent_rows[stream]:
             row = self.unsent_rows[stream].pop(0)
             assert not row.later_turns, "a closed stream has no sessions"
-            self._send(time_s, row, [], stream)
+            self._send(time_s, row, [], stream, [])
 
-    def _send(self, time_s: float, row: Row, later_turns: list[Row], stream: int) -> None:
+    def _send(
+        self, time_s: float, row: Row, later_turns: list[Row], stream: int, calls: list[Request]
+    ) -> None:
         if time_s > self.end_s:
             self.unsent += 1 + len(later_turns)
             return
-        self.schedule(time_s, GENERATED, self.generated, (row, later_turns, stream))
+        self.schedule(time_s, GENERATED, self.generated, (row, later_turns, stream, calls))
         self.generated += 1
 
     def lose(self, replica: Replica) -> None:
@@ -562,66 +584,3 @@ class Simulation:
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
-
-
-def _order(pool: Pool, rules: RequestClass, request: Request) -> float:
-    """What the scheduler of a pool orders requests by."""
-    return {
-        Scheduler.FCFS: 0.0,
-        Scheduler.PRIORITY: float(rules.priority),
-        Scheduler.AGEING: request.arrival_s + rules.priority * pool.priority_step_s,
-        Scheduler.DEADLINE: request.arrival_s + rules.ttft_limit_s,
-        Scheduler.SHORTEST_PROMPT: float(max(1, request.row.input_tokens)),
-        Scheduler.WEIGHTED: 0.0,
-    }[pool.scheduler]
-
-
-def _too_long(pool: Pool, row: Row) -> bool:
-    prompt = max(1, row.input_tokens)
-    written = prompt + max(row.output_tokens, 1) - 1 + pool.draft_tokens
-    blocks = ceil(written / pool.kv_block_tokens)
-    return prompt + row.output_tokens > pool.context_tokens or blocks > pool.kv_blocks
-
-
-def _width(replica: Replica) -> int:
-    """Tokens of a decoding request in a step: the one that is due, and drafts."""
-    return 1 + replica.pool.draft_tokens * replica.drafting
-
-
-def _new_blocks(request: Request, replica: Replica) -> int:
-    """Blocks that the tokens which the next decode step writes begin."""
-    if not request.decoding:
-        return 0
-    pool = replica.pool
-    written = 1 + (pool.draft_tokens if replica.drafting else pool.room(request.class_index))
-    blocks = ceil((request.kv_tokens + written) / pool.kv_block_tokens)
-    return max(blocks - request.blocks, 0)  # what was taken for rejected drafts is kept
-
-
-def _blocks_needed(replica: Replica) -> int:
-    return sum(_new_blocks(request, replica) for request in replica.running)
-
-
-def step_length_s(replica: Replica) -> float:
-    """Return the length of the step that the running requests of a replica make."""
-    pool = replica.pool
-    sequences = context = chunks = 0
-    work = 0.0
-    for request in replica.running:
-        if request.decoding:
-            if replica.prefill_step:
-                continue
-            sequences += 1
-            context += request.kv_tokens + _width(replica)
-        else:
-            chunk = request.chunk_tokens
-            chunks += chunk
-            work += chunk * (request.prefilled_tokens + chunk / 2)
-    return (
-        pool.fixed_s
-        + pool.linear_s[sequences * _width(replica) + chunks]
-        + (pool.draft_s[sequences] if replica.drafting and sequences else 0.0)
-        + (pool.decode_s + pool.draft_decode_s * replica.drafting) * context
-        + pool.decode_seq_s * sequences
-        + pool.prefill_s * work
-    )

@@ -87,6 +87,7 @@ class RequestClass:
     sheddable: bool = False
     timeout_s: float = inf
     ttft_limit_s: float = inf
+    ttfat_limit_s: float = inf
     tpot_limit_s: float = inf
     e2e_limit_s: float = inf
     bucket_interval_s: float = 0.0
@@ -139,6 +140,8 @@ class Request:
     replica: int = NOWHERE
     started_s: float = nan
     first_token_s: float = nan
+    answer_s: float = nan
+    """First token after the reasoning; the last token if all is reasoning."""
     last_token_s: float = nan
     finish_s: float = nan
     fate: Fate | None = None
@@ -162,6 +165,13 @@ class Request:
     swapped_blocks: int = 0
     cached_tokens: int = 0
     """Of its input, that needed no prefill when it was first admitted."""
+    calls: list[Request] = field(default_factory=list)
+    """The turns of its session up to this one."""
+
+    @property
+    def answer_token(self) -> int:
+        """Number of its first answer token."""
+        return max(1, min(self.row.reasoning_tokens + 1, self.row.output_tokens))
 
     @property
     def number(self) -> int:
@@ -257,6 +267,20 @@ class PoolTotals:
 
 
 @dataclass
+class Task:
+    """A session whose last turn was served, or which was given up."""
+
+    calls: list[Request]
+    finished: bool
+    latency_s: float
+    """As its client sees it."""
+
+    @property
+    def class_index(self) -> int:
+        return self.calls[0].class_index
+
+
+@dataclass
 class Outcome:
     requests: list[Request]
     """Every request that arrived, in order of arrival key."""
@@ -265,3 +289,4 @@ class Outcome:
     abandoned_turns: int
     unsent: int
     pools: list[PoolTotals]
+    tasks: list[Task]

@@ -31,7 +31,7 @@ def test_every_figure_is_valid_plotly(overload: float) -> None:
     import plotly.graph_objects as go
 
     shown = all_figures(make_result(overload=overload))
-    assert len(shown) == 10
+    assert len(shown) == 11
     for figure in shown:
         go.Figure(in_black(figure.spec))  # raises on unknown attributes and wrong values
 

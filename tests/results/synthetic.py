@@ -31,6 +31,7 @@ from planner.results import (
     Result,
     build_frames,
 )
+from planner.results.metrics import histogram_values_s
 
 WINDOW_S, DURATION_S, WARMUP_S, END_S = 60.0, 3600.0, 300.0, 3642.5
 WINDOWS = 61
@@ -71,6 +72,8 @@ LATENCIES = {  # median and sigma by class: seconds
     Metric.E2E: ((7.1, 0.70), (8.9, 0.66), (58.0, 0.42)),
     Metric.QUEUE: ((0.008, 1.10), (0.007, 1.05), (0.012, 0.90)),
 }
+REASONING_S = np.array([0.0, 0.0, 48.0])
+"""From the first token to the answer's."""
 
 
 def to_histogram(values_s: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -121,6 +124,8 @@ def make_run(*, overload: float = 0.0, seed: int = 7) -> Run:
             if overload and metric in (Metric.TTFT, Metric.E2E, Metric.QUEUE) and number < 2:
                 values += rng.uniform(0.0, overload * 3.0, served)
             histograms[number, metric] = to_histogram(values)
+        later = np.searchsorted(histogram_upper_edges(), histogram_values_s() + REASONING_S[number])
+        np.add.at(histograms[number, Metric.TTFAT], later, histograms[number, Metric.TTFT])
     nodes = np.array([[22, 12]] * WINDOWS)
     nodes[20:] += [2, 1]
     return Run(histograms, table, _pool_windows(rng, shape, nodes, overload), nodes)

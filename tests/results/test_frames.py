@@ -49,7 +49,7 @@ def small_run() -> Run:
 
 def test_every_table_has_the_columns_that_are_described() -> None:
     frames = make_run().frames()
-    for name in ("classes", "total", "fates", "objectives", "pools", "quantiles"):
+    for name in ("classes", "total", "fates", "tasks", "objectives", "pools", "quantiles"):
         assert getattr(frames, name).columns.tolist() == columns.names(name), name
     assert frames.class_windows.columns.tolist() == columns.names("class_windows")
     assert frames.pool_windows.columns.tolist() == columns.names("pool_windows")
@@ -189,6 +189,28 @@ def test_a_promise_without_samples_is_kept_only_if_all_was_served(served: int, m
     objectives = run.frames().objectives.set_index("metric")
     assert objectives.loc["tpot", "met"] == met
     assert math.isnan(objectives.loc["tpot", "value"])
+
+
+def test_tasks_are_counted_by_class() -> None:
+    run = small_run()
+    assert run.frames().tasks.empty
+    for name, number in (("tasks", 10), ("tasks_finished", 6), ("tasks_abandoned", 1)):
+        run.class_windows[f"measured_{name}"][1, 0] = number
+    run.class_windows["task_calls"][1, 0] = 30
+    run.class_windows["task_tokens"][1, 0] = 6000
+    run.histograms[0, Metric.TASK_LATENCY] = to_histogram(np.linspace(10.0, 60.0, 6))
+    task = run.frames().tasks.iloc[0]
+    assert tuple(task[["begun", "finished", "abandoned", "under_way"]]) == (10, 6, 1, 3)
+    assert (task["calls_per_task"], task["tokens_per_task"]) == (5.0, 1000.0)
+    assert task["task_latency_p50_s"] == pytest.approx(30.0, rel=0.005)
+    assert math.isnan(task["reusable_input_rate"])
+
+
+def test_a_promise_on_tasks_of_which_none_finished_is_not_kept() -> None:
+    run = small_run()
+    promise = ObjectiveMeta("task_latency", 90.0, 100.0)
+    run.classes = (replace(run.classes[0], objectives=(promise,)),)
+    assert not run.frames().objectives.set_index("metric").loc["task_latency", "met"]
 
 
 def test_a_class_that_nobody_used_breaks_no_promise() -> None:

@@ -191,7 +191,7 @@ q3.yaml:11:7: workload.classes[0].prority: unknown field; did you mean priority?
 q3.yaml:12:13: workload.classes[1].name: 'chat' is the name of item [0] already; names must differ
     12 |     - name: chat
        |             ^
-q3.yaml:14:29: workload.classes[1].objectives[0].metric: must be one of ttft, tpot, itl, e2e; found 'tftt'; did you mean ttft?
+q3.yaml:14:29: workload.classes[1].objectives[0].metric: must be one of ttft, ttfat, tpot, itl, e2e, task_latency; found 'tftt'; did you mean ttft?
     14 |       objectives: [{metric: tftt, percentile: 99, limit: 2 s}]
        |                             ^
 q3.yaml:16:5: pools[0].node: required field is missing: node in the catalogue

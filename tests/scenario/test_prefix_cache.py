@@ -87,7 +87,7 @@ def test_tiers_in_their_units() -> None:
         (["workload.classes.chat.system_prompt=4143"],
          "workload.classes[0].system_prompt: is part of input, which has at most 4,142 tokens"),
         (["workload.classes.reasoning.reasoning_kept=true"],
-         "reasoning_kept is for the next turn; add sessions, or delete it"),
+         "reasoning_kept is for the next turn; add sessions or an agent, or delete it"),
         (["workload.classes.chat.system_prompt=131072", "workload.classes.chat.sessions={turns: "
           "{fixed: 2}, think_median: 5 s}"],
          "no request can be served: each has at least 131,083 tokens"),

@@ -6,6 +6,7 @@ import math
 import tracemalloc
 from dataclasses import replace
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -313,6 +314,43 @@ def test_long_sessions_are_drawn_in_bounded_pieces() -> None:
     workload = session_class(turns=LengthDistribution.fixed(9000), reasoning=None)
     rows = draw(workload, duration_s=2.0)
     assert set(np.bincount(rows["session_id"] - rows["session_id"].min()).tolist()) == {9000}
+
+
+# --- agents --------------------------------------------------------------------------------------
+
+
+def agent_class(**options: Any) -> ClassWorkload:
+    """Return tasks of ten calls: first 100 tokens, then 50 of a tool; 20 of reasoning, 30 said."""
+    fields: dict[str, Any] = {
+        "turns": LengthDistribution.fixed(10),
+        "reasoning": LengthDistribution.fixed(20),
+        "follow_up": LengthDistribution.fixed(50),
+        "think_median_s": 2.0,
+    }
+    fixed = LengthDistribution.fixed
+    return ClassWorkload(0, fixed(100), fixed(30), Arrivals(5.0), **(fields | options))
+
+
+@pytest.mark.parametrize(("keeps_reasoning", "growth"), [(False, 80), (True, 100)])
+def test_a_call_reads_what_was_said_and_what_the_tool_returned(
+    keeps_reasoning: bool, growth: int
+) -> None:
+    rows = draw(agent_class(keeps_reasoning=keeps_reasoning), duration_s=20.0)
+    assert np.array_equal(rows["input_tokens"], 100 + growth * rows["turn"])
+    assert set(rows["output_tokens"].tolist()) == {50}
+
+
+def test_a_full_context_is_compacted() -> None:
+    workload = agent_class(maximum_context_tokens=450, compact_to=40)
+    rows = draw(workload, duration_s=20.0)
+    # 100 … 340 and 420, which does not fit with its output of 50: the first prompt and a summary.
+    expected = [100, 180, 260, 340, 140, 220, 300, 380, 140, 220]
+    assert np.array_equal(rows["input_tokens"].reshape(-1, 10), [expected] * (len(rows) // 10))
+
+
+def test_a_task_that_cannot_be_compacted_ends() -> None:
+    rows = draw(agent_class(maximum_context_tokens=250, compact_to=120), duration_s=20.0)
+    assert np.unique(rows["input_tokens"]).tolist() == [100, 180]
 
 
 # --- closed loop ---------------------------------------------------------------------------------

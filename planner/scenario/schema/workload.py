@@ -114,7 +114,8 @@ class OpenLoop(Part):
     """Requests arrive by themselves, whether or not the fleet keeps up."""
 
     rate: Rate
-    """Mean rate over the shape, as `40 /s`. With sessions: the rate at which sessions start."""
+    """Mean rate over the shape, as `40 /s`. With sessions or an agent: the rate at which sessions
+    (tasks) start."""
     shape: Shape | None = None
     """Daily (24) or weekly (168, from Monday 00:00) hourly multipliers, or the name of a shipped
     shape; scaled to mean 1. Absent: a constant rate."""
@@ -170,6 +171,30 @@ class Sessions(Part):
     """Standard deviation of the logarithm of that pause."""
 
 
+class Agent(Part):
+    """Tasks of dependent calls: the model answers, a tool works, the model is called again.
+
+    A task begins with the `input` of the class (instructions, descriptions of tools, the task
+    itself). Each further call reads the context of the one before, what that one answered, and what
+    the tool returned; `output` and `reasoning` are of one call.
+    """
+
+    calls: Lengths
+    """Calls per task (a distribution over counts)."""
+    tool_tokens: Lengths
+    """What the result of a tool adds to the context."""
+    tool_time_median: Duration
+    """Median time between an answer and the next call, in which the tool works."""
+    tool_time_sigma: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """Standard deviation of the logarithm of that time."""
+    context_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Longest prompt and output of a call. Absent: what the pools of the class serve. A task whose
+    next call would be longer ends there, or is compacted."""
+    compact_to: TokenCount | None = None
+    """A context that is full is replaced by the first input and a summary of so many tokens, and
+    the task goes on. Absent: it ends."""
+
+
 class RateLimit(Part):
     """Token bucket per visitor."""
 
@@ -182,11 +207,13 @@ class RateLimit(Part):
 class Objective(Part):
     """A promise on a latency."""
 
-    metric: Literal["ttft", "tpot", "itl", "e2e"]
-    """ttft: first token; tpot: mean time per output token of a request; itl: gap between tokens;
-    e2e: last token."""
+    metric: Literal["ttft", "ttfat", "tpot", "itl", "e2e", "task_latency"]
+    """ttft: first token; ttfat: first token of the answer, after the reasoning (time to first
+    answer token); tpot: mean time per output token of a request; itl: gap between tokens; e2e: last
+    token; task_latency: from the first arrival of a session to the end of its last turn."""
     percentile: Annotated[float, Field(ge=1, lt=100)]
-    """Share of requests (of gaps, for itl) in percent that must keep the limit."""
+    """Share of requests (gaps for itl, tasks for task_latency) in percent that must keep the
+    limit."""
     limit: PositiveDuration
     """The limit, as `2 s`."""
 
@@ -244,12 +271,16 @@ class RequestClass(Part):
     `input`, except with `sessions`, whose inputs say what each turn adds: there they come before
     the first. Saves work in pools with `prefix_cache`."""
     reasoning_kept: bool = False
-    """The next turn of a session repeats the reasoning of this one; most services leave it out."""
+    """The next turn of a session, or call of an agent, repeats the reasoning of this one. Chat
+    templates of open models mostly drop it; some services keep it from one tool call to the next.
+    """
     task: Task | None = None
     """What it is about, as benchmarks of speculative decoding divide it: decides how many drafted
     tokens are accepted. Absent: the mean of those measured."""
     sessions: Sessions | None = None
     """Absent: every request stands alone."""
+    agent: Agent | None = None
+    """Sessions of an agent instead of a person's."""
     visitors: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     """Number of distinct visitors; needed with `rate_limit` unless the trace names them."""
     rate_limit: RateLimit | None = None
@@ -257,7 +288,8 @@ class RequestClass(Part):
     timeout: PositiveDuration | None = None
     """A request not started within this is dropped, as a client that hangs up."""
     objectives: list[Objective] = []
-    """Latency promises; goodput counts requests that keep all of those on ttft, tpot and e2e."""
+    """Latency promises; goodput counts requests that keep all of those on ttft, ttfat, tpot and
+    e2e."""
     maximum_loss_rate: Fraction = 0.001
     """Share of requests that may be refused (rate limiting apart), time out, fail or stay
     unfinished."""
@@ -275,12 +307,20 @@ class RequestClass(Part):
             missing = [field for field in ("input", "output") if getattr(self, field) is None]
             if missing:
                 raise ValueError(f"synthetic requests need {' and '.join(missing)} lengths")
-        elif self.sessions is not None:
-            raise ValueError("sessions are synthetic; a trace brings its own session column")
+        elif self.sessions is not None or self.agent is not None:
+            kind = "sessions" if self.sessions is not None else "agents"
+            raise ValueError(f"{kind} are synthetic; a trace brings its own session column")
         if self.closed is not None and self.sessions is not None:
             raise ValueError("sessions need open-loop arrivals; use `open`")
-        if given in (["open"], ["closed"]) and self.reasoning_kept and self.sessions is None:
-            raise ValueError("reasoning_kept is for the next turn; add sessions, or delete it")
+        several = self.sessions is not None or self.agent is not None
+        if given in (["open"], ["closed"]) and self.reasoning_kept and not several:
+            raise ValueError(
+                "reasoning_kept is for the next turn; add sessions or an agent, or delete it"
+            )
+        if self.closed is not None and self.agent is not None:
+            raise ValueError("agents need open-loop arrivals: use `open`, at the rate of tasks")
+        if self.sessions is not None and self.agent is not None:
+            raise ValueError("takes either sessions or an agent, whose tasks are sessions")
         return self
 
 
