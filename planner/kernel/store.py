@@ -140,8 +140,12 @@ def put_entry(world: World, store: int, key: int, blocks: int) -> None:
 
 @kernel
 def shrink(world: World, store_index: int, limit: int) -> None:
-    """Evict what has been out of use longest, until at most `limit` blocks are out of use."""
+    """Evict what has been out of use longest, until at most `limit` blocks are out of use.
+
+    A negative limit, where decoding sequences are short of blocks, is none at all.
+    """
     store = world.stores[store_index]
+    limit = max(limit, 0)
     while store["idle_blocks"] > limit:
         index = int(store["oldest"])
         entry = world.entries[index]

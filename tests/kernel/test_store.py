@@ -59,8 +59,8 @@ def test_equals_lists(actions: list[Action]) -> None:
             else:
                 twin.put(key, blocks)
         elif what == "shrink":
-            shrink(world, number, 3 * blocks)
-            twin.shrink(3 * blocks)
+            shrink(world, number, 3 * blocks - 1)
+            twin.shrink(3 * blocks - 1)
         elif what == "empty" and blocks > 4:
             empty_store(world, number)
             twins[number] = Store()

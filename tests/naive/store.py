@@ -41,7 +41,7 @@ class Store:
 
     def shrink(self, limit: int) -> None:
         """Evict block by block until at most `limit` are out of use or pinned."""
-        while self.idle_blocks + self.pinned > limit:
+        while self.idle and self.idle_blocks + self.pinned > limit:
             key = self.idle[0]
             self.blocks[key] -= 1
             if not self.blocks[key]:
