@@ -107,21 +107,23 @@ def measured_conserved(world: World) -> Iterator[str]:
 def routing_conserved(world: World) -> Iterator[str]:
     """INV-3 routing conserved.
 
-    What arrived was routed to a pool or turned away, and a pool's overflow is part of what it got.
-    Catches an overflow that leaves a request in two queues, or a refusal that is not counted.
+    What arrived was routed to a pool or turned away; a pool's overflow, and what other pools handed
+    over to it, are part of what it got. Catches an overflow that leaves a request in two queues, or
+    a refusal that is not counted.
     """
     arrived = _by_class(world, "arrived").sum()
     turned_away = _by_class(world, "ended")[:, list(NEVER_ROUTED)].sum()
     pools = _pool_windows(world)
-    if pools["routed"].sum() != arrived - turned_away:
+    routed = pools["routed"] - pools["received"]
+    if routed.sum() != arrived - turned_away:
         yield (
             f"{arrived} requests arrived and {turned_away} were turned away, but "
-            f"{pools['routed'].sum()} were routed"
+            f"{routed.sum()} were routed"
         )
-    for window, index in np.argwhere(pools["overflowed"] > pools["routed"]):
+    for window, index in np.argwhere(pools["overflowed"] > routed):
         yield (
             f"pool {index}, window {window}: {pools['overflowed'][window, index]} overflowed into "
-            f"it, but only {pools['routed'][window, index]} were routed to it"
+            f"it, but only {routed[window, index]} were routed to it"
         )
 
 
@@ -216,7 +218,7 @@ def kv_blocks_conserved(world: World) -> Iterator[str]:
         held = tokens + world.drafts["room"][replica["pool"] * classes + batch["class"]]
         blocks = int((-(-held // block_tokens)).sum())
         used = int(replica["kv_used_blocks"])
-        fits = blocks <= used <= pool["kv_blocks"]
+        fits = blocks <= used <= pool["kv_blocks"] - replica["parked_blocks"]
         if not fits or (replica["prefilling"] == 0 and used != blocks):
             yield (
                 f"replica {number}: {used} of {pool['kv_blocks']} blocks in use, {blocks} by the "
@@ -255,7 +257,7 @@ def batches_counted(world: World) -> Iterator[str]:
     no last request. Catches a request that is in a queue and a batch at once.
     """
     replicas, queues = world.replicas, world.queues.reshape(-1, len(world.classes))
-    held = int((replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]).sum())
+    held = int(_load(replicas).sum())
     unfinished = int(_by_class(world, "ended")[:, Fate.UNFINISHED].sum())
     expected = int(world.state["in_flight"][0]) + unfinished
     if held != expected:
@@ -284,12 +286,13 @@ def stopped_replicas_are_empty(world: World) -> Iterator[str]:
     request that waits on an idle replica for ever.
     """
     replicas = world.replicas
-    load = replicas["waiting"] + replicas["decoding"] + replicas["prefilling"]
+    load = _load(replicas)
     away = ~np.isin(replicas["status"], [int(ReplicaStatus.ACTIVE), int(ReplicaStatus.DRAINING)])
     for number in np.flatnonzero(away & ((load > 0) | (replicas["run_steps"] > 0))):
         status = ReplicaStatus(int(replicas["status"][number])).name.lower()
         yield f"replica {number} is {status}, but holds {load[number]} requests"
-    forgotten = (load > 0) & np.isinf(replicas["run_end_s"])
+    # Whoever waits for memory that is kept for another pool, or reserved, is woken when it is free.
+    forgotten = (load > 0) & np.isinf(replicas["run_end_s"]) & (replicas["parked_blocks"] == 0)
     for number in np.flatnonzero(forgotten):
         yield f"replica {number} holds {load[number]} requests, but no step of it is due"
 
@@ -302,7 +305,8 @@ def calendar_agrees(world: World) -> Iterator[str]:
     """
     calendar, replicas = world.calendar, world.replicas
     times = calendar["event_s"][: len(replicas)]
-    due = np.minimum(replicas["run_end_s"], replicas["timeout_s"])
+    times_of = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
+    due = np.minimum.reduce(times_of)
     for number in np.flatnonzero(times != due):
         yield f"replica {number}: event at {times[number]} s, scheduled for {due[number]} s"
     if len(times) and times[calendar["winner"][1]] != times.min():
@@ -442,8 +446,8 @@ def tokens_of_rows(world: World, finished: Records) -> Iterator[str]:
 def littles_law(world: World, finished: Records) -> Iterator[str]:
     """INV-16 Little's law.
 
-    If nothing was cut off half done, the integral of the requests that wait and run is the sum of
-    the times that requests spent in the system (J. D. C. Little, Operations Research 9, 1961, in
+    If nothing was cut off half done, the integral of the requests that wait, run or are on their
+    way from one pool to another is the sum of the times that requests spent in the system (J. D. C. Little, Operations Research 9, 1961, in
     its exact form for a period that begins and ends empty). Catches waiting or running time that is
     accounted late, twice, or not at all.
     """
@@ -451,7 +455,7 @@ def littles_law(world: World, finished: Records) -> Iterator[str]:
         return
     spent_s = float((finished["finish_s"] - finished["arrival_s"]).sum())
     pools = world.pool_windows
-    integral_s = float(pools["waiting_s"].sum() + pools["running_s"].sum())
+    integral_s = sum(float(pools[name].sum()) for name in ("waiting_s", "running_s", "landing_s"))
     if abs(spent_s - integral_s) > ROUNDING * spent_s + 1e-9:
         yield f"requests spent {spent_s} s in the system, the pools account for {integral_s} s"
 
@@ -471,6 +475,14 @@ def _by_class(world: World, name: str) -> NDArray[np.int64]:
     """Return a column of the class windows summed over the windows, first axis the class."""
     totals: NDArray[np.int64] = _class_windows(world)[name].sum(axis=0)
     return totals
+
+
+def _load(replicas: Records) -> NDArray[np.int64]:
+    """Return the requests that wait and run on each replica, or have memory reserved there."""
+    load: NDArray[np.int64] = sum(
+        replicas[name] for name in ("waiting", "decoding", "prefilling", "landing")
+    )
+    return load
 
 
 def _in_flight(world: World) -> Records:

@@ -322,3 +322,4 @@ def keep_finished(world: World, request: np.void, now_s: float) -> None:
     row["turn"] = request["turn"]
     row["preemptions"] = request["preemptions"]
     row["fate"] = request["fate"]
+    row["prefill_replica"] = request["prefill_replica"]

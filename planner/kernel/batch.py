@@ -14,11 +14,18 @@ from planner.kernel.account import (
     last_emission_s,
     window_of,
 )
-from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, Fate, Handover, ReplicaStatus, World
 from planner.kernel.ends import end_request
+from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_for_steps, blocks_of, growth_residue, steps_within
+from planner.kernel.kvcache import (
+    blocks_for_steps,
+    blocks_of,
+    free_blocks,
+    growth_residue,
+    steps_within,
+)
 from planner.kernel.queues import (
     comes_before,
     first_waiting,
@@ -42,6 +49,7 @@ from planner.kernel.steptime import first_boundary, start_run
 SERVED = int(Fate.SERVED)
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
+OFFERED = int(Handover.OFFERED)
 
 
 @kernel
@@ -184,9 +192,13 @@ def end_decodes(world: World, replica_index: int, now_s: float) -> None:
 
 @kernel
 def complete_prompt(world: World, replica_index: int, index: int, now_s: float) -> None:
-    """Let a request whose prompt has been prefilled emit a token, then decode or end."""
+    """Let a request whose prompt has been prefilled emit a token, then decode, leave or end."""
     replica = world.replicas[replica_index]
     request = world.requests[index]
+    if request["output_tokens"] > 1 and world.pools[replica["pool"]]["decode_pool"] != NONE:
+        blocks = blocks_held(world, replica, request, request["prompt_tokens"])
+        keep(world, replica_index, index, blocks, now_s)
+        return
     if math.isnan(request["first_token_s"]):
         request["first_token_s"] = now_s
     else:
@@ -197,6 +209,22 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
         return
     replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
     end_request(world, index, SERVED, now_s)
+
+
+@kernel
+def land(world: World, replica_index: int, now_s: float) -> None:
+    """Let the requests whose KV has come from another pool decode, in the order in which it came.
+
+    Their clients get the first token now, which the other pool has computed.
+    """
+    replica = world.replicas[replica_index]
+    while replica["landed_head"] != NONE:
+        request = world.requests[replica["landed_head"]]
+        blocks = blocks_held(world, replica, request, request["prompt_tokens"])
+        index = take_landed(world, replica_index, blocks, now_s)
+        replica["kv_used_blocks"] += blocks
+        request["first_token_s"] = now_s
+        begin_decode(world, replica_index, index, now_s)
 
 
 @kernel
@@ -284,7 +312,7 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
     preempted = 0
     while replica["decoding"] > 0:
         needed = blocks_for_steps(world, replica_index, 0, 1)
-        if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
+        if needed <= free_blocks(pool, replica):
             break
         worst = last_in_rank(world, replica_index, pool["scheduler"])
         preempt(world, replica_index, worst, now_s)
@@ -308,12 +336,13 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
-    free = pool["kv_blocks"] - replica["kv_used_blocks"]
+    free = free_blocks(pool, replica)
     if replica["decoding"] > 0:
         free -= blocks_for_steps(world, replica_index, 0, 1)
     admitted = 0
     while budget > 0 and replica["waiting"] > 0:
-        if replica["decoding"] + replica["prefilling"] >= pool["maximum_sequences"]:
+        running = replica["decoding"] + replica["prefilling"] + replica["landing"]
+        if running >= pool["maximum_sequences"]:
             break
         index = first_waiting(world, replica_index, pool["scheduler"])
         request = requests[index]
@@ -322,6 +351,11 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
             break
         take_from_queue(world, replica_index, NONE, index)
         free -= blocks
+        admitted += 1
+        if request["handover"] == OFFERED:
+            receive(world, replica_index, index, blocks, now_s)
+            budget -= width_of(replica, pool)
+            continue
         replica["kv_used_blocks"] += blocks
         if math.isnan(request["started_s"]):
             request["started_s"] = now_s
@@ -333,17 +367,16 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
         replica["prefill_tail"] = index
         replica["prefilling"] += 1
         budget = take_chunk(replica, request, budget)
-        admitted += 1
     return admitted
 
 
 @kernel
 def go_idle(replica: np.void, now_s: float) -> None:
-    """Leave a replica without a run; a draining one stops."""
+    """Leave a replica without a run; a draining one stops, unless KV comes to it or goes."""
     replica["run_steps"] = 0
     replica["run_end_s"] = math.inf
     replica["cut"] = 0
-    if replica["status"] == DRAINING:
+    if replica["status"] == DRAINING and replica["parked_blocks"] == 0:
         replica["status"] = STOPPED
         replica["stopped_s"] = now_s
 
@@ -363,9 +396,9 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     # A boundary that preempts admits nobody, so the next one may: it must be looked at.
     if replica["prefilling"] == 0 and (preempted == 0 or replica["waiting"] == 0):
         count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
-        free = pool["kv_blocks"] - replica["kv_used_blocks"]
-        count = steps_within(world, replica_index, free, count)
-        if replica["waiting"] > 0 and pool["poll_steps"] > 1:
+        count = steps_within(world, replica_index, free_blocks(pool, replica), count)
+        expected = replica["waiting"] > 0 or replica["landed_head"] != NONE
+        if expected and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
     replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
@@ -399,13 +432,16 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     if polled or replica["decoding"] == 0:
         polled = True
         replica["unpolled_steps"] = 0
+        if replica["landed_head"] != NONE:
+            land(world, replica_index, now_s)
     if pool["draft_tokens"] > 0:
         set_mode(world, replica_index)
     preempted = 0
     budget = pool["token_budget"]
     if pool["prefill_first"] == 0:
         preempted = make_room(world, replica_index, now_s)
-        budget -= replica["decoding"] * width_of(replica, pool)
+        decoding = replica["decoding"] + replica["landing"]
+        budget = max(budget - decoding * width_of(replica, pool), 0)
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     admitted = 0
@@ -413,7 +449,8 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
         admitted = admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
-    if preempted > 0 and replica["decoding"] + replica["prefilling"] == 0:
+    running = replica["decoding"] + replica["prefilling"] + replica["landing"]
+    if preempted > 0 and running == 0:
         # The last one to run drew more steps than its context, at the mean pace, has room for.
         admitted += admit(world, replica_index, pool["token_budget"], now_s)
     if admitted != preempted:

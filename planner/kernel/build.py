@@ -79,6 +79,7 @@ def build_world(plan: Plan, windows: int) -> World:
             for first, table in zip(_starts(tables), tables, strict=True)
         ]
     )
+    world.pools["fed"][[p.decode_pool for p in plan.pools if p.decode_pool is not None]] = 1
     world.pools["groups"] = [1 if pool.draft is None else classes for pool in plan.pools]
     preferences = [len(klass.pools) for klass in plan.classes]
     world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
@@ -99,9 +100,11 @@ def pool_record(pool: PoolPlan) -> Records:
         "overflow_waiting", "token_budget", "maximum_sequences", "kv_blocks", "kv_block_tokens",
         "prefill_first", "poll_steps", "request_s",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
+        "link_latency_s", "link_token_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1
+    record["decode_pool"] = NONE if pool.decode_pool is None else pool.decode_pool
     if pool.draft is not None:
         record["draft_tokens"] = pool.draft.tokens
         record["draft_depth"] = len(pool.draft.emitted[0]) - 1
@@ -212,12 +215,13 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new = replicas[first:]
     new["pool"] = pools
     new["status"] = int(ReplicaStatus.STOPPED)
-    for name in ("run_end_s", "timeout_s"):
+    for name in ("run_end_s", "timeout_s", "link_end_s"):
         new[name] = math.inf
     for name in ("run_start_s", "stopped_s", "paused_s"):
         new[name] = math.nan
-    new["prefill_head"] = NONE
-    new["prefill_tail"] = NONE
+    for name in ("prefill", "leaving", "link", "landed"):
+        new[f"{name}_head"] = NONE
+        new[f"{name}_tail"] = NONE
     sequences = world.pools["maximum_sequences"][pools] if pools else np.zeros(0, np.int64)
     blocks = np.zeros(0, np.int64)
     if pools:
@@ -243,7 +247,8 @@ def build_calendar(replicas: Records) -> Records:
         leaves *= 2
     calendar = np.zeros(leaves, dtypes.CALENDAR)
     calendar["event_s"] = math.inf
-    calendar["event_s"][: len(replicas)] = np.minimum(replicas["run_end_s"], replicas["timeout_s"])
+    times = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
+    calendar["event_s"][: len(replicas)] = np.minimum.reduce(times)
     winners = np.arange(leaves)  # of the lowest level that is not yet paired
     while len(winners) > 1:
         left, right = winners[::2], winners[1::2]

@@ -11,6 +11,12 @@ Records = NDArray[np.void]
 
 
 @kernel
+def next_event_s(replica: np.void) -> float:
+    """Return when something happens on a replica next [s]: a boundary, a time-out, or KV sent."""
+    return float(min(replica["run_end_s"], replica["timeout_s"], replica["link_end_s"]))
+
+
+@kernel
 def winner_of(calendar: Records, node: int) -> int:
     """Return the replica that wins the subtree under `node`; nodes ≥ len(calendar) are leaves."""
     leaves = len(calendar)

@@ -81,6 +81,19 @@ class ReplicaStatus(IntEnum):
     LOST = 4
 
 
+class Handover(IntEnum):
+    """Where a request stands between a pool that prefills it and the one that decodes it."""
+
+    NONE = 0
+    """In one pool."""
+    OFFERED = 1
+    """Prefilled; waits for memory in the other pool, while the first keeps its KV."""
+    SENDING = 2
+    """Has memory in both; its KV is sent, or is next in line."""
+    LANDED = 3
+    """Its KV has come; it decodes from the next boundary on."""
+
+
 class Stop(IntEnum):
     """Why the kernel handed control back."""
 
@@ -206,6 +219,9 @@ REQUEST = np.dtype(
         ("stream", "i4"),
         ("preemptions", "i4"),
         ("pool", "i4"),
+        ("handover", "i4"),
+        ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
+        ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
         ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
     ],
     align=True,
@@ -220,6 +236,7 @@ REPLICA = np.dtype(
         ("run_growth_tokens", "f8"),  # by which the contexts grow in a step, summed
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
+        ("link_end_s", "f8"),  # when the KV that is being sent has come; infinity: none is
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
@@ -236,6 +253,14 @@ REPLICA = np.dtype(
         ("prefill_tokens", "i8"),  # Σ chunk of the step under way
         ("waiting", "i8"),
         ("kv_used_blocks", "i8"),
+        ("parked_blocks", "i8"),  # besides: kept for other pools, or reserved for what comes
+        ("leaving_head", "i8"),  # prefilled for another pool in the step that ends
+        ("leaving_tail", "i8"),
+        ("link_head", "i8"),  # whose KV is sent, then those whose is to be sent
+        ("link_tail", "i8"),
+        ("landing", "i8"),  # requests that come from another pool and have memory here
+        ("landed_head", "i8"),  # of these, those whose KV has come
+        ("landed_tail", "i8"),
         ("slots_first", "i8"),  # its finish heap in `slots`
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
         ("pool", "i4"),
@@ -279,6 +304,9 @@ POOL = np.dtype(
         ("request_s", "f8"),  # between client and engine, there and back, per request
         ("priority_step_s", "f8"),  # of waiting, that a step of priority is worth when ageing
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
+        ("handover_since_s", "f8"),  # last change of `landing`, `parked_blocks` or `sending`
+        ("link_latency_s", "f8"),  # before the KV of a request flows to the pool that decodes it
+        ("link_token_s", "f8"),  # to send the KV of a prompt token
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("step_table", "i8"),  # first row of its table in `steps`
         ("draft_table", "i8"),  # first row of the time to draft, by decoding sequences
@@ -297,6 +325,11 @@ POOL = np.dtype(
         ("active_count", "i8"),
         ("cursor", "i8"),  # round robin
         ("waiting", "i8"),  # summed over replicas
+        ("landing", "i8"),  # likewise
+        ("parked_blocks", "i8"),
+        ("sending", "i8"),  # replicas whose link is in use
+        ("decode_pool", "i4"),  # that decodes what this one prefills; NONE: it does so itself
+        ("fed", "i4"),  # 1: requests come to it from other pools, not in order of arrival
         ("router", "i4"),
         ("scheduler", "i4"),
         ("prefill_first", "i4"),  # 1: prompts are prefilled in steps of their own, before decodes
@@ -366,13 +399,17 @@ POOL_WINDOW = np.dtype(
         ("active_s", "f8"),  # replica-seconds in service (filled by the engine)
         ("running_s", "f8"),  # ∫ running sequences dt
         ("waiting_s", "f8"),  # ∫ waiting requests dt
-        ("kv_block_s", "f8"),  # ∫ KV blocks in use dt
+        ("kv_block_s", "f8"),  # ∫ KV blocks in use dt, of what runs
+        ("parked_block_s", "f8"),  # ∫ KV blocks dt of what is between two pools
+        ("landing_s", "f8"),  # ∫ requests dt that come from another pool and have memory in this
+        ("link_s", "f8"),  # ∫ links in use dt
         ("steps", "i8"),
         ("prefill_tokens", "i8"),
         ("decode_tokens", "i8"),
         ("preemptions", "i8"),
         ("routed", "i8"),
         ("overflowed", "i8"),  # of these, not their class's first pool
+        ("received", "i8"),  # of those routed, handed over by a pool that prefills
     ],
     align=True,
 )
@@ -396,6 +433,7 @@ FINISHED = np.dtype(
         ("turn", "i4"),
         ("preemptions", "i4"),
         ("fate", "i4"),
+        ("prefill_replica", "i4"),
     ],
     align=True,
 )

@@ -101,6 +101,12 @@ class PoolPlan:
     """Part of `prefill_s` that is arithmetic at peak rate [s]."""
     draft: DraftPlan | None = None
     """Speculative decoding; absent: none."""
+    decode_pool: int | None = None
+    """Pool that decodes what this one prefills; absent: it does so itself."""
+    link_latency_s: float = 0.0
+    """Before the KV of a request flows to that pool [s]."""
+    link_token_s: float = 0.0
+    """To send the KV of a prompt token over the link of a replica [s]."""
     nodes: int = 1
     """Nodes at the start."""
     replicas_per_node: int = 1

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import NONE, Scheduler, World
+from planner.kernel.dtypes import NONE, Handover, Scheduler, World
 from planner.kernel.jit import kernel
 
 PRIORITY = int(Scheduler.PRIORITY)
 AGEING = int(Scheduler.AGEING)
 DEADLINE = int(Scheduler.DEADLINE)
 SHORTEST_PROMPT = int(Scheduler.SHORTEST_PROMPT)
+IN_ONE_POOL = int(Handover.NONE)
 
 
 @kernel
@@ -38,6 +39,8 @@ def take_request(world: World, arrival: np.void) -> int:
     request["prompt_tokens"] = max(1, arrival["input_tokens"])
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
+    request["handover"] = IN_ONE_POOL
+    request["prefill_replica"] = NONE
     request["emitted_tokens"] = 0
     request["decode_start_tokens"] = NONE
     request["next"] = NONE
@@ -75,6 +78,13 @@ def scheduler_of(world: World, request: np.void) -> int:
 
 
 @kernel
+def comes_in_order(world: World, request: np.void) -> bool:
+    """Tell whether requests come to the pool of a request in the order in which they rank."""
+    pool = world.pools[request["pool"]]
+    return bool(pool["scheduler"] != SHORTEST_PROMPT and pool["fed"] == 0)
+
+
+@kernel
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait at its rank among those of its class; takes as long as that queue is."""
     requests = world.requests
@@ -83,6 +93,10 @@ def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     scheduler = scheduler_of(world, request)
     before = NONE
     after = queue["head"]
+    last = queue["tail"]
+    if last != NONE and comes_before(world, last, index, scheduler):
+        before = last
+        after = NONE
     while after != NONE and comes_before(world, after, index, scheduler):
         before = after
         after = requests[after]["next"]
@@ -101,7 +115,7 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait behind the others of its class, or where its rank has its place."""
     requests = world.requests
     request = requests[index]
-    if scheduler_of(world, request) == SHORTEST_PROMPT:
+    if not comes_in_order(world, request):
         insert_in_queue(world, replica_index, index)
         return
     queue = world.queues[queue_of(world, replica_index, request)]
@@ -118,7 +132,7 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
 def return_to_queue(world: World, replica_index: int, index: int) -> None:
     """Let a preempted request wait before the others of its class: it ranks before all of them."""
     request = world.requests[index]
-    if scheduler_of(world, request) == SHORTEST_PROMPT:
+    if not comes_in_order(world, request):
         insert_in_queue(world, replica_index, index)
         return
     queue = world.queues[queue_of(world, replica_index, request)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.kernel.account import add_waiting, window_of
-from planner.kernel.calendar import schedule
+from planner.kernel.calendar import next_event_s, schedule
 from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_of
+from planner.kernel.kvcache import blocks_of, free_blocks
 from planner.kernel.queues import append_to_queue, first_waiting, take_request
 from planner.kernel.speculate import room_of
-from planner.kernel.steptime import cut_run
+from planner.kernel.steptime import cut_run, has_passed
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
@@ -38,10 +40,23 @@ def conforms(visitors: np.ndarray, klass: np.void, visitor: int, now_s: float) -
 
 
 @kernel
-def fits(pool: np.void, request: np.void) -> bool:
-    """Tell whether a replica of the pool could ever serve the request."""
-    tokens = request["prompt_tokens"] + request["output_tokens"]
-    written = request["prompt_tokens"] + max(request["output_tokens"], 1) - 1
+def fits(world: World, pool: np.void, request: np.void) -> bool:
+    """Tell whether the pool, and the one that decodes for it, could ever serve the request."""
+    output_tokens = request["output_tokens"]
+    if pool["decode_pool"] == NONE:
+        return fits_in(pool, request, output_tokens)
+    decode_pool = world.pools[pool["decode_pool"]]
+    return bool(
+        fits_in(pool, request, min(output_tokens, 1))
+        and fits_in(decode_pool, request, output_tokens)
+    )
+
+
+@kernel
+def fits_in(pool: np.void, request: np.void, output_tokens: int) -> bool:
+    """Tell whether a replica could ever hold the request until it has emitted so many tokens."""
+    tokens = request["prompt_tokens"] + output_tokens
+    written = request["prompt_tokens"] + max(output_tokens, 1) - 1
     written += pool["draft_tokens"]
     return bool(
         tokens <= pool["context_tokens"]
@@ -51,8 +66,9 @@ def fits(pool: np.void, request: np.void) -> bool:
 
 @kernel
 def load_of(replica: np.void) -> int:
-    """Return the requests on a replica, waiting and running."""
-    return int(replica["waiting"] + replica["decoding"] + replica["prefilling"])
+    """Return the requests on a replica, waiting, running, or on their way to it."""
+    running = replica["decoding"] + replica["prefilling"]
+    return int(replica["waiting"] + running + replica["landing"])
 
 
 @kernel
@@ -104,7 +120,7 @@ def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tu
     fate = TOO_LONG
     for preference in range(klass["pools"]):
         pool = world.pools[world.routes[klass["first_pool"] + preference]]
-        if not fits(pool, request):
+        if not fits(world, pool, request):
             continue
         fate = REFUSED
         active = pool["active_count"]
@@ -128,7 +144,7 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
         return False
     request = world.requests[index]
     tokens = request["prompt_tokens"] + room_of(world, replica["pool"], request["class"])
-    if blocks_of(tokens, pool["kv_block_tokens"]) > pool["kv_blocks"] - replica["kv_used_blocks"]:
+    if blocks_of(tokens, pool["kv_block_tokens"]) > free_blocks(pool, replica):
         return False  # blocks only become fewer before the next boundary that admits
     if replica["waiting"] == 1:
         return True
@@ -145,17 +161,16 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     request["pool"] = replica["pool"]
     append_to_queue(world, replica_index, index)
     add_waiting(world, replica["pool"], now_s, 1)
-    event_s = min(replica["run_end_s"], replica["timeout_s"])
-    replica["timeout_s"] = min(
-        replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
-    )
+    event_s = next_event_s(replica)
+    if math.isnan(request["started_s"]):
+        replica["timeout_s"] = min(
+            replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
+        )
     if replica["run_steps"] == 0:
         replica["run_end_s"] = now_s
     elif may_join(world, replica_index, index):
-        state = world.state[0]
-        passed = state["event_s"] == now_s and replica_index <= state["event_replica"]
-        cut_run(replica, world.pools[replica["pool"]], now_s, passed)
-    changed_s = min(replica["run_end_s"], replica["timeout_s"])
+        cut_run(replica, world.pools[replica["pool"]], now_s, has_passed(world, replica_index))
+    changed_s = next_event_s(replica)
     if changed_s != event_s:
         schedule(world.calendar, replica_index, changed_s)
 

@@ -31,6 +31,7 @@ class Record:
     finish_s: float
     preemptions: int
     fate: int
+    prefill_replica: int
 
 
 def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
@@ -92,6 +93,9 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             router=pool.router,
             scheduler=pool.scheduler,
             priority_step_s=pool.priority_step_s,
+            decode_pool=pool.decode_pool,
+            link_latency_s=pool.link_latency_s,
+            link_token_s=pool.link_token_s,
         )
         for index, pool in enumerate(scenario.pools)
     )
@@ -169,4 +173,5 @@ def _record(row: np.void) -> Record:
         finish_s=float(row["finish_s"]),
         preemptions=int(row["preemptions"]),
         fate=int(row["fate"]),
+        prefill_replica=int(row["prefill_replica"]),
     )

@@ -210,6 +210,7 @@ def _scenario(
     horizon = draw(st.sampled_from([*ranges.horizons, 0] if ties else ranges.horizons))
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
     pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
+    _hand_over(draw, seconds, pools, classes)
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
@@ -287,6 +288,23 @@ def _drafting(draw: st.DrawFn, seconds: Seconds, pool: Pool, classes: int) -> Po
         draft_decode_s=seconds(1),
         emitted=[[float(n == count) for n in range(depth + 1)] for count in accepted],
     )
+
+
+def _hand_over(
+    draw: st.DrawFn, seconds: Seconds, pools: list[Pool], classes: list[RequestClass]
+) -> None:
+    """Let the last pool decode what others prefill, perhaps; no class goes to it by itself."""
+    if len(pools) < 2 or draw(st.booleans()):
+        return
+    last = len(pools) - 1
+    for index in range(last):
+        if index == 0 or draw(st.booleans()):
+            latency_s, token_s = seconds(30), seconds(4)
+            pools[index] = replace(
+                pools[index], decode_pool=last, link_latency_s=latency_s, link_token_s=token_s
+            )
+    for klass in classes:
+        klass.pools = [index for index in klass.pools if index != last] or [0]
 
 
 def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClass:

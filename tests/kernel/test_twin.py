@@ -25,7 +25,7 @@ from tests.kernel.strategies import (
 from tests.naive import Outcome, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
-IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate")
+IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate", "prefill_replica")
 
 
 def twin_records(outcome: Outcome) -> list[Record]:
@@ -41,6 +41,7 @@ def twin_records(outcome: Outcome) -> list[Record]:
             request.finish_s,
             request.preemptions,
             int(request.fate),
+            request.prefill_replica,
         )
         for request in outcome.requests
     ]
@@ -160,7 +161,10 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
         for name in ("steps", "prefill_tokens", "decode_tokens", "preemptions", "routed"):
             assert row[name] == getattr(totals, name), name
         assert row["overflowed"] == totals.overflowed
-        for name in ("busy_s", "running_s", "waiting_s"):
+        assert row["received"] == totals.received
+        for name in (
+            "busy_s", "running_s", "waiting_s", "landing_s", "parked_block_s", "link_s",
+        ):  # fmt: skip
             assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
         mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))
         shared_s = engine.world.queues["busy_s"][mine].sum()

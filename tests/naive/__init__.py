@@ -140,13 +140,74 @@ class Simulation:
     def _replica_event(self, replica: Replica) -> None:
         """A step boundary, if one is due, then the time-outs of requests that still wait."""
         self._account(replica)
-        starts_from_idle = replica.idle and replica.waiting
+        if replica.link_end_s == self.now_s:
+            self._end_transfer(replica)
+        landed = any(request.landed for request in replica.landing)
+        starts_from_idle = replica.idle and (replica.waiting or landed)
         if replica.step_end_s == self.now_s or starts_from_idle:
             self._boundary(replica)
+            self._hand_over(replica)
         for request in sorted(replica.waiting, key=lambda request: request.key):
             if isnan(request.started_s) and request.deadline_s <= self.now_s:
                 replica.waiting.remove(request)
                 self._end(request, Fate.TIMED_OUT)
+                self._wake(replica)
+
+    def _wake(self, replica: Replica) -> None:
+        """Let an idle replica look at its queue again; a busy one does so after its step."""
+        if replica.idle:
+            self.schedule(self.now_s, REPLICA, replica.number)
+
+    # --- from a pool that prefills to one that decodes ---
+
+    def _hand_over(self, source: Replica) -> None:
+        """Send what has been prefilled to wait for memory in the pool that decodes."""
+        for request in source.leaving:
+            index = source.pool.decode_pool
+            assert index is not None
+            active = [r for r in self.replicas if r.pool_index == index and r.active]
+            if not active:
+                source.kept.remove(request)
+                self._end(request, Fate.FAILED)
+                self._wake(source)
+                continue
+            replica = self._route(index, active, request.row.session)
+            self._account(replica)
+            request.pool = index
+            request.replica = replica.number
+            rules = self.classes[request.class_index]
+            request.rank = (_order(replica.pool, rules, request), request.key)
+            replica.waiting.append(request)
+            self.totals[index].routed += 1
+            self.totals[index].received += 1
+            self._wake(replica)
+        source.leaving = []
+
+    def _start_transfer(self, source: Replica) -> None:
+        """Send the KV that is next on a link, if any."""
+        source.link_end_s = inf
+        if source.link:
+            pool = source.pool
+            duration_s = pool.link_token_s * source.link[0].prompt_tokens + pool.link_latency_s
+            source.link_end_s = self.now_s + duration_s
+            self.schedule(source.link_end_s, REPLICA, source.number)
+
+    def _end_transfer(self, source: Replica) -> None:
+        """The source forgets the request, which decodes elsewhere from the next boundary on."""
+        request = source.link.pop(0)
+        source.kept.remove(request)
+        request.source = None
+        request.landed = True
+        self._start_transfer(source)
+        self._wake(self.replicas[request.replica])
+
+    def _land(self, replica: Replica) -> None:
+        """Let those whose KV has come decode; the client gets their first token now."""
+        for request in [request for request in replica.landing if request.landed]:
+            replica.landing.remove(request)
+            request.landed = False
+            replica.running.append(request)
+            request.first_token_s = request.last_token_s = self.now_s
 
     def _account(self, replica: Replica) -> None:
         """Add the time since the last change of the replica to the integrals of its pool."""
@@ -157,6 +218,9 @@ class Simulation:
             totals.running_s += elapsed_s * len(replica.running)
             totals.waiting_s += elapsed_s * len(replica.waiting)
             totals.kv_block_s += elapsed_s * sum(request.blocks for request in replica.running)
+            totals.landing_s += elapsed_s * len(replica.landing)
+            totals.parked_block_s += elapsed_s * replica.parked_blocks
+            totals.link_s += elapsed_s * (replica.link_end_s < inf)
             replica.accounted_s = self.now_s
 
     def _arrive(self, row: Row, later_turns: list[Row], stream: int) -> None:
@@ -174,7 +238,7 @@ class Simulation:
         # Rules 3 and 4: a pool, and a replica in it.
         replica = self._choose_replica(request, rules)
         if replica is None:
-            too_long = all(_too_long(self.pools[index], row) for index in rules.pools)
+            too_long = all(self._too_long(index, row) for index in rules.pools)
             self._end(request, Fate.TOO_LONG if too_long else Fate.REFUSED)
             return
         # Rule 5: its queue.
@@ -210,7 +274,7 @@ class Simulation:
             active = [replica for replica in members if replica.active]
             waiting = sum(len(replica.waiting) for replica in members)
             over_mark = waiting > pool.overflow_waiting * len(active)
-            if not active or _too_long(pool, request.row):
+            if not active or self._too_long(index, request.row):
                 continue
             if over_mark and index != rules.pools[-1]:
                 continue
@@ -218,6 +282,13 @@ class Simulation:
             if pool.queue_limit is None or len(replica.waiting) < pool.queue_limit:
                 return replica
         return None
+
+    def _too_long(self, pool_index: int, row: Row) -> bool:
+        pool = self.pools[pool_index]
+        if pool.decode_pool is None:
+            return _too_long(pool, row, row.output_tokens)
+        first = min(row.output_tokens, 1)
+        return _too_long(pool, row, first) or self._too_long(pool.decode_pool, row)
 
     def _route(self, pool_index: int, active: list[Replica], session: int) -> Replica:
         router = self.pools[pool_index].router
@@ -245,8 +316,16 @@ class Simulation:
             if request.emitted_tokens >= request.row.output_tokens:
                 replica.running.remove(request)
                 self._end(request, Fate.SERVED)
+            elif replica.pool.decode_pool is not None:
+                replica.running.remove(request)
+                request.source, request.source_blocks = replica, request.blocks
+                request.prefill_replica = replica.number
+                replica.kept.append(request)
+                replica.leaving.append(request)
         polled |= not replica.running
         replica.unpolled_steps = 0 if polled else replica.unpolled_steps
+        if polled:
+            self._land(replica)
         sequences = sum(request.decoding for request in replica.running)
         pool = replica.pool
         replica.drafting = pool.draft_tokens > 0 and sequences <= pool.draft_sequences
@@ -259,8 +338,8 @@ class Simulation:
                 self._make_room(replica)
         else:
             preempted = self._make_room(replica)
-            decoding = sum(request.decoding for request in replica.running)
-            budget -= decoding * _width(replica)
+            decoding = sum(request.decoding for request in replica.running) + len(replica.landing)
+            budget = max(budget - decoding * _width(replica), 0)
             self._prefill(replica, budget, 0, polled and not preempted)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
@@ -334,6 +413,9 @@ class Simulation:
     def _emit(self, request: Request, replica: Replica, tokens: int, left: int) -> None:
         """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
         request.emitted_tokens += min(tokens, left)
+        handed = replica.pool.decode_pool is not None
+        if handed and request.emitted_tokens < request.row.output_tokens:
+            return  # the client gets it from the pool that decodes
         if isnan(request.first_token_s):
             request.first_token_s = self.now_s
         elif replica.step_start_s >= self.warmup_s:
@@ -353,15 +435,25 @@ class Simulation:
 
     def _admit(self, replica: Replica, budget: int, aside: int) -> None:
         pool = replica.pool
-        while budget > 0 and len(replica.running) < pool.maximum_sequences and replica.waiting:
+        while budget > 0 and replica.waiting:
+            if len(replica.running) + len(replica.landing) >= pool.maximum_sequences:
+                return
             request = min(replica.waiting, key=lambda request: request.rank)
             tokens = request.prompt_tokens + pool.room(request.class_index)
             blocks = ceil(tokens / pool.kv_block_tokens)
             if blocks > replica.free_blocks - aside:
                 return
             replica.waiting.remove(request)
-            replica.running.append(request)
             request.blocks = blocks
+            if request.source is not None:
+                replica.landing.append(request)
+                budget -= _width(replica)
+                request.source.link.append(request)
+                if len(request.source.link) == 1:
+                    self._account(request.source)
+                    self._start_transfer(request.source)
+                continue
+            replica.running.append(request)
             # A prompt that stays half done has used up the budget, so it is the last one admitted.
             request.chunk_tokens = min(request.prompt_tokens, budget)
             budget -= request.chunk_tokens
@@ -411,14 +503,32 @@ class Simulation:
         self.generated += 1
 
     def lose(self, replica: Replica) -> None:
-        self._account(replica)
-        victims = replica.running + replica.waiting
+        for other in self.replicas:
+            self._account(other)
+        victims = replica.running + replica.waiting + replica.landing + replica.kept
         replica.active = False
         replica.running = []
-        replica.waiting = []
         replica.step_end_s = inf
         for request in sorted(victims, key=lambda request: request.key):
+            self._forget(request)
             self._end(request, Fate.FAILED)
+        replica.link_end_s = inf
+
+    def _forget(self, request: Request) -> None:
+        """Take a request out of every queue and off its link."""
+        here, source = self.replicas[request.replica], request.source
+        for requests in (here.waiting, here.landing):
+            if request in requests:
+                requests.remove(request)
+                self._wake(here)
+        if source is not None:
+            source.kept.remove(request)
+            self._wake(source)
+            if request in source.link:
+                sending = source.link[0] is request
+                source.link.remove(request)
+                if sending:
+                    self._start_transfer(source)
 
     def drain(self, replica: Replica) -> None:
         replica.active = False
@@ -438,11 +548,11 @@ def _order(pool: Pool, rules: RequestClass, request: Request) -> float:
     }[pool.scheduler]
 
 
-def _too_long(pool: Pool, row: Row) -> bool:
+def _too_long(pool: Pool, row: Row, output_tokens: int) -> bool:
     prompt = max(1, row.input_tokens)
-    written = prompt + max(row.output_tokens, 1) - 1 + pool.draft_tokens
+    written = prompt + max(output_tokens, 1) - 1 + pool.draft_tokens
     blocks = ceil(written / pool.kv_block_tokens)
-    return prompt + row.output_tokens > pool.context_tokens or blocks > pool.kv_blocks
+    return prompt + output_tokens > pool.context_tokens or blocks > pool.kv_blocks
 
 
 def _width(replica: Replica) -> int:

@@ -44,6 +44,11 @@ class Pool:
     """Per context token, in steps with drafts."""
     emitted: Sequence[Sequence[float]] = ()
     """Per class, the probabilities that a step with drafts emits 1, 2, … tokens."""
+    decode_pool: int | None = None
+    """Pool that decodes what this one prefills; None: it does so itself."""
+    link_latency_s: float = 0.0
+    link_token_s: float = 0.0
+    """To send the KV of one prompt token over the link of a replica."""
 
     def pace(self, class_index: int) -> float:
         """Tokens that a step emits with drafts, in the mean; 1 in pools that never draft."""
@@ -123,6 +128,12 @@ class Request:
     kv_tokens: int = 0
     blocks: int = 0
     decoding: bool = False
+    source: Replica | None = None
+    """Replica that prefilled it for another pool, as long as it keeps the KV."""
+    source_blocks: int = 0
+    landed: bool = False
+    """Its KV has come over, but it does not decode yet."""
+    prefill_replica: int = NOWHERE
 
     @property
     def number(self) -> int:
@@ -150,6 +161,16 @@ class Replica:
     """Infinity while idle."""
     accounted_s: float = 0.0
     """Time up to which the integrals of `PoolTotals` are known."""
+    kept: list[Request] = field(default_factory=list)
+    """Prefilled here for another pool, which has not got all of their KV yet."""
+    leaving: list[Request] = field(default_factory=list)
+    """Prefilled in the step that ends."""
+    link: list[Request] = field(default_factory=list)
+    """Whose KV is sent, one after the other; the other pool holds memory for all of them."""
+    link_end_s: float = inf
+    landing: list[Request] = field(default_factory=list)
+    """Prefilled elsewhere, with memory here: sent, or to be sent, or to decode from the next
+    boundary on."""
 
     @property
     def idle(self) -> bool:
@@ -157,11 +178,18 @@ class Replica:
 
     @property
     def load(self) -> int:
-        return len(self.waiting) + len(self.running)
+        return len(self.waiting) + len(self.running) + len(self.landing)
+
+    @property
+    def parked_blocks(self) -> int:
+        """Those of requests on their way from one pool to another."""
+        kept = sum(request.source_blocks for request in self.kept)
+        return kept + sum(request.blocks for request in self.landing)
 
     @property
     def free_blocks(self) -> int:
-        return self.pool.kv_blocks - sum(request.blocks for request in self.running)
+        running = sum(request.blocks for request in self.running)
+        return self.pool.kv_blocks - running - self.parked_blocks
 
 
 @dataclass
@@ -171,6 +199,9 @@ class PoolTotals:
     """∫ running sequences dt; likewise below."""
     waiting_s: float = 0.0
     kv_block_s: float = 0.0
+    landing_s: float = 0.0
+    parked_block_s: float = 0.0
+    link_s: float = 0.0
     steps: int = 0
     """Completed ones."""
     prefill_tokens: int = 0
@@ -178,6 +209,8 @@ class PoolTotals:
     preemptions: int = 0
     routed: int = 0
     overflowed: int = 0
+    received: int = 0
+    """Of those routed: handed over by a pool that prefills."""
 
 
 @dataclass
