@@ -13,7 +13,10 @@ WIDTH = 100
 """Columns of the output where it is piped."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from planner.search import Sizing, Trial
+    from planner.search.ratio import Ratio
 
 
 def size(
@@ -106,6 +109,8 @@ def _print_sizing(sizing: Sizing) -> None:
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(highlight=False, width=WIDTH)
     console.print(table)
+    for ratio in sizing.ratios:
+        _print_ratio(console, ratio)
     headline = sizing.result.headline
     parts = [
         f"{headline['accelerators_at_peak']} accelerators in {headline['nodes_at_peak']} nodes"
@@ -120,14 +125,32 @@ def _print_sizing(sizing: Sizing) -> None:
     console.print("; ".join(parts))
 
 
+def _print_ratio(console: Console, ratio: Ratio) -> None:
+    from rich.table import Table
+
+    nodes = f"{ratio.best.prefill_nodes} : {ratio.best.decode_nodes} nodes"
+    table = Table(
+        title=f"{ratio.prefill} : {ratio.decode} = {nodes}", title_justify="left", box=None
+    )
+    for name in (ratio.prefill, ratio.decode, "USD/h"):
+        table.add_column(name, justify="right")
+    for corner in ratio.frontier:
+        cost = "–" if corner.cost_per_hour_usd is None else f"{corner.cost_per_hour_usd:,.2f}"
+        style = "bold" if corner == ratio.best else ""
+        table.add_row(f"{corner.prefill_nodes:,}", f"{corner.decode_nodes:,}", cost, style=style)
+    console.print(table)
+
+
 def _json(sizing: Sizing) -> str:
     import json
+    from dataclasses import asdict
 
     content = {
         "nodes": sizing.nodes,
         "accelerators": sizing.accelerators,
         "bottlenecks": sizing.bottlenecks,
         "limits": sizing.limits,
+        "ratios": [asdict(ratio) for ratio in sizing.ratios],
         "headline": sizing.result.headline,
         "trials": [
             {

@@ -80,9 +80,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
 
 
 @kernel
-def replica_event(
-    world: World, replica_index: int, now_s: float, rng: np.random.Generator
-) -> None:
+def replica_event(world: World, replica_index: int, now_s: float, rng: np.random.Generator) -> None:
     """Let a replica's next events happen: KV that has been sent, a step boundary, time-outs."""
     replica = world.replicas[replica_index]
     if replica["link_end_s"] <= now_s:

@@ -354,7 +354,8 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
         admitted += 1
         if request["handover"] == OFFERED:
             receive(world, replica_index, index, blocks, now_s)
-            budget -= width_of(replica, pool)
+            if pool["prefill_first"] == 0:  # there, the budget always holds all that decode
+                budget -= width_of(replica, pool)
             continue
         replica["kv_used_blocks"] += blocks
         if math.isnan(request["started_s"]):
@@ -374,7 +375,8 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
 def go_idle(replica: np.void, now_s: float) -> None:
     """Leave a replica without a run; a draining one stops, unless KV comes to it or goes."""
     replica["run_steps"] = 0
-    replica["run_end_s"] = math.inf
+    # All that ran may have been preempted where those whose KV has come were not looked at.
+    replica["run_end_s"] = math.inf if replica["landed_head"] == NONE else now_s
     replica["cut"] = 0
     if replica["status"] == DRAINING and replica["parked_blocks"] == 0:
         replica["status"] = STOPPED

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from planner.catalog import Catalog
 from planner.kernel.plan import ClassPlan, Plan
+from planner.lowering.handover import with_decode_pools
 from planner.lowering.pools import LoweredPool, basis_of, context_of, lower_pool, with_nodes
 from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
@@ -55,7 +56,7 @@ def lower(
     traffic = Traffic(loaded, contexts)
     workload = scenario.workload
     plan = Plan(
-        pools=tuple(pool.plan for pool in lowered),
+        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools, catalog),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
         blocks=traffic.open_blocks(),
         closed=traffic.closed_streams(),

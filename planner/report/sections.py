@@ -25,6 +25,7 @@ from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
     NO_DATA,
+    handover_words,
     headline_cards,
     promise_found,
     promise_limit,
@@ -260,7 +261,7 @@ def _pool_cells(row: dict[Any, Any]) -> list[Cell]:
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
     return [
-        Cell(row["pool"], small=row["model"]),
+        Cell(row["pool"], small=" · ".join(filter(None, (row["model"], handover_words(row))))),
         Cell(row["node"], "w", small=shape),
         Cell(row["tier"], tag=_TONES.get(row["tier"], "plain")),
         number(count(row["nodes_at_peak"])),

@@ -77,6 +77,22 @@ def headline_cards(result: Result) -> tuple[Card, Card, Card, Card]:
     )
 
 
+def handover_words(row: Mapping[str, Any]) -> str:
+    """Return how busy a pool's part in a hand-over between pools is; empty where it has none.
+
+    Args:
+        row: of the table of pools.
+    """
+    words = []
+    if row["link_rate"] > 0:
+        words.append(f"links {percent(row['link_rate'])} in use")
+    if row["landing"] > 0:
+        words.append(f"{count(row['landing'])} requests landing")
+    if words:
+        words.append(f"{percent(row['kv_parked_rate'])} of KV between pools")
+    return ", ".join(words)
+
+
 def _overload(result: Result) -> str:
     """Return what puts the money in question: an overloaded fleet always looks cheap."""
     if not result.overloaded:

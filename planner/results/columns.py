@@ -144,12 +144,26 @@ _USE = (
         "memory_rate", "1", "memory traffic at peak bandwidth, share of in-service time", "mean"
     ),
     Column("kv_usage_rate", "1", "KV blocks in use, share of those in service", "mean"),
+    Column(
+        "kv_parked_rate",
+        "1",
+        "of these, of requests between two pools, share of those in service",
+        "mean",
+    ),
+    Column("link_rate", "1", "links that send KV to another pool, share of the time", "mean"),
+    Column(
+        "landing",
+        "requests",
+        "mean requests that come from another pool: memory is reserved, their KV is on its way",
+        "mean",
+    ),
     Column("running", "requests", "mean sequences that run", "mean"),
     Column("waiting", "requests", "mean requests that wait", "mean"),
 )
 _FLOW = (
     Column("routed", "requests", "requests sent to the pool", "sum"),
     Column("overflowed", "requests", "of these, not to the first pool of their class", "sum"),
+    Column("received", "requests", "of these, handed over by a pool that prefills", "sum"),
     _PREEMPTIONS,
     Column("prefill_tokens", "tokens", "prompt tokens computed, recomputation included", "sum"),
     Column("decode_tokens", "tokens", "tokens decoded", "sum"),

@@ -17,6 +17,7 @@ from planner.kernel.dtypes import FINISHED, Fate
 NUMBERS = (
     "row", "arrival_s", "started_s", "first_token_s", "finish_s", "session", "visitor", "turn",
     "input_tokens", "output_tokens", "reasoning_tokens", "replica", "preemptions",
+    "prefill_replica",
 )  # fmt: skip
 
 

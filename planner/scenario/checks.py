@@ -14,6 +14,7 @@ from pathlib import Path
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.check_calibration import check_calibration
+from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
@@ -75,6 +76,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_repeats,
         _check_prices,
         _check_pools,
+        check_handover,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(root, location, message) for location, message in findings)
@@ -317,6 +319,7 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
     routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
+    routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
     paying = {c.plan for c in scenario.workload.classes}
     for pool in scenario.pools:
         node = catalog.node(pool.node)

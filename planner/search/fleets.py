@@ -77,7 +77,10 @@ class Search:
         ]
         """Nodes by which each pool grows: those of one replica if it spans several."""
         classes = loaded.scenario.workload.classes
+        self.decoders = {pool.name: pool.decode.pool for pool in self.pools if pool.decode}
+        """Pool that prefills → pool that decodes for it."""
         preferred = {klass.pool for klass in classes}
+        preferred |= {self.decoders[name] for name in preferred if name in self.decoders}
         self.fewest = [
             stride if name in preferred else 0
             for name, stride in zip(self.names, self.strides, strict=True)
@@ -166,7 +169,12 @@ class Search:
         broken = set(frames.objectives.loc[~frames.objectives["met"].astype(bool), "class"])
         classes = self.loaded.scenario.workload.classes
         unstable = frames.pools.loc[~frames.pools["stable"].astype(bool), "pool"]
-        return {klass.pool for klass in classes if klass.name in broken} | set(unstable)
+        behind = {klass.pool for klass in classes if klass.name in broken}
+        # Either of two pools in a chain can be why a promise is broken, or the other cannot go on.
+        behind |= set(unstable) | {
+            first for first in self.decoders if self.decoders[first] in unstable
+        }
+        return behind | {self.decoders[name] for name in behind if name in self.decoders}
 
     def _too_few(self, nodes: Nodes, failing: set[str], at_limit: bool) -> str:
         tried = ", ".join(

@@ -93,6 +93,36 @@ def _in_turn(pool: Pool) -> Change:
     return {"router": "round_robin"} if chosen else {}
 
 
+def _in_one_pool(scenario: Scenario) -> Scenario:
+    """Return the scenario whose pools decode what they prefill.
+
+    The pools that decode take the requests, and the nodes where these are of one kind; the pools
+    that prefilled are empty.
+    """
+    target = {pool.name: pool.decode.pool for pool in scenario.pools if pool.decode is not None}
+    if not target:
+        return scenario
+    given: dict[str, int] = {}
+    kinds = {pool.name: pool.node for pool in scenario.pools}
+    for pool in scenario.pools:
+        if pool.decode is not None and pool.node == kinds[pool.decode.pool]:
+            given[pool.decode.pool] = given.get(pool.decode.pool, 0) + pool.nodes
+    pools = [
+        pool.model_copy(
+            update={"decode": None, "nodes": 0, "schedule": []}
+            if pool.decode is not None
+            else {"nodes": pool.nodes + given.get(pool.name, 0)}
+        )
+        for pool in scenario.pools
+    ]
+
+    def moved(klass: RequestClass) -> Change:
+        overflow = [target.get(name, name) for name in klass.overflow]
+        return {"pool": target.get(klass.pool, klass.pool), "overflow": overflow}
+
+    return _in_classes(moved)(scenario.model_copy(update={"pools": pools}))
+
+
 TECHNIQUES: Final = (
     Technique(
         name="weight quantization",
@@ -115,6 +145,15 @@ TECHNIQUES: Final = (
         setting="pools[].speculation: {method: eagle3, draft_tokens: 3}",
         instead="one token per step",
         without=_in_pools(lambda pool: {} if pool.speculation is None else {"speculation": None}),
+    ),
+    Technique(
+        name="disaggregation",
+        meaning="Prompts are prefilled in one pool and decoded in another, so that neither holds up "
+        "the other.",
+        setting="pools[].decode: {pool: POOL, bandwidth: 50 GB/s}",
+        instead="the pool that decodes prefills as well, with the nodes of both where they are of "
+        "one kind",
+        without=_in_one_pool,
     ),
     Technique(
         name="queue order",

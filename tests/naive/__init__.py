@@ -347,6 +347,8 @@ class Simulation:
         if replica.running:
             replica.step_end_s = self.now_s + step_length_s(replica)
             self.schedule(replica.step_end_s, REPLICA, replica.number)
+        elif any(request.landed for request in replica.landing):
+            self._wake(replica)
 
     def _poll(self, replica: Replica) -> bool:
         """Whether the queue is looked at: every so many steps of nothing but decodes."""
@@ -447,7 +449,8 @@ class Simulation:
             request.blocks = blocks
             if request.source is not None:
                 replica.landing.append(request)
-                budget -= _width(replica)
+                if not pool.prefill_first:
+                    budget -= _width(replica)
                 request.source.link.append(request)
                 if len(request.source.link) == 1:
                     self._account(request.source)

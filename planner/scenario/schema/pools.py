@@ -16,7 +16,7 @@ from planner.scenario.schema.fields import (
     StepLimit,
     TimeOfDay,
 )
-from planner.units import Duration, Fraction, PositiveDuration
+from planner.units import Bandwidth, Duration, Fraction, PositiveDuration
 
 
 class Engine(Part):
@@ -137,6 +137,21 @@ class Speculation(Part):
         return token_budget // (1 + self.verified)
 
 
+class DecodeElsewhere(Part):
+    """Disaggregation: this pool only prefills, and another decodes.
+
+    Both serve one model with KV caches of one format. The KV of a prompt goes over a link, of which
+    each replica of this pool has one; it carries one prompt at a time.
+    """
+
+    pool: Name
+    """Pool that decodes. It gets nothing else, but may do so for several pools."""
+    bandwidth: Bandwidth
+    """Of the link of a replica, as `50 GB/s`: in one direction, as attained."""
+    latency: Duration = 0.0
+    """From the start of a transfer until its first byte comes, registration included."""
+
+
 class ScheduledNodes(Part):
     """From a time of day on, the pool has this many nodes."""
 
@@ -178,6 +193,8 @@ class Pool(Part):
     """Limits of the serving engine."""
     speculation: Speculation | None = None
     """Speculative decoding; absent: none."""
+    decode: DecodeElsewhere | None = None
+    """Pool that decodes what this one prefills; absent: it does both itself."""
     router: Literal["round_robin", "least_loaded", "power_of_two", "session_affinity"] = (
         "power_of_two"
     )
