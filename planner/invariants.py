@@ -447,9 +447,9 @@ def littles_law(world: World, finished: Records) -> Iterator[str]:
     """INV-16 Little's law.
 
     If nothing was cut off half done, the integral of the requests that wait, run or are on their
-    way from one pool to another is the sum of the times that requests spent in the system (J. D. C. Little, Operations Research 9, 1961, in
-    its exact form for a period that begins and ends empty). Catches waiting or running time that is
-    accounted late, twice, or not at all.
+    way from one pool to another is the sum of the times that requests spent in the system (J. D. C.
+    Little, Operations Research 9, 1961, in its exact form for a period that begins and ends empty).
+    Catches waiting or running time that is accounted late, twice, or not at all.
     """
     if not _is_complete(world, finished):
         return
@@ -479,9 +479,8 @@ def _by_class(world: World, name: str) -> NDArray[np.int64]:
 
 def _load(replicas: Records) -> NDArray[np.int64]:
     """Return the requests that wait and run on each replica, or have memory reserved there."""
-    load: NDArray[np.int64] = sum(
-        replicas[name] for name in ("waiting", "decoding", "prefilling", "landing")
-    )
+    parts = [replicas[name] for name in ("waiting", "decoding", "prefilling", "landing")]
+    load: NDArray[np.int64] = np.sum(parts, axis=0)
     return load
 
 

@@ -128,29 +128,40 @@ def _print_sizing(sizing: Sizing) -> None:
 def _print_ratio(console: Console, ratio: Ratio) -> None:
     from rich.table import Table
 
-    nodes = f"{ratio.best.prefill_nodes} : {ratio.best.decode_nodes} nodes"
-    table = Table(
-        title=f"{ratio.prefill} : {ratio.decode} = {nodes}", title_justify="left", box=None
+    best = [ratio.best.nodes[name] for name in (ratio.prefill, ratio.decode)]
+    console.print(
+        f"{ratio.prefill} : {ratio.decode} = {best[0]:,} : {best[1]:,} nodes", style="bold"
     )
+    table = Table(box=None)
     for name in (ratio.prefill, ratio.decode, "USD/h"):
         table.add_column(name, justify="right")
-    for corner in ratio.frontier:
-        cost = "–" if corner.cost_per_hour_usd is None else f"{corner.cost_per_hour_usd:,.2f}"
-        style = "bold" if corner == ratio.best else ""
-        table.add_row(f"{corner.prefill_nodes:,}", f"{corner.decode_nodes:,}", cost, style=style)
+    table.add_column("")
+    for trial in ratio.tried:
+        cost = "–" if trial.cost_per_hour_usd is None else f"{trial.cost_per_hour_usd:,.2f}"
+        verdict = "keeps every promise" if trial.passed else trial.failures[0]
+        verdict += " (neither pool can give back a step)" if trial in ratio.frontier else ""
+        counts = [f"{trial.nodes[name]:,}" for name in (ratio.prefill, ratio.decode)]
+        table.add_row(*counts, cost, verdict, style="bold" if trial == ratio.best else "")
     console.print(table)
 
 
 def _json(sizing: Sizing) -> str:
     import json
-    from dataclasses import asdict
 
     content = {
         "nodes": sizing.nodes,
         "accelerators": sizing.accelerators,
         "bottlenecks": sizing.bottlenecks,
         "limits": sizing.limits,
-        "ratios": [asdict(ratio) for ratio in sizing.ratios],
+        "ratios": [
+            {
+                "prefill": ratio.prefill,
+                "decode": ratio.decode,
+                "nodes": ratio.best.nodes,
+                "frontier": [trial.nodes for trial in ratio.frontier],
+            }
+            for ratio in sizing.ratios
+        ],
         "headline": sizing.result.headline,
         "trials": [
             {

@@ -331,6 +331,19 @@ def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
 
 
 @kernel
+def load_within(replica: np.void) -> int:
+    """Return the requests that hold memory of a replica to run on it."""
+    return int(replica["decoding"] + replica["prefilling"] + replica["landing"])
+
+
+@kernel
+def budget_beside(replica: np.void, pool: np.void) -> int:
+    """Return the tokens that decoding sequences, and those about to be, leave for prefills."""
+    decoding = replica["decoding"] + replica["landing"]
+    return int(max(pool["token_budget"] - decoding * width_of(replica, pool), 0))
+
+
+@kernel
 def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
     """Admit waiting requests while budget, sequences and blocks allow; return how many."""
     replica = world.replicas[replica_index]
@@ -341,8 +354,7 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> int:
         free -= blocks_for_steps(world, replica_index, 0, 1)
     admitted = 0
     while budget > 0 and replica["waiting"] > 0:
-        running = replica["decoding"] + replica["prefilling"] + replica["landing"]
-        if running >= pool["maximum_sequences"]:
+        if load_within(replica) >= pool["maximum_sequences"]:
             break
         index = first_waiting(world, replica_index, pool["scheduler"])
         request = requests[index]
@@ -434,16 +446,14 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     if polled or replica["decoding"] == 0:
         polled = True
         replica["unpolled_steps"] = 0
-        if replica["landed_head"] != NONE:
-            land(world, replica_index, now_s)
+        land(world, replica_index, now_s)
     if pool["draft_tokens"] > 0:
         set_mode(world, replica_index)
     preempted = 0
-    budget = pool["token_budget"]
+    budget = int(pool["token_budget"])
     if pool["prefill_first"] == 0:
         preempted = make_room(world, replica_index, now_s)
-        decoding = replica["decoding"] + replica["landing"]
-        budget = max(budget - decoding * width_of(replica, pool), 0)
+        budget = budget_beside(replica, pool)
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     admitted = 0
@@ -451,8 +461,7 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
         admitted = admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
-    running = replica["decoding"] + replica["prefilling"] + replica["landing"]
-    if preempted > 0 and running == 0:
+    if preempted > 0 and load_within(replica) == 0:
         # The last one to run drew more steps than its context, at the mean pace, has room for.
         admitted += admit(world, replica_index, pool["token_budget"], now_s)
     if admitted != preempted:

@@ -247,8 +247,8 @@ def build_calendar(replicas: Records) -> Records:
         leaves *= 2
     calendar = np.zeros(leaves, dtypes.CALENDAR)
     calendar["event_s"] = math.inf
-    times = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
-    calendar["event_s"][: len(replicas)] = np.minimum.reduce(times)
+    due = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
+    calendar["event_s"][: len(replicas)] = np.minimum.reduce(due)
     winners = np.arange(leaves)  # of the lowest level that is not yet paired
     while len(winners) > 1:
         left, right = winners[::2], winners[1::2]

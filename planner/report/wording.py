@@ -77,7 +77,7 @@ def headline_cards(result: Result) -> tuple[Card, Card, Card, Card]:
     )
 
 
-def handover_words(row: Mapping[str, Any]) -> str:
+def handover_words(row: Mapping[Any, Any]) -> str:
     """Return how busy a pool's part in a hand-over between pools is; empty where it has none.
 
     Args:

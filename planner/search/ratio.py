@@ -11,20 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from planner.search.fleets import Nodes, Search
+from planner.search.fleets import Nodes, Search, Trial
 
 DEARER: Final = 2
 """Corners in a row that cost more than the best, after which the staircase is left."""
-
-
-@dataclass(frozen=True)
-class Corner:
-    """A fleet from which neither of the two pools can give back a step."""
-
-    prefill_nodes: int
-    decode_nodes: int
-    cost_per_hour_usd: float | None
-    """Of the whole fleet."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +23,12 @@ class Ratio:
 
     prefill: str
     decode: str
-    best: Corner
-    frontier: tuple[Corner, ...]
+    best: Trial
+    frontier: tuple[Trial, ...]
     """The staircase around it, from the fewest nodes that prefill to the most."""
+    tried: tuple[Trial, ...]
+    """All numbers of nodes of the two that were simulated, with those of the other pools as in the
+    best; among them the fleets in which the best has a step moved from one to the other."""
 
 
 def best_ratios(search: Search, nodes: Nodes) -> tuple[Nodes, tuple[Ratio, ...]]:
@@ -50,12 +43,24 @@ def best_ratios(search: Search, nodes: Nodes) -> tuple[Nodes, tuple[Ratio, ...]]
         fewer = list(_walk(search, nodes, decode, prefill))
         fleets = [*reversed(fewer), nodes, *_walk(search, nodes, prefill, decode)]
         nodes = min(fleets, key=lambda fleet: (_cost(search, fleet), fleet))
-        corners = {
-            fleet: Corner(fleet[prefill], fleet[decode], search.trials[fleet].cost_per_hour_usd)
-            for fleet in fleets
-        }
-        names = search.names[prefill], search.names[decode]
-        ratios.append(Ratio(*names, corners[nodes], tuple(corners.values())))
+        for giver, taker in ((prefill, decode), (decode, prefill)):
+            if (moved := _moved(search, nodes, giver, taker)) is not None:
+                search.simulate(moved)
+        others = [index for index in range(len(nodes)) if index not in (prefill, decode)]
+        tried = sorted(
+            fleet
+            for fleet in search.trials
+            if all(fleet[index] == nodes[index] for index in others)
+        )
+        ratios.append(
+            Ratio(
+                prefill=search.names[prefill],
+                decode=search.names[decode],
+                best=search.trials[nodes],
+                frontier=tuple(search.trials[fleet] for fleet in fleets),
+                tried=tuple(search.trials[fleet] for fleet in tried),
+            )
+        )
     return nodes, tuple(ratios)
 
 
@@ -92,6 +97,15 @@ def _next_corner(search: Search, fleet: Nodes, more: int, fewer: int) -> Nodes |
     while (smaller := search.smaller(corner, fewer)) and search.simulate(smaller).passed:
         corner = smaller
     return corner
+
+
+def _moved(search: Search, fleet: Nodes, giver: int, taker: int) -> Nodes | None:
+    """Return the fleet with a step moved from one pool to another; None if that is impossible."""
+    less = search.smaller(fleet, giver)
+    count = fleet[taker] + search.strides[taker]
+    if less is None or count > search.most[taker]:
+        return None
+    return tuple(count if index == taker else nodes for index, nodes in enumerate(less))
 
 
 def _cost(search: Search, fleet: Nodes) -> float:

@@ -148,8 +148,8 @@ TECHNIQUES: Final = (
     ),
     Technique(
         name="disaggregation",
-        meaning="Prompts are prefilled in one pool and decoded in another, so that neither holds up "
-        "the other.",
+        meaning="Prompts are prefilled in one pool and decoded in another, so that neither phase "
+        "holds up the other.",
         setting="pools[].decode: {pool: POOL, bandwidth: 50 GB/s}",
         instead="the pool that decodes prefills as well, with the nodes of both where they are of "
         "one kind",
