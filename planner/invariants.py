@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, Fate, Metric, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, Fate, Leg, Metric, ReplicaStatus, World
 
 Records = NDArray[np.void]
 
@@ -108,17 +108,18 @@ def routing_conserved(world: World) -> Iterator[str]:
     """INV-3 routing conserved.
 
     What arrived was routed to a pool or turned away; a pool's overflow, and what other pools handed
-    over to it, are part of what it got. Catches an overflow that leaves a request in two queues, or
-    a refusal that is not counted.
+    over or escalated to it, are part of what it got. Catches an overflow that leaves a request in
+    two queues, or a refusal that is not counted.
     """
     arrived = _by_class(world, "arrived").sum()
     turned_away = _by_class(world, "ended")[:, list(NEVER_ROUTED)].sum()
     pools = _pool_windows(world)
     routed = pools["routed"] - pools["received"]
-    if routed.sum() != arrived - turned_away:
+    first = routed.sum() - pools["escalated"].sum()
+    if first != arrived - turned_away:
         yield (
-            f"{arrived} requests arrived and {turned_away} were turned away, but "
-            f"{routed.sum()} were routed"
+            f"{arrived} requests arrived and {turned_away} were turned away, but {first} were "
+            "routed"
         )
     for window, index in np.argwhere(pools["overflowed"] > routed):
         yield (
@@ -428,10 +429,12 @@ def tokens_of_rows(world: World, finished: Records) -> Iterator[str]:
     """INV-15 tokens of rows.
 
     If nothing was preempted and nothing cut off half done, the tokens computed are exactly the
-    prompt tokens and the output tokens but the first of what was served. Catches a closed form that
+    prompt tokens and the output tokens but the first of what was served, twice for what a lighter
+    model had served before. Catches a closed form that
     is off by one step.
     """
     served = finished[finished["fate"] == Fate.SERVED]
+    served = np.repeat(served, np.where(served["leg"] == Leg.ESCALATED, 2, 1))
     pools = world.pool_windows
     if pools["preemptions"].sum() or not _is_complete(world, finished):
         return

@@ -14,8 +14,8 @@ from planner.kernel.account import (
     last_emission_s,
     window_of,
 )
-from planner.kernel.dtypes import NONE, Fate, Handover, ReplicaStatus, World
-from planner.kernel.ends import end_request
+from planner.kernel.cascade import finish
+from planner.kernel.dtypes import NONE, Handover, ReplicaStatus, World
 from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
@@ -46,7 +46,6 @@ from planner.kernel.speculate import (
 )
 from planner.kernel.steptime import first_boundary, start_run
 
-SERVED = int(Fate.SERVED)
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
 OFFERED = int(Handover.OFFERED)
@@ -187,7 +186,7 @@ def end_decodes(world: World, replica_index: int, now_s: float) -> None:
     slots = world.slots
     first = replica["slots_first"]
     while replica["decoding"] > 0 and slots[first]["finish_step"] == replica["step"]:
-        end_request(world, stop_decode(world, replica_index, 0), SERVED, now_s)
+        finish(world, replica_index, stop_decode(world, replica_index, 0), now_s)
 
 
 @kernel
@@ -208,7 +207,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
         begin_decode(world, replica_index, index, now_s)
         return
     replica["kv_used_blocks"] -= blocks_held(world, replica, request, request["prompt_tokens"])
-    end_request(world, index, SERVED, now_s)
+    finish(world, replica_index, index, now_s)
 
 
 @kernel

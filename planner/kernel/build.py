@@ -60,7 +60,7 @@ def build_world(plan: Plan, windows: int) -> World:
         pools=np.concatenate([pool_record(pool) for pool in plan.pools]),
         steps=np.concatenate(steps),
         classes=np.concatenate([class_record(klass) for klass in plan.classes]),
-        routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
+        routes=np.concatenate([np.array(pools_of(klass), np.int64) for klass in plan.classes]),
         visitors=np.zeros(plan.visitors),
         drafts=np.concatenate([draft_records(pool, classes) for pool in plan.pools]),
         acceptance=np.concatenate(tables),
@@ -80,9 +80,12 @@ def build_world(plan: Plan, windows: int) -> World:
         ]
     )
     world.pools["fed"][[p.decode_pool for p in plan.pools if p.decode_pool is not None]] = 1
+    for klass in plan.classes:
+        if klass.escalation > 0.0:
+            world.pools["fed"][list(klass.pools)] = 1
     world.pools["groups"] = [1 if pool.draft is None else classes for pool in plan.pools]
-    preferences = [len(klass.pools) for klass in plan.classes]
-    world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
+    ends = np.cumsum([len(pools_of(klass)) for klass in plan.classes])
+    world.classes["first_pool"] = ends - world.classes["pools"]
     world = grow_requests(world, FIRST_REQUESTS)
     return add_replicas(world, [])
 
@@ -163,15 +166,23 @@ def acceptance_of(pool: PoolPlan) -> NDArray[np.float64]:
     return np.concatenate(tables)
 
 
+def pools_of(klass: ClassPlan) -> tuple[int, ...]:
+    """Return the pools that a class may use: that of its lighter model, then its own."""
+    return klass.pools if klass.light_pool is None else (klass.light_pool, *klass.pools)
+
+
 def class_record(klass: ClassPlan) -> Records:
     """Return the row of `classes`, shape `(1,)`."""
     record = np.zeros(1, dtypes.CLASS)
     for name in (
         "timeout_s", "ttft_limit_s", "tpot_limit_s", "e2e_limit_s", "bucket_interval_s", "priority",
+        "light_share", "light_input_tokens", "escalation",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
     record["pools"] = len(klass.pools)
+    if klass.light_pool is None:
+        record["light_input_tokens"] = NONE
     return record
 
 

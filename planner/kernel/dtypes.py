@@ -94,6 +94,17 @@ class Handover(IntEnum):
     """Its KV has come; it decodes from the next boundary on."""
 
 
+class Leg(IntEnum):
+    """Which model serves a request of a class that has a lighter one as well."""
+
+    MAIN = 0
+    """That of the class's own pools."""
+    LIGHT = 1
+    """The lighter one."""
+    ESCALATED = 2
+    """That of the class's own pools, after the lighter one."""
+
+
 class Stop(IntEnum):
     """Why the kernel handed control back."""
 
@@ -220,6 +231,7 @@ REQUEST = np.dtype(
         ("preemptions", "i4"),
         ("pool", "i4"),
         ("handover", "i4"),
+        ("leg", "i4"),
         ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
         ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
         ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
@@ -357,7 +369,10 @@ CLASS = np.dtype(
         ("bucket_interval_s", "f8"),  # per request of the visitor's token bucket; 0: no limit
         ("bucket_burst_s", "f8"),  # (burst − 1) · interval
         ("priority", "i8"),  # smaller is served first
-        ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
+        ("light_share", "f8"),  # of the requests that may, how many go to a lighter model first
+        ("escalation", "f8"),  # of what that has served, how much is served again
+        ("light_input_tokens", "i8"),  # longest input of those; −1: there is no lighter model
+        ("first_pool", "i8"),  # its pools, in order of preference, in `routes`, behind the lighter
         ("pools", "i8"),
     ],
     align=True,
@@ -379,6 +394,8 @@ CLASS_WINDOW = np.dtype(
         ("arrived", "i8"),
         ("ended", "i8", (len(Fate),)),  # by fate, in the window in which they ended
         ("good", "i8"),  # served within all objectives
+        ("light", "i8"),  # served by a lighter model, and not again
+        ("escalated", "i8"),  # served by a lighter model and again
         ("measured", "i8"),  # arrived after the warm-up; counted in the window of arrival
         ("measured_ended", "i8", (len(Fate),)),
         ("measured_good", "i8"),
@@ -410,6 +427,7 @@ POOL_WINDOW = np.dtype(
         ("routed", "i8"),
         ("overflowed", "i8"),  # of these, not their class's first pool
         ("received", "i8"),  # of those routed, handed over by a pool that prefills
+        ("escalated", "i8"),  # of those routed, after a lighter model
     ],
     align=True,
 )
@@ -434,6 +452,7 @@ FINISHED = np.dtype(
         ("preemptions", "i4"),
         ("fate", "i4"),
         ("prefill_replica", "i4"),
+        ("leg", "i4"),
     ],
     align=True,
 )

@@ -85,7 +85,14 @@ def keep(world: World, replica_index: int, index: int, blocks: int, now_s: float
     replica["kv_used_blocks"] -= blocks
     replica["parked_blocks"] += blocks
     add_handover(world, replica["pool"], now_s, 0, blocks, 0)
-    request["next"] = NONE
+    let_leave(world, replica_index, index)
+
+
+@kernel
+def let_leave(world: World, replica_index: int, index: int) -> None:
+    """Let a request leave for another pool, after the boundary."""
+    replica = world.replicas[replica_index]
+    world.requests[index]["next"] = NONE
     if replica["leaving_head"] == NONE:
         replica["leaving_head"] = index
     else:

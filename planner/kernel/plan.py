@@ -150,6 +150,14 @@ class ClassPlan:
     """Seconds per request of a visitor's token bucket; 0: no rate limit."""
     bucket_burst: int = 1
     """Requests that a full bucket holds."""
+    light_pool: int | None = None
+    """Pool of a lighter model; absent: none."""
+    light_share: float = 1.0
+    """Share of the requests with a short enough input that go there first."""
+    light_input_tokens: int = UNLIMITED
+    """Longest input of these."""
+    escalation: float = 0.0
+    """Share of what the lighter model has served that the class's own pools serve again."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import NONE, Handover, Scheduler, World
+from planner.kernel.dtypes import NONE, Handover, Leg, Scheduler, World
 from planner.kernel.jit import kernel
 
 PRIORITY = int(Scheduler.PRIORITY)
@@ -14,6 +14,7 @@ AGEING = int(Scheduler.AGEING)
 DEADLINE = int(Scheduler.DEADLINE)
 SHORTEST_PROMPT = int(Scheduler.SHORTEST_PROMPT)
 IN_ONE_POOL = int(Handover.NONE)
+MAIN = int(Leg.MAIN)
 
 
 @kernel
@@ -40,6 +41,7 @@ def take_request(world: World, arrival: np.void) -> int:
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
     request["handover"] = IN_ONE_POOL
+    request["leg"] = MAIN
     request["prefill_replica"] = NONE
     request["emitted_tokens"] = 0
     request["decode_start_tokens"] = NONE

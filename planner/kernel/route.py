@@ -8,7 +8,8 @@ import numpy as np
 
 from planner.kernel.account import add_waiting, window_of
 from planner.kernel.calendar import next_event_s, schedule
-from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
+from planner.kernel.cascade import goes_to_light
+from planner.kernel.dtypes import NONE, Fate, Leg, Router, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_of, free_blocks
@@ -23,6 +24,8 @@ ROUND_ROBIN = int(Router.ROUND_ROBIN)
 LEAST_LOADED = int(Router.LEAST_LOADED)
 SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
 FCFS = int(Scheduler.FCFS)
+MAIN = int(Leg.MAIN)
+LIGHT = int(Leg.LIGHT)
 
 
 @kernel
@@ -118,7 +121,8 @@ def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tu
     """Return the replica that takes the request and NONE, or NONE and the fate that it meets."""
     klass = world.classes[request["class"]]
     fate = TOO_LONG
-    for preference in range(klass["pools"]):
+    first = -1 if request["leg"] == LIGHT else 0  # the pool of the lighter model stands before
+    for preference in range(first, klass["pools"]):
         pool = world.pools[world.routes[klass["first_pool"] + preference]]
         if not fits(world, pool, request):
             continue
@@ -149,7 +153,9 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
     if replica["waiting"] == 1:
         return True
     scheduler = pool["scheduler"]
-    return bool(scheduler != FCFS and first_waiting(world, replica_index, scheduler) == index)
+    if scheduler == FCFS and pool["fed"] == 0:
+        return False
+    return first_waiting(world, replica_index, scheduler) == index
 
 
 @kernel
@@ -194,13 +200,27 @@ def arrive(world: World, arrival: np.void, rng: np.random.Generator) -> None:
     ):
         end_request(world, index, RATE_LIMITED, now_s)
         return
+    if klass["light_input_tokens"] >= 0 and goes_to_light(world, request):
+        request["leg"] = LIGHT
     replica_index, fate = find_replica(world, request, rng)
     if replica_index == NONE:
         end_request(world, index, fate, now_s)
         return
-    pool = world.replicas[replica_index]["pool"]
-    target = world.pool_windows[window_of(state, now_s) * len(world.pools) + pool]
+    join(world, replica_index, index, now_s)
+
+
+@kernel
+def join(world: World, replica_index: int, index: int, now_s: float) -> None:
+    """Let a request join the queue of the replica that was found for it."""
+    request = world.requests[index]
+    pool_index = world.replicas[replica_index]["pool"]
+    window = window_of(world.state[0], now_s)
+    target = world.pool_windows[window * len(world.pools) + pool_index]
     target["routed"] += 1
-    if pool != world.routes[klass["first_pool"]]:
+    first = world.classes[request["class"]]["first_pool"]
+    wanted = first - 1 if request["leg"] == LIGHT else first
+    if pool_index != world.routes[wanted]:
         target["overflowed"] += 1
+        if request["leg"] == LIGHT:
+            request["leg"] = MAIN
     wait_at(world, replica_index, index, now_s)

@@ -27,6 +27,7 @@ from planner.report.wording import (
     NO_DATA,
     handover_words,
     headline_cards,
+    light_sentence,
     promise_found,
     promise_limit,
     promise_title,
@@ -131,8 +132,8 @@ def promises(result: Result) -> str:
 
 def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]]) -> str:
     items = "".join(_promise(each) for each in objectives)
-    sentence = rate_limit_sentence(row)
-    limited = f'<p class="limited">{escape(sentence)}</p>' if sentence else ""
+    sentences = filter(None, (rate_limit_sentence(row), light_sentence(row)))
+    limited = "".join(f'<p class="limited">{escape(sentence)}</p>' for sentence in sentences)
     return (
         f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
         f"<span>{count(row['arrival_rps'])} requests/s</span></header>"

@@ -19,6 +19,7 @@ from planner.report.wording import (
     NO_DATA,
     handover_words,
     headline_cards,
+    light_sentence,
     margin_sentence,
     promise_found,
     promise_limit,
@@ -127,7 +128,8 @@ def _traffic(result: Result) -> RenderableType:
     limited = [
         f"{row['class']}: {sentence}."
         for row in result.frames.classes.to_dict("records")
-        if (sentence := rate_limit_sentence(row))
+        for sentence in (rate_limit_sentence(row), light_sentence(row))
+        if sentence
     ]
     notes = [Padding(Text("\n".join(limited), style="dim"), (0, 0, 1, 0))] if limited else []
     return Group(table, *notes) if notes else _spaced(table)

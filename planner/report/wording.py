@@ -165,6 +165,20 @@ def rate_limit_sentence(row: Mapping[Any, Any]) -> str:
     return f"{percent(limited / measured)} of arrivals refused by the rate limit, not counted"
 
 
+def light_sentence(row: Mapping[Any, Any]) -> str:
+    """Return how many answers are those of a lighter model, and what that leaves of the quality.
+
+    Args:
+        row: of the table of classes.
+    """
+    if not row["light_rate"] + row["escalated_rate"] > 0.0:
+        return ""
+    quality = row["quality_rate"]
+    kept = "quality not stated" if math.isnan(quality) else f"quality {percent(quality)}"
+    again = f", {percent(row['escalated_rate'])} by it and then by the own model"
+    return f"{percent(row['light_rate'])} answered by the lighter model{again}; {kept}"
+
+
 def trouble_title(result: Result) -> str:
     """Return the title over the warnings of a result."""
     return "cannot keep up" if result.overloaded else "not known to keep up"

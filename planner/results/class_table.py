@@ -51,11 +51,16 @@ def build_class_tables(
     for number, meta in enumerate(classes):
         row = _row(histograms[number], table[:, number], duration_s, warmup_s)
         row |= {"class": meta.name, "pool": meta.pool, "priority": meta.priority}
+        row["quality_rate"] = _quality(row["light_rate"], meta.light_quality)
         verdicts = list(_verdicts(meta, histograms[number], row))
         row |= {"plan": meta.plan or "", "objectives_met": all(v["met"] for v in verdicts)}
         rows.append(row)
         objectives += verdicts
     total = _row(histograms.sum(axis=0), table, duration_s, warmup_s)
+    served = [divide(row["measured_served"], total["measured_served"]) for row in rows]
+    total["quality_rate"] = sum(
+        share * row["quality_rate"] for share, row in zip(served, rows, strict=True) if share > 0.0
+    )
     total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "plan": ""}
     # NOTE: a class that nobody used breaks no promise, but a run that nobody used keeps none.
     evidence = total["measured"] > total["measured_rate_limited"]
@@ -82,6 +87,8 @@ def _row(
         f"{kind}_tokens": int(windows[f"{kind}_tokens"].sum())
         for kind in ("input", "output", "reasoning")
     }
+    answered = {name: int(windows[name].sum()) for name in ("light", "escalated")}
+    served = int(windows["ended"].reshape(-1, len(Fate))[:, Fate.SERVED].sum())
     row: dict[str, Any] = {
         "arrived": int(windows["arrived"].sum()),
         "measured": measured,
@@ -91,6 +98,8 @@ def _row(
         "measured_good": good,
         "loss_rate": divide(lost, measured - rate_limited),
         "slo_attainment_rate": slo_attainment(good, measured, rate_limited),
+        "light_rate": divide(answered["light"], served),
+        "escalated_rate": divide(answered["escalated"], served),
         "arrival_rps": divide(measured, measured_s),
         "goodput_rps": divide(good, measured_s),
         **tokens,
@@ -103,6 +112,17 @@ def _row(
         for percentile, value in zip(columns.PERCENTILES, quantiles, strict=True):
             row[columns.quantile_column(metric, percentile)] = float(value)
     return row
+
+
+def _quality(light_rate: float, light_quality: float | None) -> float:
+    """Return the quality of a class's answers as a share of that of its own model.
+
+    >>> _quality(0.4, 0.9)
+    0.96
+    """
+    if light_quality is None:
+        return math.nan if light_rate > 0.0 else 1.0
+    return 1.0 - light_rate * (1.0 - light_quality)
 
 
 def _verdicts(

@@ -105,6 +105,15 @@ CLASSES: Final = (
     Column("measured_good", "requests", "of them: within all limits on TTFT, TPOT, E2E", "sum"),
     Column("loss_rate", "1", "measured: lost / (all - rate limited)", "recompute"),
     Column("slo_attainment_rate", "1", "measured: good / (all - rate limited)", "recompute"),
+    Column("light_rate", "1", "share of the served that a lighter model answered", "recompute"),
+    Column(
+        "escalated_rate", "1", "share of the served that a lighter model answered first, in vain",
+        "recompute",
+    ),
+    Column(
+        "quality_rate", "1", "quality of the answers as a share of that of the class's own model; "
+        "NaN where that of the lighter is not stated", "recompute",
+    ),
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
     Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
     Column(
@@ -164,6 +173,7 @@ _FLOW = (
     Column("routed", "requests", "requests sent to the pool", "sum"),
     Column("overflowed", "requests", "of these, not to the first pool of their class", "sum"),
     Column("received", "requests", "of these, handed over by a pool that prefills", "sum"),
+    Column("escalated", "requests", "of these, served by a lighter model before", "sum"),
     _PREEMPTIONS,
     Column("prefill_tokens", "tokens", "prompt tokens computed, recomputation included", "sum"),
     Column("decode_tokens", "tokens", "tokens decoded", "sum"),

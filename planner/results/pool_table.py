@@ -25,7 +25,15 @@ from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
 _HANDOVER_TIMES = ("parked_block_s", "link_s", "landing_s")
-_FLOWS = ("routed", "overflowed", "received", "preemptions", "prefill_tokens", "decode_tokens")
+_FLOWS = (
+    "routed",
+    "overflowed",
+    "received",
+    "escalated",
+    "preemptions",
+    "prefill_tokens",
+    "decode_tokens",
+)
 
 RESOURCE_TITLES: Final = {
     "kv_capacity": "KV capacity",

@@ -162,7 +162,7 @@ def pool_window_table(
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
     for name in (
-        "routed", "overflowed", "received", "preemptions", "prefill_tokens", "decode_tokens",
+        "routed", "overflowed", "received", "escalated", "preemptions", "prefill_tokens", "decode_tokens",
     ):  # fmt: skip
         data[name] = table[name].ravel()
     return pd.DataFrame(data)[columns.names("pool_windows")]

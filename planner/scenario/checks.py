@@ -14,6 +14,7 @@ from pathlib import Path
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.check_calibration import check_calibration
+from planner.scenario.check_cascade import check_cascade
 from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.faults import place_fault
@@ -77,6 +78,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_prices,
         _check_pools,
         check_handover,
+        check_cascade,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(root, location, message) for location, message in findings)
@@ -102,6 +104,12 @@ def _check_references(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
             if plan not in plans:
                 advice = "add it to prices.plans, or leave `plan` out if the class pays nothing"
                 yield place, _unknown("plan", plan, plans, advice)
+
+
+def pools_of(request_class: RequestClass) -> list[str]:
+    """Return the pools that requests of a class arrive at."""
+    light = [] if request_class.light is None else [request_class.light.pool]
+    return [*light, request_class.pool, *request_class.overflow]
 
 
 def _unknown(kind: str, name: str, names: Sequence[str], otherwise: str = "") -> str:
@@ -305,7 +313,7 @@ def _check_pools(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     for where, pool in parts.pools.items():
         for steps, message in check_pool(pool, catalog):
             yield (*where, *steps), message
-        classes = [c for c in parts.classes.values() if pool.name in (c.pool, *c.overflow)]
+        classes = [c for c in parts.classes.values() if pool.name in pools_of(c)]
         promised = {promise.metric for klass in classes for promise in klass.objectives}
         if pool.engine.scheduler == "deadline" and "ttft" not in promised:
             yield (
@@ -319,6 +327,7 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
     routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
+    routed |= {c.light.pool for c in scenario.workload.classes if c.light is not None}
     routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
     paying = {c.plan for c in scenario.workload.classes}
     for pool in scenario.pools:

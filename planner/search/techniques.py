@@ -117,8 +117,12 @@ def _in_one_pool(scenario: Scenario) -> Scenario:
     ]
 
     def moved(klass: RequestClass) -> Change:
+        moves: dict[str, Any]
         overflow = [target.get(name, name) for name in klass.overflow]
-        return {"pool": target.get(klass.pool, klass.pool), "overflow": overflow}
+        moves = {"pool": target.get(klass.pool, klass.pool), "overflow": overflow}
+        if klass.light is not None and klass.light.pool in target:
+            moves["light"] = klass.light.model_copy(update={"pool": target[klass.light.pool]})
+        return moves
 
     return _in_classes(moved)(scenario.model_copy(update={"pools": pools}))
 
@@ -161,6 +165,14 @@ TECHNIQUES: Final = (
         setting="pools[].engine.scheduler: priority",
         instead="first come, first served",
         without=_in_pools(_first_come),
+    ),
+    Technique(
+        name="light-model routing",
+        meaning="A lighter model answers some requests; where its answer is not good enough, the "
+        "class's own model answers as well.",
+        setting="workload.classes[].light: {pool: POOL, share: 50%, escalation: 10%}",
+        instead="every request goes to the model of its class",
+        without=_in_classes(lambda klass: {} if klass.light is None else {"light": None}),
     ),
     Technique(
         name="guest rate limits",

@@ -32,6 +32,7 @@ class Record:
     preemptions: int
     fate: int
     prefill_replica: int
+    leg: int
 
 
 def arrival_rows(rows: list[Row]) -> NDArray[np.void]:
@@ -110,6 +111,12 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             e2e_limit_s=klass.e2e_limit_s,
             bucket_interval_s=klass.bucket_interval_s,
             bucket_burst=int(klass.bucket_burst),
+            light_pool=klass.light_pool,
+            light_share=klass.light_share,
+            light_input_tokens=UNLIMITED
+            if math.isinf(klass.light_input_tokens)
+            else int(klass.light_input_tokens),
+            escalation=klass.escalation,
         )
         for index, klass in enumerate(scenario.classes)
     )
@@ -174,4 +181,5 @@ def _record(row: np.void) -> Record:
         preemptions=int(row["preemptions"]),
         fate=int(row["fate"]),
         prefill_replica=int(row["prefill_replica"]),
+        leg=int(row["leg"]),
     )

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil, inf
 from typing import Protocol
 
 import numpy as np
 from hypothesis import strategies as st
 
+from planner.kernel.cascade import chance
 from planner.kernel.dtypes import Router, Scheduler
 from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
 
@@ -76,6 +78,7 @@ class Scenario:
             stop_s=self.stop_s,
             warmup_s=self.warmup_s,
             rng=np.random.default_rng(self.seed),
+            luck=partial(chance, int(np.random.SeedSequence(self.seed).generate_state(1)[0])),
             losses=self.losses,
             drains=self.drains,
             activations=self.activations,
@@ -211,6 +214,7 @@ def _scenario(
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
     pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
     _hand_over(draw, seconds, pools, classes)
+    _lighten(draw, pools, classes)
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
     for index in range(open_classes, len(classes)):
         count = draw(st.integers(0, 6))
@@ -305,6 +309,18 @@ def _hand_over(
             )
     for klass in classes:
         klass.pools = [index for index in klass.pools if index != last] or [0]
+
+
+def _lighten(draw: st.DrawFn, pools: list[Pool], classes: list[RequestClass]) -> None:
+    """Let requests of a class go to a lighter model first, perhaps."""
+    decoding = {pool.decode_pool for pool in pools}
+    for klass in classes:
+        others = [n for n in range(len(pools)) if n not in klass.pools and n not in decoding]
+        if others and draw(st.booleans()):
+            klass.light_pool = draw(st.sampled_from(others))
+            klass.light_share = draw(st.sampled_from([1.0, 0.5]))
+            klass.light_input_tokens = draw(st.sampled_from([inf, 8]))
+            klass.escalation = draw(st.sampled_from([0.5, 1.0, 0.0]))
 
 
 def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClass:

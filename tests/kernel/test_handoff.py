@@ -1,4 +1,4 @@
-"""Requests that one pool prefills and another decodes: worked out by hand, twin and kernel alike."""
+"""Requests that one pool prefills and another decodes: by hand, twin and kernel alike."""
 
 from __future__ import annotations
 

@@ -25,7 +25,16 @@ from tests.kernel.strategies import (
 from tests.naive import Outcome, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "finish_s")
-IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "fate", "prefill_replica")
+IDENTITY = (
+    "number",
+    "class_index",
+    "pool",
+    "replica",
+    "preemptions",
+    "fate",
+    "prefill_replica",
+    "leg",
+)
 
 
 def twin_records(outcome: Outcome) -> list[Record]:
@@ -42,6 +51,7 @@ def twin_records(outcome: Outcome) -> list[Record]:
             request.preemptions,
             int(request.fate),
             request.prefill_replica,
+            int(request.leg),
         )
         for request in outcome.requests
     ]
@@ -162,6 +172,7 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
             assert row[name] == getattr(totals, name), name
         assert row["overflowed"] == totals.overflowed
         assert row["received"] == totals.received
+        assert row["escalated"] == totals.escalated
         for name in (
             "busy_s", "running_s", "waiting_s", "landing_s", "parked_block_s", "link_s",
         ):  # fmt: skip

@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import ceil, inf, isnan
+from math import ceil, inf, isnan, nan
 from typing import Any, Protocol
 
-from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Router, Scheduler
+from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Leg, Router, Scheduler
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -41,6 +41,12 @@ class Random(Protocol):
     def random(self) -> float: ...
 
 
+class Luck(Protocol):
+    """A number of [0, 1) of a row's own, for a purpose."""
+
+    def __call__(self, class_index: int, row: int, purpose: Leg) -> float: ...
+
+
 def simulate(
     pools: Sequence[Pool],
     classes: Sequence[RequestClass],
@@ -50,6 +56,7 @@ def simulate(
     stop_s: float = inf,
     warmup_s: float = 0.0,
     rng: Random | None = None,
+    luck: Luck | None = None,
     losses: Sequence[tuple[float, int]] = (),
     drains: Sequence[tuple[float, int]] = (),
     activations: Sequence[tuple[float, int]] = (),
@@ -59,7 +66,7 @@ def simulate(
     Replicas are numbered consecutively over the pools and are active at the start. Control actions
     are pairs (time, replica); at one instant losses come before drains before activations.
     """
-    simulation = Simulation(pools, classes, closed_streams, end_s, warmup_s, rng)
+    simulation = Simulation(pools, classes, closed_streams, end_s, warmup_s, rng, luck)
     for position, row in enumerate(rows):
         assert row.arrival_s is not None
         if row.arrival_s <= end_s:
@@ -96,12 +103,14 @@ class Simulation:
         end_s: float,
         warmup_s: float,
         rng: Random | None,
+        luck: Luck | None,
     ) -> None:
         self.pools = pools
         self.classes = classes
         self.end_s = end_s
         self.warmup_s = warmup_s
         self.rng = rng
+        self.luck = luck
         self.now_s = -inf
         self.events: list[tuple[float, int, int, Any]] = []
         self.generated = 0
@@ -146,7 +155,7 @@ class Simulation:
         starts_from_idle = replica.idle and (replica.waiting or landed)
         if replica.step_end_s == self.now_s or starts_from_idle:
             self._boundary(replica)
-            self._hand_over(replica)
+            self._send_off(replica)
         for request in sorted(replica.waiting, key=lambda request: request.key):
             if isnan(request.started_s) and request.deadline_s <= self.now_s:
                 replica.waiting.remove(request)
@@ -160,28 +169,43 @@ class Simulation:
 
     # --- from a pool that prefills to one that decodes ---
 
-    def _hand_over(self, source: Replica) -> None:
-        """Send what has been prefilled to wait for memory in the pool that decodes."""
+    def _send_off(self, source: Replica) -> None:
+        """Send what leaves a replica to another pool."""
         for request in source.leaving:
-            index = source.pool.decode_pool
-            assert index is not None
-            active = [r for r in self.replicas if r.pool_index == index and r.active]
-            if not active:
-                source.kept.remove(request)
-                self._end(request, Fate.FAILED)
-                self._wake(source)
-                continue
-            replica = self._route(index, active, request.row.session)
-            self._account(replica)
-            request.pool = index
-            request.replica = replica.number
-            rules = self.classes[request.class_index]
-            request.rank = (_order(replica.pool, rules, request), request.key)
-            replica.waiting.append(request)
-            self.totals[index].routed += 1
-            self.totals[index].received += 1
-            self._wake(replica)
+            if request.source is None:
+                self._escalate(request)
+            else:
+                self._hand_over(request, source)
         source.leaving = []
+
+    def _escalate(self, request: Request) -> None:
+        """Let the pools of its class serve a request again; its first answer is thrown away."""
+        request.leg = Leg.ESCALATED
+        request.decoding = False
+        request.blocks = request.prefilled_tokens = request.emitted_tokens = 0
+        request.first_token_s = request.last_token_s = nan
+        request.prefill_replica = NOWHERE
+        rules = self.classes[request.class_index]
+        replica = self._choose_replica(request, rules.pools)
+        if replica is None:
+            self._end(request, Fate.FAILED)
+            return
+        self._join(request, replica)
+        self.totals[request.pool].escalated += 1
+        self.totals[request.pool].overflowed += request.pool != rules.pools[0]
+
+    def _hand_over(self, request: Request, source: Replica) -> None:
+        """Let what has been prefilled wait for memory in the pool that decodes."""
+        index = source.pool.decode_pool
+        assert index is not None
+        active = [r for r in self.replicas if r.pool_index == index and r.active]
+        if not active:
+            source.kept.remove(request)
+            self._end(request, Fate.FAILED)
+            self._wake(source)
+            return
+        self._join(request, self._route(index, active, request.row.session))
+        self.totals[index].received += 1
 
     def _start_transfer(self, source: Replica) -> None:
         """Send the KV that is next on a link, if any."""
@@ -236,25 +260,41 @@ class Simulation:
             self._end(request, Fate.RATE_LIMITED)
             return
         # Rules 3 and 4: a pool, and a replica in it.
-        replica = self._choose_replica(request, rules)
+        if (
+            rules.light_pool is not None
+            and row.input_tokens <= rules.light_input_tokens
+            and self._lucky(request, Leg.LIGHT, rules.light_share)
+        ):
+            request.leg = Leg.LIGHT
+        candidates = _candidates(rules, request)
+        replica = self._choose_replica(request, candidates)
         if replica is None:
-            too_long = all(self._too_long(index, row) for index in rules.pools)
+            too_long = all(self._too_long(index, row) for index in candidates)
             self._end(request, Fate.TOO_LONG if too_long else Fate.REFUSED)
             return
+        if replica.pool_index != rules.light_pool:
+            request.leg = Leg.MAIN
         # Rule 5: its queue.
+        self._join(request, replica)
+        self.totals[request.pool].overflowed += request.pool not in candidates[:1]
+        if deadline_s < inf:
+            self.schedule(deadline_s, REPLICA, replica.number)
+
+    def _lucky(self, request: Request, purpose: Leg, share: float) -> bool:
+        assert self.luck is not None, "a lighter model needs luck"
+        return self.luck(request.class_index, request.row.number, purpose) < share
+
+    def _join(self, request: Request, replica: Replica) -> None:
+        """Let a request wait in the queue of a replica."""
         self._account(replica)
         request.pool = replica.pool_index
         request.replica = replica.number
-        pool = replica.pool
-        request.rank = (_order(pool, rules, request), key)
-        request.prompt_tokens = max(1, row.input_tokens)
+        rules = self.classes[request.class_index]
+        request.rank = (_order(replica.pool, rules, request), request.key)
+        request.prompt_tokens = max(1, request.row.input_tokens)
         replica.waiting.append(request)
         self.totals[request.pool].routed += 1
-        self.totals[request.pool].overflowed += request.pool != rules.pools[0]
-        if replica.idle:
-            self.schedule(self.now_s, REPLICA, replica.number)
-        if deadline_s < inf:
-            self.schedule(deadline_s, REPLICA, replica.number)
+        self._wake(replica)
 
     def _conforms(self, rules: RequestClass, visitor: int) -> bool:
         """Ask the token bucket of the visitor: the virtual scheduling algorithm of ITU-T I.371."""
@@ -267,8 +307,8 @@ class Simulation:
         self.visitor_tat_s[visitor] = max(self.now_s, tat_s) + interval_s
         return True
 
-    def _choose_replica(self, request: Request, rules: RequestClass) -> Replica | None:
-        for index in rules.pools:
+    def _choose_replica(self, request: Request, candidates: Sequence[int]) -> Replica | None:
+        for index in candidates:
             pool = self.pools[index]
             members = [replica for replica in self.replicas if replica.pool_index == index]
             active = [replica for replica in members if replica.active]
@@ -276,7 +316,7 @@ class Simulation:
             over_mark = waiting > pool.overflow_waiting * len(active)
             if not active or self._too_long(index, request.row):
                 continue
-            if over_mark and index != rules.pools[-1]:
+            if over_mark and index != candidates[-1]:
                 continue
             replica = self._route(index, active, request.row.session)
             if pool.queue_limit is None or len(replica.waiting) < pool.queue_limit:
@@ -315,7 +355,13 @@ class Simulation:
         for request in sorted(decoding, key=lambda request: request.key) + completed:
             if request.emitted_tokens >= request.row.output_tokens:
                 replica.running.remove(request)
-                self._end(request, Fate.SERVED)
+                rules = self.classes[request.class_index]
+                if request.leg is Leg.LIGHT and self._lucky(
+                    request, Leg.ESCALATED, rules.escalation
+                ):
+                    replica.leaving.append(request)
+                else:
+                    self._end(request, Fate.SERVED)
             elif replica.pool.decode_pool is not None:
                 replica.running.remove(request)
                 request.source, request.source_blocks = replica, request.blocks
@@ -538,6 +584,12 @@ class Simulation:
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
+
+
+def _candidates(rules: RequestClass, request: Request) -> list[int]:
+    """The pools that a request may use, in order."""
+    light = [rules.light_pool] if request.leg is Leg.LIGHT else []
+    return [index for index in light if index is not None] + rules.pools
 
 
 def _order(pool: Pool, rules: RequestClass, request: Request) -> float:

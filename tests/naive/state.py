@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, nan
 
-from planner.kernel.dtypes import Fate, Router, Scheduler
+from planner.kernel.dtypes import Fate, Leg, Router, Scheduler
 
 NOWHERE = -1
 
@@ -71,6 +71,13 @@ class RequestClass:
     e2e_limit_s: float = inf
     bucket_interval_s: float = 0.0
     bucket_burst: float = 1.0
+    light_pool: int | None = None
+    """Pool of a lighter model that some of its requests go to first."""
+    light_share: float = 1.0
+    light_input_tokens: float = inf
+    """Longest input of those."""
+    escalation: float = 0.0
+    """Share of what the lighter model has served that its own pools serve again."""
 
 
 @dataclass
@@ -134,6 +141,7 @@ class Request:
     landed: bool = False
     """Its KV has come over, but it does not decode yet."""
     prefill_replica: int = NOWHERE
+    leg: Leg = Leg.MAIN
 
     @property
     def number(self) -> int:
@@ -211,6 +219,8 @@ class PoolTotals:
     overflowed: int = 0
     received: int = 0
     """Of those routed: handed over by a pool that prefills."""
+    escalated: int = 0
+    """Of those routed: after a lighter model."""
 
 
 @dataclass
