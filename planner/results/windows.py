@@ -161,8 +161,7 @@ def pool_window_table(
     data["landing"] = _ratio(table["landing_s"], width_s).ravel()
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
-    for name in (
-        "routed", "overflowed", "received", "escalated", "preemptions", "prefill_tokens", "decode_tokens",
-    ):  # fmt: skip
+    flows = ("routed", "overflowed", "received", "escalated", "preemptions")
+    for name in (*flows, "prefill_tokens", "decode_tokens"):
         data[name] = table[name].ravel()
     return pd.DataFrame(data)[columns.names("pool_windows")]
