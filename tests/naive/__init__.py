@@ -13,7 +13,15 @@ from itertools import accumulate
 from math import ceil, inf, isnan, nan
 from typing import Any, Protocol
 
-from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Leg, Router, Scheduler
+from planner.kernel.dtypes import RETRY_PAUSE_S, Fate, Leg, Router
+from tests.naive.rules import (
+    blocks_needed,
+    new_blocks,
+    order,
+    step_length_s,
+    too_long,
+    width,
+)
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -290,7 +298,7 @@ class Simulation:
         request.pool = replica.pool_index
         request.replica = replica.number
         rules = self.classes[request.class_index]
-        request.rank = (_order(replica.pool, rules, request), request.key)
+        request.rank = (order(replica.pool, rules, request), request.key)
         request.prompt_tokens = max(1, request.row.input_tokens)
         replica.waiting.append(request)
         self.totals[request.pool].routed += 1
@@ -326,9 +334,9 @@ class Simulation:
     def _too_long(self, pool_index: int, row: Row) -> bool:
         pool = self.pools[pool_index]
         if pool.decode_pool is None:
-            return _too_long(pool, row, row.output_tokens)
+            return too_long(pool, row, row.output_tokens)
         first = min(row.output_tokens, 1)
-        return _too_long(pool, row, first) or self._too_long(pool.decode_pool, row)
+        return too_long(pool, row, first) or self._too_long(pool.decode_pool, row)
 
     def _route(self, pool_index: int, active: list[Replica], session: int) -> Replica:
         router = self.pools[pool_index].router
@@ -378,14 +386,14 @@ class Simulation:
         # Rules 3 to 5, in the order of the pool.
         budget = replica.pool.token_budget
         if replica.pool.prefill_first:
-            self._prefill(replica, budget, _blocks_needed(replica), polled)
+            self._prefill(replica, budget, blocks_needed(replica), polled)
             replica.prefill_step = any(request.chunk_tokens for request in replica.running)
             if not replica.prefill_step:
                 self._make_room(replica)
         else:
             preempted = self._make_room(replica)
             decoding = sum(request.decoding for request in replica.running) + len(replica.landing)
-            budget = max(budget - decoding * _width(replica), 0)
+            budget = max(budget - decoding * width(replica), 0)
             self._prefill(replica, budget, 0, polled and not preempted)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
@@ -405,11 +413,11 @@ class Simulation:
     def _make_room(self, replica: Replica) -> bool:
         """Take the blocks that decoding requests need for the next step; whether one had to go."""
         preempted = False
-        while _blocks_needed(replica) > replica.free_blocks:
+        while blocks_needed(replica) > replica.free_blocks:
             self._preempt(replica, max(replica.running, key=lambda request: request.rank))
             preempted = True
         for request in replica.running:
-            request.blocks += _new_blocks(request, replica)
+            request.blocks += new_blocks(request, replica)
         return preempted
 
     def _prefill(self, replica: Replica, budget: int, aside: int, admitting: bool) -> None:
@@ -496,7 +504,7 @@ class Simulation:
             if request.source is not None:
                 replica.landing.append(request)
                 if not pool.prefill_first:
-                    budget -= _width(replica)
+                    budget -= width(replica)
                 request.source.link.append(request)
                 if len(request.source.link) == 1:
                     self._account(request.source)
@@ -590,65 +598,3 @@ def _candidates(rules: RequestClass, request: Request) -> list[int]:
     """The pools that a request may use, in order."""
     light = [rules.light_pool] if request.leg is Leg.LIGHT else []
     return [index for index in light if index is not None] + rules.pools
-
-
-def _order(pool: Pool, rules: RequestClass, request: Request) -> float:
-    """What the scheduler of a pool orders requests by."""
-    return {
-        Scheduler.FCFS: 0.0,
-        Scheduler.PRIORITY: float(rules.priority),
-        Scheduler.AGEING: request.arrival_s + rules.priority * pool.priority_step_s,
-        Scheduler.DEADLINE: request.arrival_s + rules.ttft_limit_s,
-        Scheduler.SHORTEST_PROMPT: float(max(1, request.row.input_tokens)),
-    }[pool.scheduler]
-
-
-def _too_long(pool: Pool, row: Row, output_tokens: int) -> bool:
-    prompt = max(1, row.input_tokens)
-    written = prompt + max(output_tokens, 1) - 1 + pool.draft_tokens
-    blocks = ceil(written / pool.kv_block_tokens)
-    return prompt + output_tokens > pool.context_tokens or blocks > pool.kv_blocks
-
-
-def _width(replica: Replica) -> int:
-    """Tokens of a decoding request in a step: the one that is due, and drafts."""
-    return 1 + replica.pool.draft_tokens * replica.drafting
-
-
-def _new_blocks(request: Request, replica: Replica) -> int:
-    """Blocks that the tokens which the next decode step writes begin."""
-    if not request.decoding:
-        return 0
-    pool = replica.pool
-    written = 1 + (pool.draft_tokens if replica.drafting else pool.room(request.class_index))
-    blocks = ceil((request.kv_tokens + written) / pool.kv_block_tokens)
-    return max(blocks - request.blocks, 0)  # what was taken for rejected drafts is kept
-
-
-def _blocks_needed(replica: Replica) -> int:
-    return sum(_new_blocks(request, replica) for request in replica.running)
-
-
-def step_length_s(replica: Replica) -> float:
-    """Return the length of the step that the running requests of a replica make."""
-    pool = replica.pool
-    sequences = context = chunks = 0
-    work = 0.0
-    for request in replica.running:
-        if request.decoding:
-            if replica.prefill_step:
-                continue
-            sequences += 1
-            context += request.kv_tokens + _width(replica)
-        else:
-            chunk = request.chunk_tokens
-            chunks += chunk
-            work += chunk * (request.prefilled_tokens + chunk / 2)
-    return (
-        pool.fixed_s
-        + pool.linear_s[sequences * _width(replica) + chunks]
-        + (pool.draft_s[sequences] if replica.drafting and sequences else 0.0)
-        + (pool.decode_s + pool.draft_decode_s * replica.drafting) * context
-        + pool.decode_seq_s * sequences
-        + pool.prefill_s * work
-    )

@@ -19,6 +19,12 @@ ON = {
     "weight quantization": ["pools.chat.weight_dtype=int8", "pools.reasoning.weight_dtype=fp8"],
     "KV quantization": ["pools.chat.kv_dtype=fp8"],
     "speculative decoding": ["pools.chat.speculation={method: n-gram, draft_tokens: 3}"],
+    "disaggregation": [
+        "pools.reasoning.node=hgx-h100",
+        "pools.chat.decode={pool: reasoning, bandwidth: 50 GB/s}",
+        "workload.classes.reasoning.pool=chat",
+    ],
+    "light-model routing": ["workload.classes.chat.light={pool: reasoning}"],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
     "guest rate limits": [
         "workload.classes.chat.visitors=1000",
@@ -36,6 +42,14 @@ EXPECTED = {
     },
     "KV quantization": {"pools[0].kv_dtype": "bf16"},
     "speculative decoding": {"pools[0].speculation": None},
+    "disaggregation": {
+        "pools[0].decode": None,
+        "pools[0].nodes": 0,
+        "pools[1].nodes": 3,
+        "workload.classes[0].pool": "reasoning",
+        "workload.classes[1].pool": "reasoning",
+    },
+    "light-model routing": {"workload.classes[0].light": None},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
     "guest rate limits": {"workload.classes[0].rate_limit": None},
     "overflow between pools": {"workload.classes[0].overflow": []},
@@ -104,6 +118,13 @@ def test_a_default_router_is_no_choice(tmp_path: Path) -> None:
     chosen = load(tmp_path, *PLAIN, "pools.chat.router=power_of_two").scenario
     (found,) = used_by(chosen)
     assert found.without(chosen).pools[1].router == "power_of_two"
+
+
+def test_pools_on_other_nodes_do_not_lend_theirs(tmp_path: Path) -> None:
+    changes = ON["disaggregation"][1:]
+    scenario = load(tmp_path, *PLAIN, *changes).scenario
+    (found,) = used_by(scenario)
+    assert [pool.nodes for pool in found.without(scenario).pools] == [0, 1]
 
 
 def test_arithmetic_follows_the_weights(tmp_path: Path) -> None:

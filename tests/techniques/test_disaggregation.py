@@ -110,7 +110,7 @@ def test_size_finds_the_ratio() -> None:
             "pools.prefill.speculation={method: n-gram, draft_tokens: 2}",
             "give speculation to pool decode",
         ),
-        ("pools.prefill.decode.pool=null", "decode.pool:  field is missing"),
+        ("pools.prefill.decode.pool=null", r"decode\.pool: required field is missing"),
     ],
 )
 def test_contradictions_are_named(change: str, message: str) -> None:
