@@ -31,7 +31,7 @@ class Fate(IntEnum):
     TIMED_OUT = 4
     """It waited longer than the time-out of its class without being started."""
     FAILED = 5
-    """Its replica was lost."""
+    """Its replica was lost, or nobody could take it over from the pool that had served a part."""
     UNFINISHED = 6
     """The simulation ended first."""
 

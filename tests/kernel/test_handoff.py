@@ -110,6 +110,15 @@ def test_losses_between_two_pools(lost: int, at_s: float) -> None:
     assert Fate.FAILED in [r.fate for r in records]
 
 
+@pytest.mark.parametrize("sent", [3, 4])
+def test_a_line_closes_up_behind_a_loss(sent: int) -> None:
+    """The second and, of four, the fourth in line were for the replica that is lost at 1.5."""
+    rows = [Row(0.0, 0, 2, 4) for _ in range(sent)]
+    _, records = run(rows, decode=replace(DECODE, replicas=2), losses=[(1.5, 2)])
+    assert [r.fate == Fate.FAILED for r in records] == [False, True, False, True][:sent]
+    assert [r.first_token_s for r in records][::2] == [2.0, 3.0]
+
+
 def test_without_anybody_to_decode_requests_fail() -> None:
     rows = [Row(0.0, 0, 2, 4), Row(0.0, 0, 16, 4)]
     _, records = run(rows, replace(PREFILL, kv_blocks=16), losses=[(0.5, 1)])
