@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, Fate, Leg, Metric, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, Fate, Handover, Leg, Metric, ReplicaStatus, World
 
 Records = NDArray[np.void]
 
@@ -316,6 +316,33 @@ def calendar_agrees(world: World) -> Iterator[str]:
         yield f"an event at {times.min()} s has not happened at {world.state['now_s'][0]} s"
 
 
+def handovers_conserved(world: World) -> Iterator[str]:
+    """INV-17 handovers conserved.
+
+    What replicas keep for other pools and reserve for what comes is what the requests between two
+    pools hold, and pools have the sums of their replicas. Catches memory that is freed on one side
+    only, and a request that stays between pools for ever.
+    """
+    replicas, count = world.replicas, len(world.replicas)
+    between = world.requests[world.requests["handover"] != Handover.NONE]
+    comes = between[between["handover"] != Handover.OFFERED]
+    kept = between[between["handover"] != Handover.LANDED]
+    room = world.drafts["room"][comes["pool"] * len(world.classes) + comes["class"]]
+    block_tokens = world.pools["kv_block_tokens"][comes["pool"]]
+    reserved = -(-(comes["prompt_tokens"] + room) // block_tokens)
+    parked = np.bincount(comes["replica"], weights=reserved, minlength=count)
+    parked += np.bincount(kept["prefill_replica"], weights=kept["kept_blocks"], minlength=count)
+    landing = np.bincount(comes["replica"], minlength=count)
+    for name, held in (("parked_blocks", parked), ("landing", landing)):
+        found = replicas[name]
+        for number in np.flatnonzero(found != held):
+            yield f"replica {number}: {name} is {found[number]}, requests hold {held[number]}"
+        total = np.bincount(replicas["pool"], weights=found, minlength=len(world.pools))
+        found = world.pools[name]
+        for index in np.flatnonzero(found != total):
+            yield f"pool {index}: {name} is {found[index]}, of its replicas {total[index]}"
+
+
 # --- Memory -------------------------------------------------------------------------------------
 
 
@@ -525,6 +552,7 @@ INVARIANTS: Final[tuple[Callable[[World], Iterator[str]], ...]] = (
     calendar_agrees,
     free_lists_complete,
     times_are_consistent,
+    handovers_conserved,
 )
 ROW_INVARIANTS: Final[tuple[Callable[[World, Records], Iterator[str]], ...]] = (
     rows_agree_with_counts,

@@ -270,6 +270,9 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (12, set_field("queues", "busy_s", 0, 1.0)),
         (12, set_field("pool_windows", "active_s", 0, -1e3)),
         (12, set_field("pool_windows", "busy_s", 0, 1e3)),
+        (17, set_field("replicas", "parked_blocks", 0, 1)),
+        (17, set_field("replicas", "landing", 0, 1)),
+        (17, set_field("pools", "landing", 0, 1)),
     ],
 )
 def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Books], None]) -> None:

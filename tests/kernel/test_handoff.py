@@ -93,6 +93,16 @@ def test_a_full_decode_pool_stops_prefills() -> None:
     assert engine.world.pool_windows["waiting_s"][1] > 0.0
 
 
+def test_a_stop_finds_the_books_of_both_pools_in_order() -> None:
+    """The bridge checks the invariants with one request landing and one that waits for memory."""
+    decode = replace(DECODE, kv_blocks=5)
+    engine, _ = run([Row(0.0, 0, 2, 4), Row(0.0, 0, 2, 4)], decode=decode, stop_s=1.5)
+    assert engine.world.pools["parked_blocks"].tolist() == [4, 4]
+    engine, _ = run([Row(0.0, 0, 3, 3), Row(0.0, 0, 3, 3)], decode=decode, stop_s=1.5)
+    assert engine.world.pools["parked_blocks"].tolist() == [6, 3]
+    assert engine.world.pools["landing"].tolist() == [0, 1]
+
+
 def test_a_preempted_request_is_recomputed_where_it_decodes() -> None:
     decode = replace(DECODE, kv_blocks=7)
     engine, records = run([Row(0.0, 0, 2, 5), Row(0.0, 0, 2, 5)], decode=decode)

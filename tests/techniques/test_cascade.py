@@ -16,6 +16,7 @@ from planner.scenario import load_checked
 
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "techniques" / "cascade.yaml"
 CATALOG = load_catalog()
+pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 AMPLE = ("pools.large.nodes=8", "pools.light.nodes=3")
 """Fleets that nobody waits in, to compare what requests take."""
 

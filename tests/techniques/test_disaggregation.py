@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import planner
 from planner.catalog import load_catalog
+from planner.cli import app
 from planner.errors import ScenarioError
 from planner.lowering.handover import kv_bytes_per_token
+from planner.report.html import render_html
+from planner.report.wording import handover_words
 from planner.results.result import Result
 from planner.scenario import load_checked
 from planner.search import size
 
 SCENARIO = Path(__file__).resolve().parents[2] / "scenarios" / "techniques" / "disaggregation.yaml"
 CATALOG = load_catalog()
+pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 
 
 @functools.cache
@@ -88,6 +94,37 @@ def test_size_finds_the_ratio() -> None:
     assert ratio.best.cost_per_hour_usd == cheapest
     moved = {"prefill": sizing.nodes["prefill"] - 1, "decode": sizing.nodes["decode"] + 1}
     assert moved in [trial.nodes for trial in ratio.tried]
+
+
+def test_the_command_prints_the_ratio() -> None:
+    short = ("--set", "workload.duration=2 min", "--set", "workload.warmup=30 s")
+    done = CliRunner().invoke(app, ["size", str(SCENARIO), *short])
+    assert done.exit_code == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    (title,) = [line for line in lines if line.startswith("prefill : decode = ")]
+    best = title.removeprefix("prefill : decode = ").removesuffix(" nodes").split(" : ")
+    corner = "keeps every promise (neither pool can give back a step)"
+    assert any(line.startswith(" ".join(best)) and line.endswith(corner) for line in lines)
+
+
+def test_requests_and_reports_name_both_pools(tmp_path: Path) -> None:
+    path = tmp_path / "requests.parquet"
+    short = ["workload.duration=1 min", "workload.warmup=10 s"]
+    found = planner.run(SCENARIO, sets=short, requests_to=path, invariants=True)
+    requests = pd.read_parquet(path)
+    assert set(requests["pool"]) == {"decode"}
+    assert set(requests["prefill_replica"]) <= set(range(6))
+    assert set(requests["replica"]) <= {6, 7}
+    pools = found.to_pandas("pools").set_index("pool")
+    assert pools.loc["decode", "received"] == pools.loc["prefill", "routed"] == len(requests)
+    assert re.match(
+        r"links .*% in use, .*% of KV between pools", handover_words(pools.loc["prefill"])
+    )
+    assert "requests landing" in handover_words(pools.loc["decode"])
+    html = render_html(found)
+    assert "requests landing" in html
+    busy = found.to_pandas("class_costs")["cost_usd"].sum()
+    assert busy == pytest.approx(found.to_pandas("pool_costs")["cost_usd"].sum())
 
 
 @pytest.mark.parametrize(
