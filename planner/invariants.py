@@ -330,8 +330,9 @@ def handovers_conserved(world: World) -> Iterator[str]:
     room = world.drafts["room"][comes["pool"] * len(world.classes) + comes["class"]]
     block_tokens = world.pools["kv_block_tokens"][comes["pool"]]
     reserved = -(-(comes["prompt_tokens"] + room) // block_tokens)
-    parked = np.bincount(comes["replica"], weights=reserved, minlength=count)
-    parked += np.bincount(kept["prefill_replica"], weights=kept["kept_blocks"], minlength=count)
+    parked = np.zeros(count, np.int64)
+    np.add.at(parked, comes["replica"], reserved)
+    np.add.at(parked, kept["prefill_replica"], kept["kept_blocks"])
     landing = np.bincount(comes["replica"], minlength=count)
     for name, held in (("parked_blocks", parked), ("landing", landing)):
         found = replicas[name]
