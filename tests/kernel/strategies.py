@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from planner.kernel.cascade import chance
 from planner.kernel.dtypes import Router, Scheduler
-from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
+from tests.naive import ClosedStream, Luck, Outcome, Pool, RequestClass, Row, simulate
 
 UNIT_S = 2.0**-20
 UNIT_STEPS = Pool(
@@ -67,6 +67,11 @@ class Scenario:
         rows = [*self.rows, *(turn for row in self.rows for turn in row.later_turns)]
         return rows + [row for stream in self.closed_streams for row in stream.rows]
 
+    @property
+    def luck(self) -> Luck:
+        """The kernel's chances of the rows."""
+        return partial(chance, int(np.random.SeedSequence(self.seed).generate_state(1)[0]))
+
     def simulate_naively(self) -> Outcome:
         """Run the twin, with a fresh generator."""
         return simulate(
@@ -78,7 +83,7 @@ class Scenario:
             stop_s=self.stop_s,
             warmup_s=self.warmup_s,
             rng=np.random.default_rng(self.seed),
-            luck=partial(chance, int(np.random.SeedSequence(self.seed).generate_state(1)[0])),
+            luck=self.luck,
             losses=self.losses,
             drains=self.drains,
             activations=self.activations,

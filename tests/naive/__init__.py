@@ -35,7 +35,7 @@ from tests.naive.state import (
 )
 
 __all__ = [
-    "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
+    "NOWHERE", "ClosedStream", "Luck", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
     "RequestClass", "Row", "simulate", "step_length_s",
 ]  # fmt: skip
 
