@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from planner.errors import SimulationError
 from planner.kernel import build
 from planner.kernel.advance import advance, lack_for
-from planner.kernel.dtypes import NONE, ReplicaStatus, Stop, World
+from planner.kernel.dtypes import NONE, Handover, ReplicaStatus, Stop, World
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
 from planner.kernel.kvcache import blocks_for_steps
 from planner.kernel.plan import Plan
-from planner.kernel.prefix import forget
+from planner.kernel.prefix import forget_prefixes
 from planner.kernel.route import load_of
 
 Records = NDArray[np.void]
@@ -304,10 +304,10 @@ class Engine:
         self.account_active()
         for number in numbers:
             replica = self.world.replicas[number]
-            idle = load_of(replica) == 0
+            idle = load_of(replica) == 0 and replica["kept"] == 0
             replica["status"] = int(ReplicaStatus.STOPPED if idle else ReplicaStatus.DRAINING)
             if idle:
-                forget(self.world, replica)
+                forget_prefixes(self.world, replica)
             replica["stopped_s"] = self.env.now if idle else math.nan
         self.world = build.list_active(self.world)
 
@@ -317,7 +317,10 @@ class Engine:
         for number in numbers:
             self._make_room(int(self.world.state["in_flight"][0]))
             requests = self.world.requests
-            here = (requests["fate"] == NONE) & (requests["replica"] == number)
+            keeps = np.isin(requests["handover"], (int(Handover.OFFERED), int(Handover.SENDING)))
+            here = requests["replica"] == number
+            here |= keeps & (requests["prefill_replica"] == number)
+            here &= requests["fate"] == NONE
             victims = np.flatnonzero(here)
             victims = victims[np.argsort(requests["key"][victims])]
             lose_replica(self.world, number, victims, self.env.now)

@@ -138,7 +138,7 @@ def test_they_hold_at_the_end(complete: Books) -> None:
     assert set(complete.finished["fate"].tolist()) <= {Fate.SERVED, Fate.TIMED_OUT}
 
 
-def test_numbers_are_consecutive() -> None:
+def test_numbers_are_those_up_to_the_last() -> None:
     numbers = [
         int((invariant.__doc__ or "").split()[0].removeprefix("INV-"))
         for invariant in (*INVARIANTS, *ROW_INVARIANTS)
@@ -302,6 +302,9 @@ def count_latency(metric: Metric, number: int) -> Callable[[Books], None]:
         (17, oversleep_answer),
         (18, set_field("class_windows", "measured_tasks_finished", 0, 10**6)),
         (18, set_field("class_windows", "task_calls", 0, -(10**6))),
+        (20, set_field("replicas", "parked_blocks", 0, 1)),
+        (20, set_field("replicas", "landing", 0, 1)),
+        (20, set_field("pools", "landing", 0, 1)),
     ],
 )
 def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Books], None]) -> None:

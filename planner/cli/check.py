@@ -117,7 +117,13 @@ def _source(request_class: RequestClass) -> str:
 
 
 def _pools(request_class: RequestClass) -> str:
-    return " → ".join([request_class.pool, *request_class.overflow])
+    own = " → ".join([request_class.pool, *request_class.overflow])
+    light = request_class.light
+    if light is None:
+        return own
+    inputs = "" if light.maximum_input is None else f" up to {light.maximum_input:,} tokens"
+    again = f", {light.escalation:.3g} of it again" if light.escalation else ""
+    return f"{own} ({light.share:.3g}{inputs} first to {light.pool}{again})"
 
 
 def _promises(request_class: RequestClass) -> str:

@@ -13,7 +13,10 @@ WIDTH = 100
 """Columns of the output where it is piped."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from planner.search import Sizing, Trial
+    from planner.search.ratio import Ratio
 
 
 def size(
@@ -106,6 +109,8 @@ def _print_sizing(sizing: Sizing) -> None:
     if not console.is_terminal:  # a pipe has no width of its own
         console = Console(highlight=False, width=WIDTH)
     console.print(table)
+    for ratio in sizing.ratios:
+        _print_ratio(console, ratio)
     headline = sizing.result.headline
     parts = [
         f"{headline['accelerators_at_peak']} accelerators in {headline['nodes_at_peak']} nodes"
@@ -120,6 +125,26 @@ def _print_sizing(sizing: Sizing) -> None:
     console.print("; ".join(parts))
 
 
+def _print_ratio(console: Console, ratio: Ratio) -> None:
+    from rich.table import Table
+
+    best = [ratio.best.nodes[name] for name in (ratio.prefill, ratio.decode)]
+    console.print(
+        f"{ratio.prefill} : {ratio.decode} = {best[0]:,} : {best[1]:,} nodes", style="bold"
+    )
+    table = Table(box=None)
+    for name in (ratio.prefill, ratio.decode, "USD/h"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for trial in ratio.tried:
+        cost = "–" if trial.cost_per_hour_usd is None else f"{trial.cost_per_hour_usd:,.2f}"
+        verdict = "keeps every promise" if trial.passed else trial.failures[0]
+        verdict += " (neither pool can give back a step)" if trial in ratio.frontier else ""
+        counts = [f"{trial.nodes[name]:,}" for name in (ratio.prefill, ratio.decode)]
+        table.add_row(*counts, cost, verdict, style="bold" if trial == ratio.best else "")
+    console.print(table)
+
+
 def _json(sizing: Sizing) -> str:
     import json
 
@@ -128,6 +153,15 @@ def _json(sizing: Sizing) -> str:
         "accelerators": sizing.accelerators,
         "bottlenecks": sizing.bottlenecks,
         "limits": sizing.limits,
+        "ratios": [
+            {
+                "prefill": ratio.prefill,
+                "decode": ratio.decode,
+                "nodes": ratio.best.nodes,
+                "frontier": [trial.nodes for trial in ratio.frontier],
+            }
+            for ratio in sizing.ratios
+        ],
         "headline": sizing.result.headline,
         "trials": [
             {

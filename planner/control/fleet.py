@@ -98,7 +98,10 @@ class PoolView:
 
     @property
     def kv_usage_rate(self) -> float:
-        """Share of the KV blocks of the active replicas in use, 0 to 1."""
+        """Share of the KV blocks of the active replicas in use, 0 to 1.
+
+        Blocks that they keep for another pool, or reserve for what comes from one, are in use.
+        """
         replicas = self._engine.world.replicas
         active = (replicas["pool"] == self._index) & (
             replicas["status"] == int(ReplicaStatus.ACTIVE)
@@ -107,7 +110,8 @@ class PoolView:
         # A step under way has taken its new blocks at its start; the kernel books them at its end.
         stepping = active & (replicas["run_steps"] > 0) & (replicas["advancing"] > 0)
         new = sum(self._engine.blocks_under_way(int(each)) for each in np.flatnonzero(stepping))
-        used = int(replicas["kv_used_blocks"][active].sum()) + new
+        held = replicas["kv_used_blocks"] + replicas["parked_blocks"]
+        used = int(held[active].sum()) + new
         return used / blocks if blocks else 0.0
 
     def busy_rate(self, since_s: float) -> float:

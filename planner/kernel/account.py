@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, Fate, Metric, World
+from planner.kernel.dtypes import NONE, Fate, Leg, Metric, World
 from planner.kernel.histogram import add_progression, add_value, bin_of
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import tokens_between, width_of
@@ -15,6 +15,8 @@ from planner.kernel.steptime import boundary_s, first_boundary
 
 SERVED = int(Fate.SERVED)
 UNFINISHED = int(Fate.UNFINISHED)
+LIGHT = int(Leg.LIGHT)
+ESCALATED = int(Leg.ESCALATED)
 TTFT = int(Metric.TTFT)
 TPOT = int(Metric.TPOT)
 ITL = int(Metric.ITL)
@@ -337,6 +339,10 @@ def add_end(world: World, request: np.void, now_s: float) -> None:
         arrived["measured_ended"][fate] += 1
     if fate != SERVED:
         return
+    if request["leg"] == LIGHT:
+        ended["light"] += 1
+    elif request["leg"] == ESCALATED:
+        ended["escalated"] += 1
     ended["input_tokens"] += request["input_tokens"]
     ended["output_tokens"] += request["output_tokens"]
     ended["reasoning_tokens"] += request["reasoning_tokens"]
@@ -410,3 +416,5 @@ def keep_finished(world: World, request: np.void, now_s: float) -> None:
     row["turn"] = request["turn"]
     row["preemptions"] = request["preemptions"]
     row["fate"] = request["fate"]
+    row["prefill_replica"] = request["prefill_replica"]
+    row["leg"] = request["leg"]

@@ -12,18 +12,11 @@ import numpy as np
 
 from planner.kernel.dtypes import Scheduler, World
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_for_steps
+from planner.kernel.kvcache import blocks_for_steps, free_blocks
 from planner.kernel.queues import interactive_waiting
-from planner.kernel.steptime import steps_ended
+from planner.kernel.steptime import has_passed, steps_ended
 
 PRIORITY = int(Scheduler.PRIORITY)
-
-
-@kernel
-def event_passed(world: World, replica_index: int, now_s: float) -> bool:
-    """Tell whether a replica's events of this very instant have happened already."""
-    state = world.state[0]
-    return bool(state["event_s"] == now_s and replica_index <= state["event_replica"])
 
 
 @kernel
@@ -50,9 +43,10 @@ def waiting_prompts(world: World, replica_index: int, klass: int, ahead: bool) -
 def blocks_in_use(world: World, replica_index: int, now_s: float) -> int:
     """Return the KV blocks of a replica in use at `now_s`, those of the step under way included."""
     replica = world.replicas[replica_index]
-    blocks = int(replica["kv_used_blocks"])
+    pool = world.pools[replica["pool"]]
+    blocks = int(pool["kv_blocks"] - free_blocks(pool, replica))
     if replica["run_steps"] > 0 and replica["advancing"] > 0:
-        begun = 1 + steps_ended(replica, now_s, event_passed(world, replica_index, now_s))
+        begun = 1 + steps_ended(replica, now_s, has_passed(world, replica_index))
         blocks += blocks_for_steps(world, replica_index, replica["settled_steps"], begun)
     return blocks
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from planner.kernel.account import add_waiting
 from planner.kernel.batch import boundary
-from planner.kernel.calendar import next_replica, schedule
+from planner.kernel.calendar import next_event_s, next_replica, schedule
+from planner.kernel.departures import send_off
 from planner.kernel.dtypes import NONE, Fate, Stop, World
 from planner.kernel.ends import end_request
+from planner.kernel.handoff import end_transfer
 from planner.kernel.heap import copy_arrival, pop_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import first_unstarted, take_from_queue
 from planner.kernel.route import arrive, load_of
-from planner.kernel.steptime import cut_run, next_event_s
+from planner.kernel.steptime import cut_run
 from planner.kernel.tiers import notice_fetched
 
 REACHED = int(Stop.REACHED)
@@ -70,21 +72,27 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
     replica["timeout_s"] = due_s
     if dropped > 0:
         add_waiting(world, replica["pool"], now_s, -dropped)
-        if replica["waiting"] > 0:  # another request is first now, and might be admitted
-            if replica["run_steps"] == 0:
-                replica["run_end_s"] = now_s
-            else:
-                cut_run(replica, world.pools[replica["pool"]], now_s, True)
+        if replica["waiting"] == 0:
+            return
+        # Another request is first now, and might be admitted.
+        if replica["run_steps"] == 0:
+            replica["run_end_s"] = now_s
+        else:
+            cut_run(replica, world.pools[replica["pool"]], now_s, True)
 
 
 @kernel
-def replica_event(world: World, replica_index: int, now_s: float) -> None:
-    """Let what is due on a replica happen: the end of a fetch, a step boundary, time-outs."""
+def replica_event(world: World, replica_index: int, now_s: float, rng: np.random.Generator) -> None:
+    """Let what is due on a replica happen: KV sent or fetched, a step boundary, time-outs."""
     replica = world.replicas[replica_index]
+    if replica["link_end_s"] <= now_s:
+        end_transfer(world, replica_index, now_s)
     if replica["fetch_s"] <= now_s:
         notice_fetched(world, replica, now_s)
     if replica["run_end_s"] <= now_s:
         boundary(world, replica_index, now_s)
+        if replica["leaving_head"] != NONE:
+            send_off(world, replica_index, now_s, rng)
     if replica["timeout_s"] <= now_s:
         expire(world, replica_index, now_s)
     schedule(world.calendar, replica_index, next_event_s(replica))
@@ -189,7 +197,7 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
             state["event_s"] = event_s
             state["event_replica"] = replica_index
         state["event_replica"] = max(state["event_replica"], replica_index)
-        replica_event(world, replica_index, event_s)
+        replica_event(world, replica_index, event_s, rng)
     if until_s < math.inf:
         state["now_s"] = until_s
     return REACHED

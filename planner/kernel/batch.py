@@ -21,12 +21,19 @@ from planner.kernel.answers import (
     plan_answer,
     plan_answers,
 )
-from planner.kernel.dtypes import NONE, OUTPUT_COST, Fate, ReplicaStatus, Scheduler, World
-from planner.kernel.ends import end_request
+from planner.kernel.cascade import finish
+from planner.kernel.dtypes import NONE, OUTPUT_COST, Handover, ReplicaStatus, Scheduler, World
+from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_for_steps, growth_residue, steps_within
-from planner.kernel.prefix import claim_of, forget, hold, let_go, store_of
+from planner.kernel.kvcache import (
+    blocks_for_steps,
+    blocks_held,
+    free_blocks,
+    growth_residue,
+    steps_within,
+)
+from planner.kernel.prefix import claim_of, context_of, forget_prefixes, hold, let_go, store_of
 from planner.kernel.queues import (
     comes_before,
     first_waiting,
@@ -51,10 +58,10 @@ from planner.kernel.steptime import first_boundary, start_run
 from planner.kernel.store import shrink
 from planner.kernel.tiers import fetch, swap_out, take_fetched
 
-SERVED = int(Fate.SERVED)
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
 WEIGHTED = int(Scheduler.WEIGHTED)
+OFFERED = int(Handover.OFFERED)
 
 
 @kernel
@@ -153,7 +160,7 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     remove_slot(world.slots, first, replica["decoding"], position)
     replica["decoding"] -= 1
     replica["context_tokens"] -= tokens
-    let_go(world, replica_index, request, tokens, served)
+    let_go(world, replica_index, request, tokens, context_of(request) if served else NONE)
     request["emitted_tokens"] += emitted
     drop_answer(world, replica_index, index)
     return index
@@ -190,14 +197,20 @@ def end_decodes(world: World, replica_index: int, now_s: float) -> None:
     slots = world.slots
     first = replica["slots_first"]
     while replica["decoding"] > 0 and slots[first]["finish_step"] == replica["step"]:
-        end_request(world, stop_decode(world, replica_index, 0, True), SERVED, now_s)
+        index = stop_decode(world, replica_index, 0, True)
+        finish(world, replica_index, index, now_s)
 
 
 @kernel
 def complete_prompt(world: World, replica_index: int, index: int, now_s: float) -> None:
-    """Let a request whose prompt has been prefilled emit a token, then decode or end."""
+    """Let a request whose prompt has been prefilled emit a token, then decode, leave or end."""
     replica = world.replicas[replica_index]
     request = world.requests[index]
+    if request["output_tokens"] > 1 and world.pools[replica["pool"]]["decode_pool"] != NONE:
+        if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
+            charge(world, replica_index, request["class"], OUTPUT_COST)
+        keep(world, replica_index, index, now_s)
+        return
     if math.isnan(request["first_token_s"]):
         request["first_token_s"] = now_s
     else:
@@ -209,8 +222,25 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     if request["emitted_tokens"] < request["output_tokens"]:
         begin_decode(world, replica_index, index, now_s)
         return
-    let_go(world, replica_index, request, request["prompt_tokens"], True)
-    end_request(world, index, SERVED, now_s)
+    let_go(world, replica_index, request, request["prompt_tokens"], context_of(request))
+    finish(world, replica_index, index, now_s)
+
+
+@kernel
+def land(world: World, replica_index: int, now_s: float) -> None:
+    """Let the requests whose KV has come from another pool decode, in the order in which it came.
+
+    Their clients get the first token now, which the other pool has computed.
+    """
+    replica = world.replicas[replica_index]
+    while replica["landed_head"] != NONE:
+        request = world.requests[replica["landed_head"]]
+        blocks = blocks_held(world, replica, request, request["prompt_tokens"])
+        index = take_landed(world, replica_index, blocks, now_s)
+        replica["kv_used_blocks"] += blocks
+        request["first_token_s"] = now_s
+        note_answer(request, now_s)
+        begin_decode(world, replica_index, index, now_s)
 
 
 @kernel
@@ -255,7 +285,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     if position == NONE:
         index = int(replica["prefill_head"])
         request = world.requests[index]
-        let_go(world, replica_index, request, request["prompt_tokens"], False)
+        let_go(world, replica_index, request, request["prompt_tokens"], NONE)
         replica["prefill_head"] = NONE
         replica["prefill_tail"] = NONE
         replica["prefilling"] = 0
@@ -299,7 +329,7 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
     preempted = 0
     while replica["decoding"] > 0:
         needed = blocks_for_steps(world, replica_index, 0, 1)
-        if needed <= pool["kv_blocks"] - replica["kv_used_blocks"]:
+        if needed <= free_blocks(pool, replica):
             break
         half_done = replica["prefill_head"]
         worst = last_in_rank(world, replica_index, half_done, pool["scheduler"])
@@ -319,10 +349,24 @@ def take_chunk(replica: np.void, request: np.void, budget: int) -> int:
 
 
 @kernel
-def free_blocks(world: World, replica_index: int) -> int:
+def load_within(replica: np.void) -> int:
+    """Return the requests that hold memory of a replica to run on it."""
+    running = replica["decoding"] + replica["prefilling"]
+    return int(running + replica["fetching"] + replica["landing"])
+
+
+@kernel
+def budget_beside(replica: np.void, pool: np.void) -> int:
+    """Return the tokens that decoding sequences, and those about to be, leave for prefills."""
+    decoding = replica["decoding"] + replica["landing"]
+    return int(max(pool["token_budget"] - decoding * width_of(replica, pool), 0))
+
+
+@kernel
+def blocks_to_spare(world: World, replica_index: int) -> int:
     """Return the blocks that are free, less those that decoding sequences need for a step."""
     replica = world.replicas[replica_index]
-    free = world.pools[replica["pool"]]["kv_blocks"] - replica["kv_used_blocks"]
+    free = free_blocks(world.pools[replica["pool"]], replica)
     if replica["decoding"] > 0:
         free -= blocks_for_steps(world, replica_index, 0, 1)
     return int(free)
@@ -343,16 +387,22 @@ def give_way(world: World, replica_index: int, index: int, free: int, now_s: flo
 
 
 @kernel
-def fills_trough(running: int, pool: np.void, blocks: int) -> bool:
-    """Tell whether a batch request leaves the room that is kept from batch.
+def takes_turn(world: World, replica: np.void, request: np.void, blocks: int) -> bool:
+    """Tell whether a request that fits is admitted: a batch request only into a trough.
 
-    It does if nothing runs: else one that is larger than that would wait for ever.
+    If nothing runs it is: else one that is larger than a trough would wait for ever.
 
     Args:
-        running: sequences of the replica that might admit it.
-        pool: of the replica.
+        world: the arrays.
+        replica: that might admit it.
+        request: that fits; if it is interactive, its prompt counts as admitted.
         blocks: in use or set aside with it.
     """
+    if world.classes[request["class"]]["batch"] == 0:
+        replica["backlog_tokens"] += request["prompt_tokens"]
+        return True
+    pool = world.pools[replica["pool"]]
+    running = load_within(replica)
     little = running < pool["batch_sequences"] and blocks <= pool["batch_blocks"]
     return bool(little or running == 0)
 
@@ -363,12 +413,11 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> None:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     requests = world.requests
-    free = free_blocks(world, replica_index)
+    free = blocks_to_spare(world, replica_index)
     while budget > 0:
         index = take_fetched(world, replica, now_s)
         if index == NONE:
-            running = replica["decoding"] + replica["prefilling"] + replica["fetching"]
-            full = running >= pool["maximum_sequences"]
+            full = load_within(replica) >= pool["maximum_sequences"]
             if replica["waiting"] == 0 or (full and not yields(world, replica_index)):
                 break
             index = first_waiting(world, replica_index, pool["scheduler"])
@@ -377,12 +426,19 @@ def admit(world: World, replica_index: int, budget: int, now_s: float) -> None:
             if full or blocks > free:
                 if not give_way(world, replica_index, index, free, now_s):
                     break
-                free = free_blocks(world, replica_index)
+                free = blocks_to_spare(world, replica_index)
                 continue
-            if world.classes[request["class"]]["batch"] == 0:
-                replica["backlog_tokens"] += request["prompt_tokens"]
-            elif not fills_trough(running, pool, pool["kv_blocks"] - free + blocks):
+            if not takes_turn(world, replica, request, pool["kv_blocks"] - free + blocks):
                 break
+            take_from_queue(world, replica_index, NONE, index)
+            if pool["scheduler"] == WEIGHTED:
+                charge_admission(world, replica_index, request)
+            if request["handover"] == OFFERED:
+                free -= blocks
+                receive(world, replica_index, index, blocks, now_s)
+                if pool["prefill_first"] == 0:  # there, the budget always holds all that decode
+                    budget -= width_of(replica, pool)
+                continue
             fetching = start(world, replica_index, index, blocks, shared, free, now_s)
             free -= blocks
             if fetching:
@@ -408,15 +464,12 @@ def start(
     free: int,
     now_s: float,
 ) -> bool:
-    """Give a waiting request its blocks; tell whether some of them have to be fetched first.
+    """Give a request its blocks; tell whether some of its prompt has to be fetched first.
 
     Arguments as for `hold`.
     """
     replica = world.replicas[replica_index]
     request = world.requests[index]
-    take_from_queue(world, replica_index, NONE, index)
-    if world.pools[replica["pool"]]["scheduler"] == WEIGHTED:
-        charge_admission(world, replica_index, request)
     found = hold(world, replica, request, blocks, shared, free)
     request["prefilled_tokens"] = found
     if found > 0:
@@ -432,12 +485,14 @@ def start(
 
 @kernel
 def go_idle(world: World, replica: np.void, now_s: float) -> None:
-    """Leave a replica without a run; a draining one stops."""
+    """Leave a replica without a run; a draining one stops, unless KV comes to it or goes."""
     replica["run_steps"] = 0
-    replica["run_end_s"] = math.inf
+    # All that ran may have been preempted where those whose KV has come were not looked at.
+    replica["run_end_s"] = math.inf if replica["landed_head"] == NONE else now_s
     replica["cut"] = 0
-    if replica["status"] == DRAINING and replica["fetching"] == 0:
-        forget(world, replica)
+    busy = replica["fetching"] + replica["kept"] + replica["landing"]
+    if replica["status"] == DRAINING and busy == 0:
+        forget_prefixes(world, replica)
         replica["status"] = STOPPED
         replica["stopped_s"] = now_s
 
@@ -454,12 +509,12 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
         go_idle(world, replica, now_s)
         return
     count = 1
-    pending = replica["waiting"] + replica["fetching"] > 0
+    landed = replica["landed_head"] != NONE
+    pending = landed or replica["waiting"] + replica["fetching"] > 0
     # A boundary that preempts admits nobody, so the next one may: it must be looked at.
     if replica["prefilling"] == 0 and (preempted == 0 or not pending):
         count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
-        free = pool["kv_blocks"] - replica["kv_used_blocks"]
-        count = steps_within(world, replica_index, free, count)
+        count = steps_within(world, replica_index, free_blocks(pool, replica), count)
         if pending and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
         if replica["waiting"] > 0 and pool["scheduler"] == WEIGHTED:
@@ -498,20 +553,21 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     if polled or replica["decoding"] == 0:
         polled = True
         replica["unpolled_steps"] = 0
+        land(world, replica_index, now_s)
     if pool["draft_tokens"] > 0:
         set_mode(world, replica_index)
     preempted = 0
-    budget = pool["token_budget"]
+    budget = int(pool["token_budget"])
     if pool["prefill_first"] == 0:
         preempted = make_room(world, replica_index, now_s)
-        budget -= replica["decoding"] * width_of(replica, pool)
+        budget = budget_beside(replica, pool)
     if replica["prefilling"] > 0:
         budget = take_chunk(replica, world.requests[replica["prefill_head"]], budget)
     if replica["waiting"] + replica["fetching"] > 0 and preempted == 0 and polled:
         admit(world, replica_index, budget, now_s)
     if pool["prefill_first"] == 1 and replica["prefilling"] == 0:
         preempted = make_room(world, replica_index, now_s)
-    if preempted > 0 and replica["decoding"] + replica["prefilling"] == 0:
+    if preempted > 0 and load_within(replica) - replica["fetching"] == 0:
         # Fetches hold the blocks, or the last one to run drew more steps than it has room for.
         admit(world, replica_index, pool["token_budget"], now_s)
     if replica["waiting"] != waiting:

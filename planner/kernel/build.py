@@ -70,7 +70,7 @@ def build_world(plan: Plan, windows: int) -> World:
         steps=np.concatenate(steps),
         tiers=np.concatenate([tier_records(pool) for pool in plan.pools]),
         classes=np.concatenate([class_record(klass) for klass in plan.classes]),
-        routes=np.concatenate([np.array(klass.pools, np.int64) for klass in plan.classes]),
+        routes=np.concatenate([np.array(pools_of(klass), np.int64) for klass in plan.classes]),
         visitors=np.zeros(plan.visitors),
         drafts=np.concatenate([draft_records(pool, classes) for pool in plan.pools]),
         acceptance=np.concatenate(tables),
@@ -91,9 +91,13 @@ def build_world(plan: Plan, windows: int) -> World:
             for first, table in zip(_starts(tables), tables, strict=True)
         ]
     )
+    world.pools["fed"][[p.decode_pool for p in plan.pools if p.decode_pool is not None]] = 1
+    for klass in plan.classes:
+        if klass.escalation > 0.0:
+            world.pools["fed"][list(klass.pools)] = 1
     world.pools["groups"] = [1 if pool.draft is None else classes for pool in plan.pools]
-    preferences = [len(klass.pools) for klass in plan.classes]
-    world.classes["first_pool"] = np.cumsum([0, *preferences[:-1]])
+    ends = np.cumsum([len(pools_of(klass)) for klass in plan.classes])
+    world.classes["first_pool"] = ends - world.classes["pools"]
     world = grow_requests(world, FIRST_REQUESTS)
     return add_replicas(world, [])
 
@@ -113,11 +117,13 @@ def pool_record(pool: PoolPlan) -> Records:
         "affinity_share", "affinity_slack", "affinity_ratio",
         "context_tokens", "queue_limit", "router", "scheduler", "priority_step_s",
         "batch_sequences", "batch_blocks", "shed_tokens", "shed_blocks", "shed_ttft", "sheds",
+        "link_latency_s", "link_token_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
     record["groups"] = 1
     record["tiers"] = len(pool.tiers)
     record["full_token_s"] = (pool.fixed_s + pool.linear_s[pool.token_budget]) / pool.token_budget
+    record["decode_pool"] = NONE if pool.decode_pool is None else pool.decode_pool
     if pool.draft is not None:
         record["draft_tokens"] = pool.draft.tokens
         record["draft_depth"] = len(pool.draft.emitted[0]) - 1
@@ -194,17 +200,24 @@ def acceptance_of(pool: PoolPlan) -> NDArray[np.float64]:
     return np.concatenate(tables)
 
 
+def pools_of(klass: ClassPlan) -> tuple[int, ...]:
+    """Return the pools that a class may use: that of its lighter model, then its own."""
+    return klass.pools if klass.light_pool is None else (klass.light_pool, *klass.pools)
+
+
 def class_record(klass: ClassPlan) -> Records:
     """Return the row of `classes`, shape `(1,)`."""
     record = np.zeros(1, dtypes.CLASS)
     for name in (
         "timeout_s", "ttft_limit_s", "ttfat_limit_s", "tpot_limit_s", "e2e_limit_s",
         "bucket_interval_s", "priority", "system_tokens", "keeps_reasoning", "weight", "batch",
-        "sheddable",
+        "sheddable", "light_share", "light_input_tokens", "escalation",
     ):  # fmt: skip
         record[name] = getattr(klass, name)
     record["bucket_burst_s"] = (klass.bucket_burst - 1) * klass.bucket_interval_s
     record["pools"] = len(klass.pools)
+    if klass.light_pool is None:
+        record["light_input_tokens"] = NONE
     return record
 
 
@@ -263,13 +276,14 @@ def add_replicas(world: World, pools: list[int]) -> World:
     new = replicas[first:]
     new["pool"] = pools
     new["status"] = int(ReplicaStatus.STOPPED)
-    for name in ("run_end_s", "timeout_s", "fetch_s"):
+    for name in ("run_end_s", "timeout_s", "fetch_s", "link_end_s"):
         new[name] = math.inf
     for name in ("run_start_s", "stopped_s", "paused_s", "backlog_since_s"):
         new[name] = math.nan
-    new["prefill_head"] = NONE
-    new["prefill_tail"] = NONE
     new["fetch_head"] = NONE
+    for name in ("prefill", "leaving", "link", "landed"):
+        new[f"{name}_head"] = NONE
+        new[f"{name}_tail"] = NONE
     sequences = world.pools["maximum_sequences"][pools] if pools else np.zeros(0, np.int64)
     blocks = np.zeros(0, np.int64)
     if pools:
@@ -323,7 +337,8 @@ def build_calendar(replicas: Records) -> Records:
         leaves *= 2
     calendar = np.zeros(leaves, dtypes.CALENDAR)
     calendar["event_s"] = math.inf
-    calendar["event_s"][: len(replicas)] = np.minimum(replicas["run_end_s"], replicas["timeout_s"])
+    due = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
+    calendar["event_s"][: len(replicas)] = np.minimum.reduce(due)
     winners = np.arange(leaves)  # of the lowest level that is not yet paired
     while len(winners) > 1:
         left, right = winners[::2], winners[1::2]

@@ -11,6 +11,13 @@ Records = NDArray[np.void]
 
 
 @kernel
+def next_event_s(replica: np.void) -> float:
+    """Return when something happens next on a replica [s]."""
+    own_s = min(replica["run_end_s"], replica["timeout_s"])  # a boundary, a time-out,
+    return float(min(own_s, replica["fetch_s"], replica["link_end_s"]))  # KV fetched, or sent
+
+
+@kernel
 def winner_of(calendar: Records, node: int) -> int:
     """Return the replica that wins the subtree under `node`; nodes ≥ len(calendar) are leaves."""
     leaves = len(calendar)

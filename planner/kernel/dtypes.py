@@ -31,7 +31,7 @@ class Fate(IntEnum):
     TIMED_OUT = 4
     """It waited longer than the time-out of its class without being started."""
     FAILED = 5
-    """Its replica was lost."""
+    """Its replica was lost, or nobody could take it over from the pool that had served a part."""
     UNFINISHED = 6
     """The simulation ended first."""
     SHED = 7
@@ -89,6 +89,30 @@ class ReplicaStatus(IntEnum):
     DRAINING = 3
     """Finishes what it has, takes nothing new."""
     LOST = 4
+
+
+class Handover(IntEnum):
+    """Where a request stands between a pool that prefills it and the one that decodes it."""
+
+    NONE = 0
+    """In one pool."""
+    OFFERED = 1
+    """Prefilled; waits for memory in the other pool, while the first keeps its KV."""
+    SENDING = 2
+    """Has memory in both; its KV is sent, or is next in line."""
+    LANDED = 3
+    """Its KV has come; it decodes from the next boundary on."""
+
+
+class Leg(IntEnum):
+    """Which model serves a request of a class that has a lighter one as well."""
+
+    MAIN = 0
+    """That of the class's own pools."""
+    LIGHT = 1
+    """The lighter one."""
+    ESCALATED = 2
+    """That of the class's own pools, after the lighter one."""
 
 
 class Stop(IntEnum):
@@ -245,6 +269,10 @@ REQUEST = np.dtype(
         ("stream", "i4"),
         ("preemptions", "i4"),
         ("pool", "i4"),
+        ("handover", "i4"),
+        ("leg", "i4"),
+        ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
+        ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
         ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
     ],
     align=True,
@@ -263,6 +291,7 @@ REPLICA = np.dtype(
         ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
         ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
         ("virtual_tokens", "f8"),  # greatest count of a class when one of its own was admitted
+        ("link_end_s", "f8"),  # when the KV that is being sent has come; infinity: none is
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
@@ -284,6 +313,15 @@ REPLICA = np.dtype(
         ("batch_waiting", "i8"),  # of these, of batch classes
         ("kv_used_blocks", "i8"),
         ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
+        ("parked_blocks", "i8"),  # besides: kept for other pools, or reserved for what comes
+        ("leaving_head", "i8"),  # prefilled for another pool in the step that ends
+        ("leaving_tail", "i8"),
+        ("link_head", "i8"),  # whose KV is sent, then those whose is to be sent
+        ("link_tail", "i8"),
+        ("landing", "i8"),  # requests that come from another pool and have memory here
+        ("landed_head", "i8"),  # of these, those whose KV has come
+        ("landed_tail", "i8"),
+        ("kept", "i8"),  # requests prefilled for another pool, whose KV it still has
         ("slots_first", "i8"),  # its finish heap in `slots` …
         ("answers_first", "i8"),  # … and its heap of first tokens of answers
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
@@ -368,6 +406,9 @@ POOL = np.dtype(
         ("request_s", "f8"),  # between client and engine, there and back, per request
         ("priority_step_s", "f8"),  # of waiting, that a step of priority is worth when ageing
         ("waiting_since_s", "f8"),  # last change of `waiting`, for its integral
+        ("handover_since_s", "f8"),  # last change of `landing`, `parked_blocks` or `sending`
+        ("link_latency_s", "f8"),  # before the KV of a request flows to the pool that decodes it
+        ("link_token_s", "f8"),  # to send the KV of a prompt token
         ("overflow_waiting", "f8"),  # mean waiting per active replica above which classes overflow
         ("full_token_s", "f8"),  # a prompt's token in full steps, attention apart
         ("affinity_share", "f8"),  # of the prompt, that a replica must hold to be preferred …
@@ -398,6 +439,11 @@ POOL = np.dtype(
         ("shed_blocks", "i8"),  # blocks in use from which sheddable classes are shed
         ("waiting", "i8"),  # summed over replicas
         ("batch_waiting", "i8"),  # of these, of batch classes
+        ("landing", "i8"),  # likewise
+        ("parked_blocks", "i8"),
+        ("sending", "i8"),  # replicas whose link is in use
+        ("decode_pool", "i4"),  # that decodes what this one prefills; NONE: it does so itself
+        ("fed", "i4"),  # 1: requests come to it from other pools, not in order of arrival
         ("router", "i4"),
         ("scheduler", "i4"),
         ("prefix_cache", "i4"),  # 1: what ended requests leave is kept
@@ -432,7 +478,10 @@ CLASS = np.dtype(
         ("priority", "i8"),  # smaller is served first
         ("system_tokens", "i8"),  # every prompt begins with the same so many
         ("keeps_reasoning", "i8"),  # 1: the next turn repeats the reasoning
-        ("first_pool", "i8"),  # its pools, in order of preference, in `routes`
+        ("light_share", "f8"),  # of the requests that may, how many go to a lighter model first
+        ("escalation", "f8"),  # of what that has served, how much is served again
+        ("light_input_tokens", "i8"),  # longest input of those; −1: there is no lighter model
+        ("first_pool", "i8"),  # its pools, in order of preference, in `routes`, behind the lighter
         ("pools", "i8"),
         ("batch", "i4"),  # 1: served where interactive classes leave room
         ("sheddable", "i4"),  # 1: shed when the KV memory of a replica is nearly full
@@ -456,6 +505,8 @@ CLASS_WINDOW = np.dtype(
         ("arrived", "i8"),
         ("ended", "i8", (len(Fate),)),  # by fate, in the window in which they ended
         ("good", "i8"),  # served within all objectives
+        ("light", "i8"),  # served by a lighter model, and not again
+        ("escalated", "i8"),  # served by a lighter model and again
         ("measured", "i8"),  # arrived after the warm-up; counted in the window of arrival
         ("measured_ended", "i8", (len(Fate),)),
         ("measured_good", "i8"),
@@ -484,7 +535,10 @@ POOL_WINDOW = np.dtype(
         ("running_s", "f8"),  # ∫ running sequences dt
         ("waiting_s", "f8"),  # ∫ waiting requests dt, without those of batch classes …
         ("batch_waiting_s", "f8"),  # … and those
-        ("kv_block_s", "f8"),  # ∫ KV blocks in use dt
+        ("kv_block_s", "f8"),  # ∫ KV blocks in use dt, of what runs
+        ("parked_block_s", "f8"),  # ∫ KV blocks dt of what is between two pools
+        ("landing_s", "f8"),  # ∫ requests dt that come from another pool and have memory in this
+        ("link_s", "f8"),  # ∫ links in use dt
         ("steps", "i8"),
         ("prefill_tokens", "i8"),
         ("decode_tokens", "i8"),
@@ -494,6 +548,8 @@ POOL_WINDOW = np.dtype(
         ("loaded_tokens", "i8", (MOST_TIERS,)),  # … and fetched from each tier
         ("routed", "i8"),
         ("overflowed", "i8"),  # of these, not their class's first pool
+        ("received", "i8"),  # of those routed, handed over by a pool that prefills
+        ("escalated", "i8"),  # of those routed, after a lighter model
     ],
     align=True,
 )
@@ -519,6 +575,8 @@ FINISHED = np.dtype(
         ("turn", "i4"),
         ("preemptions", "i4"),
         ("fate", "i4"),
+        ("prefill_replica", "i4"),
+        ("leg", "i4"),
     ],
     align=True,
 )

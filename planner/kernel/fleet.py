@@ -12,8 +12,9 @@ from planner.kernel.batch import settle, stop_decode
 from planner.kernel.calendar import schedule
 from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
 from planner.kernel.ends import end_request
+from planner.kernel.handoff import add_handover, forget
 from planner.kernel.jit import kernel
-from planner.kernel.prefix import forget
+from planner.kernel.prefix import forget_prefixes
 from planner.kernel.queues import take_from_queue
 
 FAILED = int(Fate.FAILED)
@@ -28,6 +29,7 @@ def settle_all(world: World, now_s: float) -> None:
         settle(world, replica_index, now_s)
     for pool_index in range(len(world.pools)):
         add_waiting(world, pool_index, now_s, 0)
+        add_handover(world, pool_index, now_s, 0, 0, 0)
 
 
 @kernel
@@ -39,11 +41,14 @@ def lose_replica(
     Args:
         world: the arrays.
         replica_index: the replica.
-        victims: its requests, waiting and running, in order of arrival.
+        victims: its requests, waiting and running, and those whose KV it keeps for another pool,
+            in order of arrival.
         now_s: the instant.
     """
     settle(world, replica_index, now_s)
     replica = world.replicas[replica_index]
+    for index in victims:
+        forget(world, index, replica_index, now_s)
     add_waiting(world, replica["pool"], now_s, -int(replica["waiting"]))
     while replica["decoding"] > 0:
         stop_decode(world, replica_index, replica["decoding"] - 1, False)
@@ -54,7 +59,7 @@ def lose_replica(
             take_from_queue(world, replica_index, NONE, queue["head"])
     for index in victims:
         end_request(world, index, FAILED, now_s)
-    forget(world, replica)
+    forget_prefixes(world, replica)
     replica["status"] = LOST
     replica["fetch_head"] = NONE
     replica["fetching"] = 0

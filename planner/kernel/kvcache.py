@@ -34,6 +34,12 @@ def blocks_held(world: World, replica: np.void, request: np.void, tokens: int) -
 
 
 @kernel
+def free_blocks(pool: np.void, replica: np.void) -> int:
+    """Return the blocks of a replica that nothing holds."""
+    return int(pool["kv_blocks"] - replica["kv_used_blocks"] - replica["parked_blocks"])
+
+
+@kernel
 def growth_residue(position: int, tokens: int, block_tokens: int) -> int:
     """Return the residue of the position at which a sequence of `tokens` takes a block."""
     return int((position - tokens) % block_tokens)

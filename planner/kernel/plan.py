@@ -140,6 +140,12 @@ class PoolPlan:
     """… and by how many requests it may have more than the least loaded one …"""
     affinity_ratio: float = 1.5
     """… or how many times as many, whichever allows more."""
+    decode_pool: int | None = None
+    """Pool that decodes what this one prefills; absent: it does so itself."""
+    link_latency_s: float = 0.0
+    """Before the KV of a request flows to that pool [s]."""
+    link_token_s: float = 0.0
+    """To send the KV of a prompt token over the link of a replica [s]."""
     nodes: int = 1
     """Nodes at the start."""
     replicas_per_node: int = 1
@@ -199,6 +205,14 @@ class ClassPlan:
     """Tokens with which every prompt of the class begins."""
     keeps_reasoning: bool = False
     """The next turn of a session repeats the reasoning tokens of this one."""
+    light_pool: int | None = None
+    """Pool of a lighter model; absent: none."""
+    light_share: float = 1.0
+    """Share of the requests with a short enough input that go there first."""
+    light_input_tokens: int = UNLIMITED
+    """Longest input of these."""
+    escalation: float = 0.0
+    """Share of what the lighter model has served that the class's own pools serve again."""
 
 
 @dataclass(frozen=True)

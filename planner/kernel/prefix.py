@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.kernel.dtypes import NONE, World
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_held
+from planner.kernel.kvcache import blocks_held, free_blocks
 from planner.kernel.store import (
     add_entry,
     empty_store,
@@ -187,8 +187,22 @@ def hold(
 
 
 @kernel
-def let_go(world: World, replica_index: int, request: np.void, tokens: int, served: bool) -> None:
-    """Take the blocks of a running request of `tokens` tokens back; keep them if it was served."""
+def context_of(request: np.void) -> int:
+    """Return the tokens of a served request that were written: the last one never is."""
+    return int(max(1, request["input_tokens"]) + max(request["output_tokens"], 1) - 1)
+
+
+@kernel
+def let_go(world: World, replica_index: int, request: np.void, tokens: int, context: int) -> None:
+    """Take the blocks of a running request back.
+
+    Args:
+        world: the arrays.
+        replica_index: where it runs.
+        request: that leaves.
+        tokens: that it holds.
+        context: tokens that stay in the cache, and in tiers; NONE: only what segments held.
+    """
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     own = blocks_held(world, replica, request, tokens) - request["shared_blocks"]
@@ -196,18 +210,18 @@ def let_go(world: World, replica_index: int, request: np.void, tokens: int, serv
         replica["kv_used_blocks"] -= own
         return
     store = store_of(world, replica)
-    shrink(world, store, pool["kv_blocks"] - replica["kv_used_blocks"])
+    shrink(world, store, free_blocks(pool, replica))
     replica["kv_used_blocks"] -= own
     block_tokens = pool["kv_block_tokens"]
-    if served:
-        keep_answer(world, replica, request, block_tokens)
+    if context != NONE:
+        keep_context(world, replica, request, context)
     for position in range(chain_length(world, request, block_tokens) - 1, -1, -1):
         key, first, end = segment_at(world, request, block_tokens, position)
         if first >= request["shared_blocks"] or first == end:
             continue
         index = find_entry(world, store, key)
         entry = world.entries[index]
-        if served:
+        if context != NONE:
             put_in_tiers(world, replica, key, entry["blocks"])
         entry["users"] -= 1
         if entry["users"] == 0:
@@ -220,7 +234,7 @@ def let_go(world: World, replica_index: int, request: np.void, tokens: int, serv
             else:
                 free_entry(world, index)
     request["shared_blocks"] = 0
-    if served:
+    if context != NONE:
         for tier in range(pool["tiers"]):
             shelf = world.shelves[replica["shelf_first"] + 1 + tier]
             room = world.tiers[pool["tiers_first"] + tier]["blocks"]
@@ -237,15 +251,13 @@ def put_in_tiers(world: World, replica: np.void, key: int, blocks: int) -> None:
 
 
 @kernel
-def keep_answer(world: World, replica: np.void, request: np.void, block_tokens: int) -> None:
-    """Keep the context of a served request: in its session's segment, else as nobody's."""
+def keep_context(world: World, replica: np.void, request: np.void, context: int) -> None:
+    """Keep a context of so many tokens: in the segment of its session, else as nobody's."""
     store = store_of(world, replica)
-    context = max(1, request["input_tokens"])
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     kept = context
-    context += max(request["output_tokens"], 1) - 1
-    klass = world.classes[request["class"]]
-    if request["reasoning_tokens"] == 0 or klass["keeps_reasoning"] == 1:
-        kept = context
+    if request["reasoning_tokens"] > 0 and world.classes[request["class"]]["keeps_reasoning"] == 0:
+        kept = min(context, max(1, request["input_tokens"]))
     known = request["shared_blocks"]
     chain = chain_length(world, request, block_tokens)
     session_blocks = 0
@@ -274,7 +286,7 @@ def keep_answer(world: World, replica: np.void, request: np.void, block_tokens: 
 
 
 @kernel
-def forget(world: World, replica: np.void) -> None:
+def forget_prefixes(world: World, replica: np.void) -> None:
     """Let a replica keep nothing; what its tiers share with others stays."""
     pool = world.pools[replica["pool"]]
     if pool["prefix_cache"] == 0:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from planner.kernel.account import add_waiting
-from planner.kernel.dtypes import NONE, Scheduler, World
+from planner.kernel.dtypes import NONE, Handover, Leg, Scheduler, World
 from planner.kernel.jit import kernel
 
 PRIORITY = int(Scheduler.PRIORITY)
@@ -15,6 +15,8 @@ AGEING = int(Scheduler.AGEING)
 DEADLINE = int(Scheduler.DEADLINE)
 SHORTEST_PROMPT = int(Scheduler.SHORTEST_PROMPT)
 WEIGHTED = int(Scheduler.WEIGHTED)
+IN_ONE_POOL = int(Handover.NONE)
+MAIN = int(Leg.MAIN)
 
 
 @kernel
@@ -50,6 +52,9 @@ def take_request(world: World, arrival: np.void) -> int:
     request["prompt_tokens"] = max(1, arrival["input_tokens"])
     request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
+    request["handover"] = IN_ONE_POOL
+    request["leg"] = MAIN
+    request["prefill_replica"] = NONE
     request["emitted_tokens"] = 0
     request["decode_start_tokens"] = NONE
     request["next"] = NONE
@@ -124,6 +129,13 @@ def count_waiting(world: World, replica_index: int, request: np.void, change: in
 
 
 @kernel
+def comes_in_order(world: World, request: np.void) -> bool:
+    """Tell whether requests come to the pool of a request in the order in which they rank."""
+    pool = world.pools[request["pool"]]
+    return bool(pool["scheduler"] != SHORTEST_PROMPT and pool["fed"] == 0)
+
+
+@kernel
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait at its rank among those of its class, found from the head on.
 
@@ -135,6 +147,10 @@ def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     scheduler = scheduler_of(world, request)
     before = NONE
     after = queue["head"]
+    last = queue["tail"]
+    if last != NONE and comes_before(world, last, index, scheduler):
+        before = last
+        after = NONE
     while after != NONE and comes_before(world, after, index, scheduler):
         before = after
         after = requests[after]["next"]
@@ -153,7 +169,7 @@ def append_to_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait behind the others of its class, or where its rank has its place."""
     requests = world.requests
     request = requests[index]
-    if scheduler_of(world, request) == SHORTEST_PROMPT:
+    if not comes_in_order(world, request):
         insert_in_queue(world, replica_index, index)
         return
     queue = world.queues[queue_of(world, replica_index, request)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.kernel.account import add_waiting, window_of
-from planner.kernel.admission import event_passed, is_shed
-from planner.kernel.calendar import schedule
-from planner.kernel.dtypes import NONE, Fate, Router, Scheduler, World
+from planner.kernel.admission import is_shed
+from planner.kernel.calendar import next_event_s, schedule
+from planner.kernel.cascade import goes_to_light
+from planner.kernel.dtypes import NONE, Fate, Leg, Router, Scheduler, World
 from planner.kernel.ends import end_request
 from planner.kernel.jit import kernel
-from planner.kernel.kvcache import blocks_held, blocks_of
+from planner.kernel.kvcache import blocks_held, blocks_of, free_blocks
 from planner.kernel.prefix import found_in, store_of, whole_blocks
 from planner.kernel.queues import (
     append_to_queue,
@@ -21,7 +24,7 @@ from planner.kernel.queues import (
     yields,
 )
 from planner.kernel.sharing import lift
-from planner.kernel.steptime import cut_run, next_event_s, steps_ended
+from planner.kernel.steptime import cut_run, has_passed, steps_ended
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
@@ -33,6 +36,8 @@ SESSION_AFFINITY = int(Router.SESSION_AFFINITY)
 CACHE_AWARE = int(Router.CACHE_AWARE)
 FCFS = int(Scheduler.FCFS)
 WEIGHTED = int(Scheduler.WEIGHTED)
+MAIN = int(Leg.MAIN)
+LIGHT = int(Leg.LIGHT)
 
 
 @kernel
@@ -50,10 +55,23 @@ def conforms(visitors: np.ndarray, klass: np.void, visitor: int, now_s: float) -
 
 
 @kernel
-def fits(pool: np.void, request: np.void) -> bool:
-    """Tell whether a replica of the pool could ever serve the request."""
-    tokens = request["prompt_tokens"] + request["output_tokens"]
-    written = request["prompt_tokens"] + max(request["output_tokens"], 1) - 1
+def fits(world: World, pool: np.void, request: np.void) -> bool:
+    """Tell whether the pool, and the one that decodes for it, could ever serve the request."""
+    output_tokens = request["output_tokens"]
+    if pool["decode_pool"] == NONE:
+        return fits_in(pool, request, output_tokens)
+    decode_pool = world.pools[pool["decode_pool"]]
+    return bool(
+        fits_in(pool, request, min(output_tokens, 1))
+        and fits_in(decode_pool, request, output_tokens)
+    )
+
+
+@kernel
+def fits_in(pool: np.void, request: np.void, output_tokens: int) -> bool:
+    """Tell whether a replica could ever hold the request until it has emitted so many tokens."""
+    tokens = request["prompt_tokens"] + output_tokens
+    written = request["prompt_tokens"] + max(output_tokens, 1) - 1
     written += pool["draft_tokens"]
     return bool(
         tokens <= pool["context_tokens"]
@@ -63,9 +81,9 @@ def fits(pool: np.void, request: np.void) -> bool:
 
 @kernel
 def load_of(replica: np.void) -> int:
-    """Return the requests on a replica: waiting, running, or admitted and being fetched."""
-    running = replica["decoding"] + replica["prefilling"] + replica["fetching"]
-    return int(replica["waiting"] + running)
+    """Return the requests on a replica: waiting, running, or with memory there to run."""
+    running = replica["decoding"] + replica["prefilling"]
+    return int(replica["waiting"] + running + replica["fetching"] + replica["landing"])
 
 
 @kernel
@@ -150,9 +168,10 @@ def find_replica(world: World, request: np.void, rng: np.random.Generator) -> tu
     """Return the replica that takes the request and NONE, or NONE and the fate that it meets."""
     klass = world.classes[request["class"]]
     fate = TOO_LONG
-    for preference in range(klass["pools"]):
+    first = -1 if request["leg"] == LIGHT else 0  # the pool of the lighter model stands before
+    for preference in range(first, klass["pools"]):
         pool = world.pools[world.routes[klass["first_pool"] + preference]]
-        if not fits(pool, request):
+        if not fits(world, pool, request):
             continue
         fate = REFUSED
         active = pool["active_count"]
@@ -182,12 +201,13 @@ def may_fit(world: World, replica_index: int, request: np.void) -> bool:
     pool = world.pools[replica["pool"]]
     if world.classes[request["class"]]["batch"] == 0 and yields(world, replica_index):
         return True
-    if replica["decoding"] + replica["fetching"] >= pool["maximum_sequences"]:
+    here = replica["decoding"] + replica["fetching"] + replica["landing"]
+    if here >= pool["maximum_sequences"]:
         return False
     blocks = blocks_held(world, replica, request, request["prompt_tokens"])
     if pool["prefix_cache"] == 1:
         blocks -= whole_blocks(world, request, pool["kv_block_tokens"])  # it may share them
-    return bool(blocks <= pool["kv_blocks"] - replica["kv_used_blocks"])
+    return bool(blocks <= free_blocks(pool, replica))
 
 
 @kernel
@@ -201,7 +221,7 @@ def may_join(world: World, replica_index: int, index: int) -> bool:
     if replica["waiting"] == 1:
         return True
     scheduler = pool["scheduler"]
-    if scheduler == FCFS and pool["batch_sequences"] == 0:
+    if scheduler == FCFS and pool["batch_sequences"] == 0 and pool["fed"] == 0:
         return False
     if scheduler == WEIGHTED:  # who is first by then is not yet in the books
         return bool(world.queues[queue_of(world, replica_index, request)]["head"] == index)
@@ -215,7 +235,7 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     request = world.requests[index]
     request["replica"] = replica_index
     request["pool"] = replica["pool"]
-    passed = event_passed(world, replica_index, now_s)
+    passed = has_passed(world, replica_index)
     pool = world.pools[replica["pool"]]
     alone = world.queues[queue_of(world, replica_index, request)]["head"] == NONE
     if alone and pool["scheduler"] == WEIGHTED:
@@ -223,9 +243,10 @@ def wait_at(world: World, replica_index: int, index: int, now_s: float) -> None:
     append_to_queue(world, replica_index, index)
     add_waiting(world, replica["pool"], now_s, 1)
     event_s = next_event_s(replica)
-    replica["timeout_s"] = min(
-        replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
-    )
+    if math.isnan(request["started_s"]):
+        replica["timeout_s"] = min(
+            replica["timeout_s"], now_s + world.classes[request["class"]]["timeout_s"]
+        )
     if replica["run_steps"] == 0:
         replica["run_end_s"] = now_s
     elif may_join(world, replica_index, index):
@@ -254,13 +275,27 @@ def arrive(world: World, arrival: np.void, rng: np.random.Generator) -> None:
     ):
         end_request(world, index, RATE_LIMITED, now_s)
         return
+    if klass["light_input_tokens"] >= 0 and goes_to_light(world, request):
+        request["leg"] = LIGHT
     replica_index, fate = find_replica(world, request, rng)
     if replica_index == NONE:
         end_request(world, index, fate, now_s)
         return
-    pool = world.replicas[replica_index]["pool"]
-    target = world.pool_windows[window_of(state, now_s) * len(world.pools) + pool]
+    join(world, replica_index, index, now_s)
+
+
+@kernel
+def join(world: World, replica_index: int, index: int, now_s: float) -> None:
+    """Let a request join the queue of the replica that was found for it."""
+    request = world.requests[index]
+    pool_index = world.replicas[replica_index]["pool"]
+    window = window_of(world.state[0], now_s)
+    target = world.pool_windows[window * len(world.pools) + pool_index]
     target["routed"] += 1
-    if pool != world.routes[klass["first_pool"]]:
+    first = world.classes[request["class"]]["first_pool"]
+    wanted = first - 1 if request["leg"] == LIGHT else first
+    if pool_index != world.routes[wanted]:
         target["overflowed"] += 1
+        if request["leg"] == LIGHT:
+            request["leg"] = MAIN
     wait_at(world, replica_index, index, now_s)

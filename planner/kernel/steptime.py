@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import width_of
 
@@ -82,12 +83,6 @@ def is_before(boundary: float, time_s: float, after: bool) -> bool:
 
 
 @kernel
-def next_event_s(replica: np.void) -> float:
-    """Return when the next thing happens on a replica [s]."""
-    return float(min(replica["run_end_s"], replica["timeout_s"], replica["fetch_s"]))
-
-
-@kernel
 def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, count: int) -> None:
     """Start a run of `count` steps at `now_s` with the replica's present batch.
 
@@ -125,6 +120,13 @@ def start_run(replica: np.void, pool: np.void, steps: Records, now_s: float, cou
     replica["settled_steps"] = 0
     replica["run_end_s"] = boundary_s(replica, count)
     replica["cut"] = 1 if count == 1 else 0
+
+
+@kernel
+def has_passed(world: World, replica_index: int) -> bool:
+    """Tell whether a replica's events of this very instant have happened: its turn is over."""
+    state = world.state[0]
+    return bool(state["event_s"] == state["now_s"] and replica_index <= state["event_replica"])
 
 
 @kernel

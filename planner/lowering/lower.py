@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
-from planner.kernel.plan import ClassPlan, Plan
+from planner.kernel.plan import UNLIMITED, ClassPlan, Plan
+from planner.lowering.handover import with_decode_pools
 from planner.lowering.pools import LoweredPool, basis_of, context_of, lower_pool, with_nodes
 from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
@@ -58,7 +59,7 @@ def lower(
     cached = [not caching.isdisjoint((c.pool, *c.overflow)) for c in workload.classes]
     traffic = Traffic(loaded, contexts, cached)
     plan = Plan(
-        pools=tuple(pool.plan for pool in lowered),
+        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools, catalog),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
         blocks=traffic.open_blocks(),
         closed=traffic.closed_streams(),
@@ -85,8 +86,8 @@ def _context(klass: RequestClass, scenario: Scenario, catalog: Catalog) -> int:
 
 
 def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
-    limit = klass.rate_limit
-    return ClassPlan(
+    limit, light = klass.rate_limit, klass.light
+    plan = ClassPlan(
         name=klass.name,
         pools=tuple(pools[name] for name in (klass.pool, *klass.overflow)),
         priority=klass.priority,
@@ -102,6 +103,16 @@ def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
         bucket_burst=1 if limit is None else limit.burst,
         system_tokens=klass.system_prompt,
         keeps_reasoning=klass.reasoning_kept,
+    )
+    if light is None:
+        return plan
+    longest = light.maximum_input
+    return replace(
+        plan,
+        light_pool=pools[light.pool],
+        light_share=light.share,
+        light_input_tokens=UNLIMITED if longest is None else longest,
+        escalation=light.escalation,
     )
 
 
@@ -119,4 +130,5 @@ def _class_meta(klass: RequestClass) -> ClassMeta:
         objectives=tuple(ObjectiveMeta(o.metric, o.percentile, o.limit) for o in klass.objectives),
         maximum_loss_rate=klass.maximum_loss_rate,
         plan=klass.plan,
+        light_quality=None if klass.light is None else klass.light.quality,
     )

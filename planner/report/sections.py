@@ -26,7 +26,9 @@ from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
     NO_DATA,
+    handover_words,
     headline_cards,
+    light_sentence,
     promise_found,
     promise_limit,
     promise_title,
@@ -143,8 +145,8 @@ def promises(result: Result) -> str:
 
 def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]], cached: str) -> str:
     items = "".join(_promise(each) for each in objectives)
-    sentences = [each for each in (rate_limit_sentence(row), cached) if each]
-    limited = "".join(f'<p class="limited">{escape(each)}</p>' for each in sentences)
+    sentences = filter(None, (rate_limit_sentence(row), light_sentence(row), cached))
+    limited = "".join(f'<p class="limited">{escape(sentence)}</p>' for sentence in sentences)
     return (
         f'<div class="panel class"><header><h3>{escape(row["class"])}</h3>'
         f"<span>{count(row['arrival_rps'])} requests/s</span></header>"
@@ -310,7 +312,7 @@ def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
     return [
-        Cell(row["pool"], small=row["model"]),
+        Cell(row["pool"], small=" · ".join(filter(None, (row["model"], handover_words(row))))),
         Cell(row["node"], "w", small=shape),
         Cell(row["tier"], tag=_TONES.get(row["tier"], "plain")),
         number(count(row["nodes_at_peak"])),

@@ -18,7 +18,9 @@ from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
     NO_DATA,
+    handover_words,
     headline_cards,
+    light_sentence,
     margin_sentence,
     promise_found,
     promise_limit,
@@ -132,7 +134,8 @@ def _traffic(result: Result) -> RenderableType:
     limited = [
         f"{row['class']}: {sentence}."
         for row in result.frames.classes.to_dict("records")
-        if (sentence := rate_limit_sentence(row))
+        for sentence in (rate_limit_sentence(row), light_sentence(row))
+        if sentence
     ]
     notes = [Padding(Text("\n".join(limited), style="dim"), (0, 0, 1, 0))] if limited else []
     return Group(table, *notes) if notes else _spaced(table)
@@ -231,6 +234,7 @@ def _pools(result: Result) -> RenderableType:
                 (f"\n{row['tier']} step times", "dim"),
                 (f"\n{tokens} tok/s per accel.", "dim"),
                 (f"\n{cached}" if cached else "", "dim"),
+                (f"\n{handover_words(row)}".rstrip(), "dim"),
             ),
             count(row["nodes_at_peak"]),
             count(row["accelerators_at_peak"]),

@@ -80,6 +80,22 @@ def headline_cards(result: Result) -> tuple[Card, Card, Card, Card]:
     )
 
 
+def handover_words(row: Mapping[Any, Any]) -> str:
+    """Return how busy a pool's part in a hand-over between pools is; empty where it has none.
+
+    Args:
+        row: of the table of pools.
+    """
+    words = []
+    if row["link_rate"] > 0:
+        words.append(f"links {percent(row['link_rate'])} in use")
+    if row["landing"] > 0:
+        words.append(f"{count(row['landing'])} requests landing")
+    if words:
+        words.append(f"{percent(row['kv_parked_rate'])} of KV between pools")
+    return ", ".join(words)
+
+
 def _overload(result: Result) -> str:
     """Return what puts the money in question: an overloaded fleet always looks cheap."""
     if not result.overloaded:
@@ -185,6 +201,20 @@ def rate_limit_sentence(row: Mapping[Any, Any]) -> str:
     if limited <= NOTABLE_LIMITED_RATE * measured:
         return ""
     return f"{percent(limited / measured)} of arrivals refused by the rate limit, not counted"
+
+
+def light_sentence(row: Mapping[Any, Any]) -> str:
+    """Return how many answers are those of a lighter model, and what that leaves of the quality.
+
+    Args:
+        row: of the table of classes.
+    """
+    if not row["light_rate"] + row["escalated_rate"] > 0.0:
+        return ""
+    quality = row["quality_rate"]
+    kept = "quality not stated" if math.isnan(quality) else f"quality {percent(quality)}"
+    again = f", {percent(row['escalated_rate'])} by it and then by the own model"
+    return f"{percent(row['light_rate'])} answered by the lighter model{again}; {kept}"
 
 
 def trouble_title(result: Result) -> str:

@@ -54,11 +54,16 @@ def build_class_tables(
         row = _row(histograms[number], table[:, number], duration_s, warmup_s)
         row |= {"class": meta.name, "pool": meta.pool, "priority": meta.priority}
         row["service"] = meta.service
+        row["quality_rate"] = _quality(row["light_rate"], meta.light_quality)
         verdicts = list(_verdicts(meta, histograms[number], row))
         row |= {"plan": meta.plan or "", "objectives_met": all(v["met"] for v in verdicts)}
         rows.append(row)
         objectives += verdicts
     total = _row(histograms.sum(axis=0), table, duration_s, warmup_s)
+    served = [divide(row["measured_served"], total["measured_served"]) for row in rows]
+    total["quality_rate"] = sum(
+        share * row["quality_rate"] for share, row in zip(served, rows, strict=True) if share > 0.0
+    )
     total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "service": "", "plan": ""}
     # NOTE: a class that nobody used breaks no promise, but a run that nobody used keeps none.
     evidence = total["measured"] > total["measured_rate_limited"]
@@ -82,6 +87,8 @@ def _row(
     lost = int(ended.sum()) - int(ended[Fate.SERVED]) - rate_limited
     measured_s = duration_s - warmup_s
     tokens = {name: int(windows[field].sum()) for name, field in columns.TOKEN_FIELDS.items()}
+    answered = {name: int(windows[name].sum()) for name in ("light", "escalated")}
+    served = int(windows["ended"].reshape(-1, len(Fate))[:, Fate.SERVED].sum())
     row: dict[str, Any] = {
         "arrived": int(windows["arrived"].sum()),
         "measured": measured,
@@ -91,6 +98,8 @@ def _row(
         "measured_good": good,
         "loss_rate": divide(lost, measured - rate_limited),
         "slo_attainment_rate": slo_attainment(good, measured, rate_limited),
+        "light_rate": divide(answered["light"], served),
+        "escalated_rate": divide(answered["escalated"], served),
         "arrival_rps": divide(measured, measured_s),
         "goodput_rps": divide(good, measured_s),
         **tokens,
@@ -151,6 +160,17 @@ def build_tasks(
         }
         rows.append(row | _latency_cells(columns.TASK_METRIC, histograms[number]))
     return pd.DataFrame(rows, columns=columns.names("tasks"))
+
+
+def _quality(light_rate: float, light_quality: float | None) -> float:
+    """Return the quality of a class's answers as a share of that of its own model.
+
+    >>> _quality(0.4, 0.9)
+    0.96
+    """
+    if light_quality is None:
+        return math.nan if light_rate > 0.0 else 1.0
+    return 1.0 - light_rate * (1.0 - light_quality)
 
 
 def _verdicts(

@@ -32,8 +32,8 @@ FATES: Final = (
 )  # fmt: skip
 """In the order of `planner.kernel.dtypes.Fate`."""
 FLOWS: Final = (
-    "routed", "overflowed", "preemptions", "swaps", "prefill_tokens", "decode_tokens",
-    "cached_tokens",
+    "routed", "overflowed", "received", "escalated", "preemptions", "swaps", "prefill_tokens",
+    "decode_tokens", "cached_tokens",
 )  # fmt: skip
 """Counts of a pool, which the kernel calls the same."""
 LOADED_COLUMNS: Final = ("tier1_tokens", "tier2_tokens", "tier3_tokens")
@@ -56,7 +56,7 @@ _FATE_MEANINGS: Final = {
     "refused": "every pool it may use had a full queue or no active replica",
     "too_long": "prompt and output exceed the context length or the KV memory of a replica",
     "timed_out": "it waited longer than the time-out of its class",
-    "failed": "its replica was lost",
+    "failed": "its replica was lost, or no pool could take it over half done",
     "unfinished": "the simulation ended first",
     "shed": "admission control turned it away",
 }
@@ -131,6 +131,15 @@ CLASSES: Final = (
     Column("measured_good", "requests", "of them: within all limits per request", "sum"),
     Column("loss_rate", "1", "measured: lost / (all - rate limited)", "recompute"),
     Column("slo_attainment_rate", "1", "measured: good / (all - rate limited)", "recompute"),
+    Column("light_rate", "1", "share of the served that a lighter model answered", "recompute"),
+    Column(
+        "escalated_rate", "1", "share of the served that a lighter model answered first, in vain",
+        "recompute",
+    ),
+    Column(
+        "quality_rate", "1", "quality of the answers as a share of that of the class's own model; "
+        "NaN where that of the lighter is not stated", "recompute",
+    ),
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
     Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
     Column(
@@ -189,6 +198,19 @@ _USE = (
         "memory_rate", "1", "memory traffic at peak bandwidth, share of in-service time", "mean"
     ),
     Column("kv_usage_rate", "1", "KV blocks in use, share of those in service", "mean"),
+    Column(
+        "kv_parked_rate",
+        "1",
+        "of these, of requests between two pools, share of those in service",
+        "mean",
+    ),
+    Column("link_rate", "1", "links that send KV to another pool, share of the time", "mean"),
+    Column(
+        "landing",
+        "requests",
+        "mean requests that come from another pool: memory is reserved, their KV is on its way",
+        "mean",
+    ),
     Column("running", "requests", "mean sequences that run", "mean"),
     Column("waiting", "requests", "mean requests that wait, batch classes apart", "mean"),
     Column("batch_waiting", "requests", "mean requests of batch classes that wait", "mean"),
@@ -196,6 +218,8 @@ _USE = (
 _FLOW = (
     Column("routed", "requests", "requests sent to the pool", "sum"),
     Column("overflowed", "requests", "of these, not to the first pool of their class", "sum"),
+    Column("received", "requests", "of these, handed over by a pool that prefills", "sum"),
+    Column("escalated", "requests", "of these, served by a lighter model before", "sum"),
     _PREEMPTIONS,
     Column("swaps", "", "of these, to the first tier of the KV cache", "sum"),
     Column("prefill_tokens", "tokens", "prompt tokens computed, recomputation included", "sum"),

@@ -34,6 +34,9 @@ class ClassMeta:
     """Share of requests, rate-limited ones apart, that may be lost."""
     plan: str | None = None
     """Price plan; None earns nothing."""
+    light_quality: float | None = None
+    """Quality of the answers of the class's lighter model, as a share of its own model's; None: not
+    stated, or there is no lighter model."""
 
 
 @dataclass(frozen=True)

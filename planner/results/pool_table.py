@@ -25,6 +25,7 @@ from planner.results.windows import Timeline
 
 _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s", "kv_block_s")
 """Of which the busiest resource is told."""
+_HANDOVER_TIMES = ("parked_block_s", "link_s", "landing_s")
 
 RESOURCE_TITLES: Final = {
     "kv_capacity": "KV capacity",
@@ -73,7 +74,9 @@ def _pool_row(
 ) -> dict[str, Any]:
     measured = windows[timeline.measured]
     measured_s = float(timeline.width_s[timeline.measured].sum())
-    sums = {name: float(measured[name].sum()) for name in _TIMES}
+    sums = {name: float(measured[name].sum()) for name in (*_TIMES, *_HANDOVER_TIMES)}
+    kv_block_s = sums["kv_block_s"] + sums["parked_block_s"]
+    held_block_s = pool.kv_blocks * sums["active_s"]
     width_s = timeline.width_s
     waiting = np.divide(
         windows["waiting_s"], width_s, out=np.zeros(len(width_s)), where=width_s > 0
@@ -99,7 +102,10 @@ def _pool_row(
         "busy_rate": share_of(sums["busy_s"], sums["active_s"]),
         "compute_rate": share_of(sums["compute_s"], sums["active_s"]),
         "memory_rate": share_of(sums["memory_s"], sums["active_s"]),
-        "kv_usage_rate": share_of(sums["kv_block_s"], pool.kv_blocks * sums["active_s"]),
+        "kv_usage_rate": share_of(kv_block_s, held_block_s),
+        "kv_parked_rate": share_of(sums["parked_block_s"], held_block_s),
+        "link_rate": share_of(sums["link_s"], sums["active_s"]),
+        "landing": divide(sums["landing_s"], measured_s),
         "running": divide(sums["running_s"], measured_s),
         "waiting": divide(sums["waiting_s"], measured_s),
         "batch_waiting": divide(float(measured["batch_waiting_s"].sum()), measured_s),
@@ -120,8 +126,10 @@ def _pool_row(
 
 def _busiest_resource(measured: NDArray[np.void], pool: PoolMeta) -> str:
     peak = measured[peak_windows(measured["running_s"] + measured["waiting_s"])]
+    sums = {name: float(peak[name].sum()) for name in _TIMES}
+    sums["kv_block_s"] += float(peak["parked_block_s"].sum())
     return busiest_resource(
-        **{name: float(peak[name].sum()) for name in _TIMES},
+        **sums,
         routed=int(peak["routed"].sum()),
         preemptions=int(peak["preemptions"].sum()),
         kv_blocks=pool.kv_blocks,

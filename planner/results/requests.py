@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import FINISHED, Fate
+from planner.kernel.dtypes import FINISHED, Fate, Leg
 
 NUMBERS = (
     "row", "arrival_s", "started_s", "first_token_s", "first_answer_token_s", "finish_s",
     "session", "visitor", "turn", "input_tokens", "cached_tokens", "output_tokens",
-    "reasoning_tokens", "replica", "preemptions",
+    "reasoning_tokens", "replica", "preemptions", "prefill_replica",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ class RequestWriter:
         self._pools = pa.array([*pool_names, ""])
         self._request_s = np.array([*request_s, 0.0])
         self._late_tokens = np.array([*late_tokens, [0.0] * len(class_names)])
+        self._legs = pa.array([leg.name.lower() for leg in Leg])
         self._fates = pa.array([fate.name.lower() for fate in Fate])
         self._writer: pq.ParquetWriter | None = None
 
@@ -81,6 +82,7 @@ class RequestWriter:
         columns["class"] = _named(self._classes, rows["class"])
         columns["pool"] = _named(self._pools, pools)
         columns["fate"] = _named(self._fates, rows["fate"])
+        columns["leg"] = _named(self._legs, rows["leg"])
         return pa.table(columns)
 
     @staticmethod

@@ -156,7 +156,11 @@ def pool_window_table(
     data["accelerators_busy"] = _ratio(table["busy_s"] * devices, width_s).ravel()
     for name in ("busy", "compute", "memory"):
         data[f"{name}_rate"] = _share(table[f"{name}_s"], active_s).ravel()
-    data["kv_usage_rate"] = _share(table["kv_block_s"], active_s * kv_blocks).ravel()
+    parked_s, held_s = table["parked_block_s"], active_s * kv_blocks
+    data["kv_usage_rate"] = _share(table["kv_block_s"] + parked_s, held_s).ravel()
+    data["kv_parked_rate"] = _share(parked_s, held_s).ravel()
+    data["link_rate"] = _share(table["link_s"], active_s).ravel()
+    data["landing"] = _ratio(table["landing_s"], width_s).ravel()
     data["running"] = _ratio(table["running_s"], width_s).ravel()
     data["waiting"] = _ratio(table["waiting_s"], width_s).ravel()
     data["batch_waiting"] = _ratio(table["batch_waiting_s"], width_s).ravel()

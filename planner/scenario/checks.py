@@ -17,6 +17,8 @@ from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, sho
 from planner.scenario.cache_notices import cache_notices, prefix_notices
 from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
+from planner.scenario.check_cascade import check_cascade
+from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.faults import place_fault
@@ -85,6 +87,8 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_prices,
         _check_pools,
         check_scheduling,
+        check_handover,
+        check_cascade,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(root, location, message) for location, message in findings)
@@ -110,6 +114,12 @@ def _check_references(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
             if plan not in plans:
                 advice = "add it to prices.plans, or leave `plan` out if the class pays nothing"
                 yield place, _unknown("plan", plan, plans, advice)
+
+
+def pools_of(request_class: RequestClass) -> list[str]:
+    """Return the pools that requests of a class arrive at."""
+    light = [] if request_class.light is None else [request_class.light.pool]
+    return [*light, request_class.pool, *request_class.overflow]
 
 
 def _unknown(kind: str, name: str, names: Sequence[str], otherwise: str = "") -> str:
@@ -372,6 +382,8 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
     routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
+    routed |= {c.light.pool for c in scenario.workload.classes if c.light is not None}
+    routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
     paying = {c.plan for c in scenario.workload.classes}
     for pool in scenario.pools:
         node = catalog.node(pool.node)

@@ -77,14 +77,18 @@ class Search:
         ]
         """Nodes by which each pool grows: those of one replica if it spans several."""
         classes = loaded.scenario.workload.classes
+        self.decoders = {pool.name: pool.decode.pool for pool in self.pools if pool.decode}
+        """Pool that prefills → pool that decodes for it."""
         preferred = {klass.pool for klass in classes}
+        preferred |= {klass.light.pool for klass in classes if klass.light is not None}
+        preferred |= {self.decoders[name] for name in preferred if name in self.decoders}
         self.fewest = [
             stride if name in preferred else 0
             for name, stride in zip(self.names, self.strides, strict=True)
         ]
         """A pool that only takes the overflow of others may turn out not to be needed."""
         self.most = [max(maximum_nodes // stride, 1) * stride for stride in self.strides]
-        self.overflows = any(klass.overflow for klass in classes)
+        self.overflows = any(klass.overflow or klass.light for klass in classes)
         self.results: dict[Nodes, Result] = {}
         self.trials: dict[Nodes, Trial] = {}
         self.log: list[Trial] = []
@@ -166,7 +170,17 @@ class Search:
         broken = set(frames.objectives.loc[~frames.objectives["met"].astype(bool), "class"])
         classes = self.loaded.scenario.workload.classes
         unstable = frames.pools.loc[~frames.pools["stable"].astype(bool), "pool"]
-        return {klass.pool for klass in classes if klass.name in broken} | set(unstable)
+        behind = {
+            name
+            for klass in classes
+            if klass.name in broken
+            for name in (klass.pool, *([klass.light.pool] if klass.light else []))
+        }
+        # Either of two pools in a chain can be why a promise is broken, or the other cannot go on.
+        behind |= set(unstable) | {
+            first for first in self.decoders if self.decoders[first] in unstable
+        }
+        return behind | {self.decoders[name] for name in behind if name in self.decoders}
 
     def _too_few(self, nodes: Nodes, failing: set[str], at_limit: bool) -> str:
         tried = ", ".join(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.search.fleets import Nodes, Search, SizingError
+from planner.search.ratio import best_ratios
 
 
 @dataclass
@@ -57,8 +58,9 @@ class NearSearch(Search):
     def smallest(self, guess: Mapping[str, int]) -> Nodes:
         """Return a fleet that keeps every promise and from which no pool can give back a step.
 
-        Where no class overflows, pools do not influence each other, so that one simulation tells
-        of every pool whether its nodes are enough. Otherwise pools are searched one by one.
+        Where no class overflows and no pool hands over to another, pools do not influence each
+        other, so that one simulation tells of every pool whether its nodes are enough. Otherwise
+        pools are searched one by one.
 
         Args:
             guess: nodes by pool; of others, the scenario's own.
@@ -66,8 +68,8 @@ class NearSearch(Search):
         Raises:
             SizingError: no number of nodes within the limit keeps the promises.
         """
-        if self.overflows:
-            return self.minimum()
+        if self.overflows or self.decoders:
+            return best_ratios(self, self.minimum())[0]
         nodes = self._start(guess)
         bounds = [
             _Bounds(stride, fewest, most, fewest - stride)

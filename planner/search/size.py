@@ -12,6 +12,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 from planner.search.fleets import Search, Trial
+from planner.search.ratio import Ratio, best_ratios
 from planner.simulation import resolve
 
 
@@ -32,6 +33,9 @@ class Sizing:
     """The run with these nodes."""
     trials: tuple[Trial, ...]
     """Every fleet that was simulated, in order."""
+    ratios: tuple[Ratio, ...] = ()
+    """Of each pool that prefills for another: the best number of nodes of both, and the frontier
+    around it."""
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per pool: nodes, accelerators, bottleneck, limit."""
@@ -80,7 +84,7 @@ def size(
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
     search = Search(loaded, known, maximum_nodes, on_trial, progress)
-    nodes = search.minimum()
+    nodes, ratios = best_ratios(search, search.minimum())
     reasons = {name: search.bottleneck(nodes, index) for index, name in enumerate(search.names)}
     return Sizing(
         nodes=dict(zip(search.names, nodes, strict=True)),
@@ -92,4 +96,5 @@ def size(
         limits={name: limit for name, (_, limit) in reasons.items()},
         result=search.results[nodes],
         trials=tuple(search.log),
+        ratios=ratios,
     )

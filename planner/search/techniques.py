@@ -121,6 +121,40 @@ def _whole_experts(pool: Pool) -> Change:
     return cut | _GATHERED if pool.expert_parallel > 1 else {}
 
 
+def _in_one_pool(scenario: Scenario) -> Scenario:
+    """Return the scenario whose pools decode what they prefill.
+
+    The pools that decode take the requests, and the nodes where these are of one kind; the pools
+    that prefilled are empty.
+    """
+    target = {pool.name: pool.decode.pool for pool in scenario.pools if pool.decode is not None}
+    if not target:
+        return scenario
+    given: dict[str, int] = {}
+    kinds = {pool.name: pool.node for pool in scenario.pools}
+    for pool in scenario.pools:
+        if pool.decode is not None and pool.node == kinds[pool.decode.pool]:
+            given[pool.decode.pool] = given.get(pool.decode.pool, 0) + pool.nodes
+    pools = [
+        pool.model_copy(
+            update={"decode": None, "nodes": 0, "schedule": []}
+            if pool.decode is not None
+            else {"nodes": pool.nodes + given.get(pool.name, 0)}
+        )
+        for pool in scenario.pools
+    ]
+
+    def moved(klass: RequestClass) -> Change:
+        moves: dict[str, Any]
+        overflow = [target.get(name, name) for name in klass.overflow]
+        moves = {"pool": target.get(klass.pool, klass.pool), "overflow": overflow}
+        if klass.light is not None and klass.light.pool in target:
+            moves["light"] = klass.light.model_copy(update={"pool": target[klass.light.pool]})
+        return moves
+
+    return _in_classes(moved)(scenario.model_copy(update={"pools": pools}))
+
+
 TECHNIQUES: Final = (
     Technique(
         name="weight quantization",
@@ -192,11 +226,28 @@ TECHNIQUES: Final = (
         ),
     ),
     Technique(
+        name="disaggregation",
+        meaning="Prompts are prefilled in one pool and decoded in another, so that neither phase "
+        "holds up the other.",
+        setting="pools[].decode: {pool: POOL, bandwidth: 50 GB/s}",
+        instead="the pool that decodes prefills as well, with the nodes of both where they are of "
+        "one kind",
+        without=_in_one_pool,
+    ),
+    Technique(
         name="queue order",
         meaning="Waiting requests are served by priority, weight, deadline or length.",
         setting="pools[].engine.scheduler: priority",
         instead="first come, first served",
         without=_in_pools(_first_come),
+    ),
+    Technique(
+        name="light-model routing",
+        meaning="A lighter model answers some requests; where its answer is not good enough, the "
+        "class's own model answers as well.",
+        setting="workload.classes[].light: {pool: POOL, share: 50%, escalation: 10%}",
+        instead="every request goes to the model of its class",
+        without=_in_classes(lambda klass: {} if klass.light is None else {"light": None}),
     ),
     Technique(
         name="admission control",

@@ -58,7 +58,7 @@ def test_prints_the_answer(call: Callable[..., Result]) -> None:
 def test_json_holds_the_answer_and_the_search(call: Callable[..., Result]) -> None:
     done = call("--json")
     content = json.loads(done.stdout, parse_constant=pytest.fail)
-    keys = ("nodes", "accelerators", "bottlenecks", "limits", "headline", "trials")
+    keys = ("nodes", "accelerators", "bottlenecks", "limits", "ratios", "headline", "trials")
     assert set(content) == set(keys)
     assert content["accelerators"] == {name: 8 * n for name, n in content["nodes"].items()}
     assert content["headline"]["nodes_at_peak"] == sum(content["nodes"].values())

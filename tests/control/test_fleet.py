@@ -114,6 +114,7 @@ def watched_by_twin(scenario: Scenario, times_s: list[float]) -> list[tuple[obje
         scenario.end_s,
         scenario.warmup_s,
         np.random.default_rng(scenario.seed),
+        scenario.luck,
     )
     for position, row in enumerate(scenario.rows):
         assert row.arrival_s is not None

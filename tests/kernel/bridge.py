@@ -41,6 +41,8 @@ class Record:
     preemptions: int
     cached_tokens: int
     fate: int
+    prefill_replica: int
+    leg: int
 
 
 def arrival_rows(rows: list[Row], hashes: list[int] | None = None) -> NDArray[np.void]:
@@ -120,6 +122,9 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             shed_tokens=UNLIMITED if math.isinf(pool.shed_tokens) else int(pool.shed_tokens),
             shed_blocks=UNLIMITED if math.isinf(pool.shed_blocks) else int(pool.shed_blocks),
             shed_ttft=pool.shed_ttft,
+            decode_pool=pool.decode_pool,
+            link_latency_s=pool.link_latency_s,
+            link_token_s=pool.link_token_s,
         )
         for index, pool in enumerate(scenario.pools)
     )
@@ -140,6 +145,12 @@ def plan_of(scenario: Scenario, block_rows: int = 3) -> Plan:
             bucket_burst=int(klass.bucket_burst),
             system_tokens=klass.system_tokens,
             keeps_reasoning=klass.keeps_reasoning,
+            light_pool=klass.light_pool,
+            light_share=klass.light_share,
+            light_input_tokens=UNLIMITED
+            if math.isinf(klass.light_input_tokens)
+            else int(klass.light_input_tokens),
+            escalation=klass.escalation,
         )
         for index, klass in enumerate(scenario.classes)
     )
@@ -215,4 +226,6 @@ def _record(row: np.void) -> Record:
         preemptions=int(row["preemptions"]),
         cached_tokens=int(row["cached_tokens"]),
         fate=int(row["fate"]),
+        prefill_replica=int(row["prefill_replica"]),
+        leg=int(row["leg"]),
     )

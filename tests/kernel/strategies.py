@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil, inf
 from typing import Protocol
 
 import numpy as np
 from hypothesis import strategies as st
 
+from planner.kernel.cascade import chance
 from planner.kernel.dtypes import Router, Scheduler
-from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, Tier, simulate
+from tests.naive import ClosedStream, Luck, Outcome, Pool, RequestClass, Row, Tier, simulate
 
 UNIT_S = 2.0**-20
 HASH_TOKENS = 4
@@ -66,6 +68,11 @@ class Scenario:
         rows = [*self.rows, *(turn for row in self.rows for turn in row.later_turns)]
         return rows + [row for stream in self.closed_streams for row in stream.rows]
 
+    @property
+    def luck(self) -> Luck:
+        """The kernel's chances of the rows."""
+        return partial(chance, int(np.random.SeedSequence(self.seed).generate_state(1)[0]))
+
     def simulate_naively(self) -> Outcome:
         """Run the twin, with a fresh generator."""
         return simulate(
@@ -77,6 +84,7 @@ class Scenario:
             stop_s=self.stop_s,
             warmup_s=self.warmup_s,
             rng=np.random.default_rng(self.seed),
+            luck=self.luck,
             losses=self.losses,
             drains=self.drains,
             activations=self.activations,
@@ -211,7 +219,12 @@ def _scenario(
     horizon = draw(st.sampled_from([*ranges.horizons, 0] if ties else ranges.horizons))
     rows = _open_rows(draw, seconds, ranges, open_classes, horizon, sessions=sessions)
     pools = [_drafting(draw, seconds, pool, len(classes)) for pool in pools]
-    pools = [_caching(draw, seconds, pool) for pool in pools]
+    _hand_over(draw, seconds, pools, classes)
+    _lighten(draw, pools, classes)
+    fed = {pool.decode_pool for pool in pools}
+    pools = [
+        pool if index in fed else _caching(draw, seconds, pool) for index, pool in enumerate(pools)
+    ]
     if any(klass.batch for klass in classes):
         pools = [_leaving_room(draw, pool) for pool in pools]
     scenario = Scenario(pools, classes, rows, seed=draw(st.integers(0, 2**16)))
@@ -328,6 +341,35 @@ def _caching(draw: st.DrawFn, seconds: Seconds, pool: Pool) -> Pool:
         affinity_slack=draw(st.sampled_from([0, 1, 64])),
         affinity_ratio=draw(st.sampled_from([1.0, 1.5])),
     )
+
+
+def _hand_over(
+    draw: st.DrawFn, seconds: Seconds, pools: list[Pool], classes: list[RequestClass]
+) -> None:
+    """Let the last pool decode what others prefill, perhaps; no class goes to it by itself."""
+    if len(pools) < 2 or draw(st.booleans()):
+        return
+    last = len(pools) - 1
+    for index in range(last):
+        if index == 0 or draw(st.booleans()):
+            latency_s, token_s = seconds(30), seconds(4)
+            pools[index] = replace(
+                pools[index], decode_pool=last, link_latency_s=latency_s, link_token_s=token_s
+            )
+    for klass in classes:
+        klass.pools = [index for index in klass.pools if index != last] or [0]
+
+
+def _lighten(draw: st.DrawFn, pools: list[Pool], classes: list[RequestClass]) -> None:
+    """Let requests of a class go to a lighter model first, perhaps."""
+    decoding = {pool.decode_pool for pool in pools}
+    for klass in classes:
+        others = [n for n in range(len(pools)) if n not in klass.pools and n not in decoding]
+        if others and draw(st.booleans()):
+            klass.light_pool = draw(st.sampled_from(others))
+            klass.light_share = draw(st.sampled_from([1.0, 0.5]))
+            klass.light_input_tokens = draw(st.sampled_from([inf, 8]))
+            klass.escalation = draw(st.sampled_from([0.5, 1.0, 0.0]))
 
 
 def _request_class(draw: st.DrawFn, seconds: Seconds, pools: int) -> RequestClass:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.kernel.build import build_calendar
-from planner.kernel.calendar import next_replica, schedule, winner_of
+from planner.kernel.calendar import next_event_s, next_replica, schedule, winner_of
 from planner.kernel.dtypes import REPLICA
 
 TIMES = st.sampled_from([0.0, 1.0, 2.0, 3.0, math.inf])
@@ -25,7 +25,7 @@ def test_the_root_is_the_first_of_the_earliest(
 ) -> None:
     replicas = np.zeros(len(start), REPLICA)
     replicas["run_end_s"] = start
-    replicas["timeout_s"] = math.inf
+    replicas["timeout_s"] = replicas["link_end_s"] = math.inf
     calendar = build_calendar(replicas)
     times = list(start)
     assert next_replica(calendar) == times.index(min(times))
@@ -36,12 +36,14 @@ def test_the_root_is_the_first_of_the_earliest(
         assert next_replica(calendar) == times.index(min(times))
 
 
-def test_the_earlier_of_step_end_and_time_out_counts() -> None:
-    replicas = np.zeros(3, REPLICA)
-    replicas["run_end_s"] = [5.0, 4.0, math.inf]
-    replicas["timeout_s"] = [math.inf, 9.0, 3.0]
+def test_the_earliest_of_step_end_time_out_and_transfer_counts() -> None:
+    replicas = np.zeros(4, REPLICA)
+    replicas["run_end_s"] = [5.0, 4.0, math.inf, 8.0]
+    replicas["timeout_s"] = [math.inf, 9.0, 3.0, 9.0]
+    replicas["link_end_s"] = [math.inf, math.inf, 6.0, 7.0]
     calendar = build_calendar(replicas)
-    assert calendar["event_s"].tolist() == [5.0, 4.0, 3.0, math.inf]
+    assert calendar["event_s"].tolist() == [5.0, 4.0, 3.0, 7.0]
+    assert [next_event_s(replica) for replica in replicas] == [5.0, 4.0, 3.0, 7.0]
     assert next_replica(calendar) == 2
 
 
@@ -54,7 +56,7 @@ def test_leaves_are_a_power_of_two(replicas: int, leaves: int) -> None:
 def test_winners_of_a_worked_example() -> None:
     replicas = np.zeros(4, REPLICA)
     replicas["run_end_s"] = [7.0, 6.0, 5.0, 5.0]
-    replicas["timeout_s"] = math.inf
+    replicas["timeout_s"] = replicas["link_end_s"] = math.inf
     calendar = build_calendar(replicas)
     # The tree: node 1 over nodes 2 (replicas 0 and 1) and 3 (replicas 2 and 3).
     assert [winner_of(calendar, node) for node in range(1, 8)] == [2, 1, 2, 0, 1, 2, 3]

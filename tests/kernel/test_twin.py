@@ -1,6 +1,6 @@
 """The kernel against its naive twin: equal on every request, to the last bit where sums are exact.
 
-The bridge also checks the invariants (`planner/invariants.py`) after every run.
+The bridge also checks the invariants (`planner/invariants`) after every run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from tests.kernel.strategies import (
 from tests.naive import NOWHERE, Outcome, RequestClass, Row
 
 TIMES = ("arrival_s", "started_s", "first_token_s", "answer_s", "finish_s")
-IDENTITY = ("number", "class_index", "pool", "replica", "preemptions", "cached_tokens", "fate")
+IDENTITY = (
+    "number", "class_index", "pool", "replica", "preemptions", "cached_tokens", "fate",
+    "prefill_replica", "leg",
+)  # fmt: skip
 
 
 def twin_records(outcome: Outcome) -> list[Record]:
@@ -43,6 +46,8 @@ def twin_records(outcome: Outcome) -> list[Record]:
             request.preemptions,
             request.cached_tokens,
             int(request.fate),
+            request.prefill_replica,
+            int(request.leg),
         )
         for request in outcome.requests
     ]
@@ -192,7 +197,12 @@ def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
         ):  # fmt: skip
             assert row[name] == getattr(totals, name), name
         assert row["loaded_tokens"].tolist() == totals.loaded_tokens
-        for name in ("busy_s", "running_s", "waiting_s", "batch_waiting_s"):
+        assert row["received"] == totals.received
+        assert row["escalated"] == totals.escalated
+        for name in (
+            "busy_s", "running_s", "waiting_s", "batch_waiting_s", "landing_s", "parked_block_s",
+            "link_s",
+        ):  # fmt: skip
             assert row[name] == pytest.approx(getattr(totals, name), rel=1e-9, abs=1e-12), name
         mine = np.repeat(engine.world.replicas["pool"] == index, len(scenario.classes))
         shared_s = engine.world.queues["busy_s"][mine].sum()

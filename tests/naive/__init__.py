@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import ceil, inf, isnan
+from math import ceil, inf, isnan, nan
 from typing import Any, Protocol
 
-from planner.kernel.dtypes import OUTPUT_COST, RETRY_PAUSE_S, Fate, Router, Scheduler
+from planner.kernel.dtypes import OUTPUT_COST, RETRY_PAUSE_S, Fate, Leg, Router, Scheduler
 from tests.naive.cache import (
     attached,
     blocks_taken,
@@ -39,6 +39,7 @@ from tests.naive.state import (
 )
 from tests.naive.steps import (
     blocks_needed,
+    context_of,
     new_blocks,
     rank_of,
     step_length_s,
@@ -48,7 +49,7 @@ from tests.naive.steps import (
 from tests.naive.store import Store
 
 __all__ = [
-    "NOWHERE", "ClosedStream", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
+    "NOWHERE", "ClosedStream", "Luck", "Outcome", "Pool", "PoolTotals", "Replica", "Request",
     "RequestClass", "Row", "Task", "Tier", "simulate", "step_length_s",
 ]  # fmt: skip
 
@@ -62,6 +63,12 @@ class Random(Protocol):
     def random(self) -> float: ...
 
 
+class Luck(Protocol):
+    """A number of [0, 1) of a row's own, for a purpose."""
+
+    def __call__(self, class_index: int, row: int, purpose: Leg) -> float: ...
+
+
 def simulate(
     pools: Sequence[Pool],
     classes: Sequence[RequestClass],
@@ -71,6 +78,7 @@ def simulate(
     stop_s: float = inf,
     warmup_s: float = 0.0,
     rng: Random | None = None,
+    luck: Luck | None = None,
     losses: Sequence[tuple[float, int]] = (),
     drains: Sequence[tuple[float, int]] = (),
     activations: Sequence[tuple[float, int]] = (),
@@ -80,7 +88,7 @@ def simulate(
     Replicas are numbered consecutively over the pools and are active at the start. Control actions
     are pairs (time, replica); at one instant losses come before drains before activations.
     """
-    simulation = Simulation(pools, classes, closed_streams, end_s, warmup_s, rng)
+    simulation = Simulation(pools, classes, closed_streams, end_s, warmup_s, rng, luck)
     for position, row in enumerate(rows):
         assert row.arrival_s is not None
         if row.arrival_s <= end_s:
@@ -118,12 +126,14 @@ class Simulation:
         end_s: float,
         warmup_s: float,
         rng: Random | None,
+        luck: Luck | None,
     ) -> None:
         self.pools = pools
         self.classes = classes
         self.end_s = end_s
         self.warmup_s = warmup_s
         self.rng = rng
+        self.luck = luck
         self.now_s = -inf
         self.events: list[tuple[float, int, int, Any]] = []
         self.generated = 0
@@ -166,14 +176,102 @@ class Simulation:
     def _replica_event(self, replica: Replica) -> None:
         """A step boundary, if one is due, then the time-outs of requests that still wait."""
         self._account(replica)
-        fetched = any(request.ready_s <= self.now_s for request in replica.fetching)
-        starts_from_idle = replica.idle and (replica.waiting or fetched)
+        if replica.link_end_s == self.now_s:
+            self._end_transfer(replica)
+        come = [request for request in replica.fetching if request.ready_s <= self.now_s]
+        come += [request for request in replica.landing if request.landed]
+        starts_from_idle = replica.idle and (replica.waiting or come)
         if replica.step_end_s == self.now_s or starts_from_idle:
             self._boundary(replica)
+            self._send_off(replica)
         for request in sorted(replica.waiting, key=lambda request: request.key):
             if isnan(request.started_s) and request.deadline_s <= self.now_s:
                 replica.waiting.remove(request)
                 self._end(request, Fate.TIMED_OUT)
+                self._wake(replica)
+        self._stop(replica)
+
+    def _wake(self, replica: Replica) -> None:
+        """Let an idle replica look at its queue again; a busy one does so after its step."""
+        if replica.idle:
+            self.schedule(self.now_s, REPLICA, replica.number)
+
+    # --- from a pool that prefills to one that decodes ---
+
+    def _send_off(self, source: Replica) -> None:
+        """Send what leaves a replica to another pool."""
+        for request in source.leaving:
+            if request.source is None:
+                self._escalate(request)
+            else:
+                self._hand_over(request, source)
+        source.leaving = []
+
+    def _escalate(self, request: Request) -> None:
+        """Let the pools of its class serve a request again; its first answer is thrown away."""
+        request.leg = Leg.ESCALATED
+        request.decoding = False
+        request.blocks = request.shared = 0
+        request.prefilled_tokens = request.emitted_tokens = 0
+        request.first_token_s = request.last_token_s = request.answer_s = nan
+        request.prefill_replica = NOWHERE
+        rules = self.classes[request.class_index]
+        replica, _ = self._choose_replica(request, rules.pools)
+        if replica is None:
+            self._end(request, Fate.FAILED)
+            return
+        self._join(request, replica)
+        self.totals[request.pool].escalated += 1
+        self.totals[request.pool].overflowed += request.pool != rules.pools[0]
+
+    def _hand_over(self, request: Request, source: Replica) -> None:
+        """Let what has been prefilled wait for memory in the pool that decodes."""
+        index = source.pool.decode_pool
+        assert index is not None
+        active = [r for r in self.replicas if r.pool_index == index and r.active]
+        if not active:
+            self._release(request)
+            self._end(request, Fate.FAILED)
+            self._wake(source)
+            return
+        self._join(request, self._route(index, active, request))
+        self.totals[index].received += 1
+
+    def _start_transfer(self, source: Replica) -> None:
+        """Send the KV that is next on a link, if any."""
+        source.link_end_s = inf
+        if source.link:
+            pool = source.pool
+            duration_s = pool.link_token_s * source.link[0].prompt_tokens + pool.link_latency_s
+            source.link_end_s = self.now_s + duration_s
+            self.schedule(source.link_end_s, REPLICA, source.number)
+
+    def _end_transfer(self, source: Replica) -> None:
+        """The source forgets the request, which decodes elsewhere from the next boundary on."""
+        request = source.link.pop(0)
+        self._release(request)
+        request.landed = True
+        self._start_transfer(source)
+        self._wake(self.replicas[request.replica])
+
+    def _release(self, request: Request) -> None:
+        """Keep the KV of a prompt no more, but in the prefix cache."""
+        source = request.source
+        assert source is not None
+        rules = self.classes[request.class_index]
+        keep(source, request, rules, request.prompt_tokens, request.source_shared)
+        source.kept.remove(request)
+        request.source = None
+
+    def _land(self, replica: Replica) -> None:
+        """Let those whose KV has come decode; the client gets their first token now."""
+        for request in [request for request in replica.landing if request.landed]:
+            replica.landing.remove(request)
+            request.landed = False
+            replica.running.append(request)
+            request.first_token_s = request.last_token_s = self.now_s
+            if request.emitted_tokens >= request.answer_token:
+                request.answer_s = self.now_s
 
     def _account(self, replica: Replica) -> None:
         """Add the time since the last change of the replica to the integrals of its pool."""
@@ -187,6 +285,9 @@ class Simulation:
             totals.batch_waiting_s += elapsed_s * (len(replica.waiting) - interactive)
             if not replica.idle:
                 totals.kv_block_s += elapsed_s * replica.used_blocks
+            totals.landing_s += elapsed_s * len(replica.landing)
+            totals.parked_block_s += elapsed_s * replica.parked_blocks
+            totals.link_s += elapsed_s * (replica.link_end_s < inf)
             replica.accounted_s = self.now_s
 
     def _arrive(self, row: Row, later_turns: list[Row], stream: int, calls: list[Request]) -> None:
@@ -203,24 +304,41 @@ class Simulation:
             self._end(request, Fate.RATE_LIMITED)
             return
         # Rules 3 and 4: a pool, and a replica in it.
+        if (
+            rules.light_pool is not None
+            and row.input_tokens <= rules.light_input_tokens
+            and self._lucky(request, Leg.LIGHT, rules.light_share)
+        ):
+            request.leg = Leg.LIGHT
         request.prompt_tokens = max(1, row.input_tokens)
-        replica, fate = self._choose_replica(request, rules)
+        candidates = _candidates(rules, request)
+        replica, fate = self._choose_replica(request, candidates)
         if replica is None:
             self._end(request, fate)
             return
+        if replica.pool_index != rules.light_pool:
+            request.leg = Leg.MAIN
         # Rule 5: its queue.
+        self._join(request, replica)
+        self.totals[request.pool].overflowed += request.pool not in candidates[:1]
+        if deadline_s < inf:
+            self.schedule(deadline_s, REPLICA, replica.number)
+
+    def _lucky(self, request: Request, purpose: Leg, share: float) -> bool:
+        assert self.luck is not None, "a lighter model needs luck"
+        return self.luck(request.class_index, request.row.number, purpose) < share
+
+    def _join(self, request: Request, replica: Replica) -> None:
+        """Let a request wait in the queue of a replica."""
         self._account(replica)
         request.pool = replica.pool_index
         request.replica = replica.number
-        pool = replica.pool
-        request.rank = rank_of(pool, rules, request)
+        rules = self.classes[request.class_index]
+        request.rank = rank_of(replica.pool, rules, request)
+        request.prompt_tokens = max(1, request.row.input_tokens)
         self._wait(replica, request)
         self.totals[request.pool].routed += 1
-        self.totals[request.pool].overflowed += request.pool != rules.pools[0]
-        if replica.idle:
-            self.schedule(self.now_s, REPLICA, replica.number)
-        if deadline_s < inf:
-            self.schedule(deadline_s, REPLICA, replica.number)
+        self._wake(replica)
 
     def _conforms(self, rules: RequestClass, visitor: int) -> bool:
         """Ask the token bucket of the visitor: the virtual scheduling algorithm of ITU-T I.371."""
@@ -233,20 +351,23 @@ class Simulation:
         self.visitor_tat_s[visitor] = max(self.now_s, tat_s) + interval_s
         return True
 
-    def _choose_replica(self, request: Request, rules: RequestClass) -> tuple[Replica | None, Fate]:
+    def _choose_replica(
+        self, request: Request, candidates: Sequence[int]
+    ) -> tuple[Replica | None, Fate]:
+        rules = self.classes[request.class_index]
         fate = Fate.TOO_LONG
-        for index in rules.pools:
+        for index in candidates:
             pool = self.pools[index]
             members = [replica for replica in self.replicas if replica.pool_index == index]
             active = [replica for replica in members if replica.active]
             waiting = sum(len(replica.interactive) for replica in members)
             over_mark = waiting > pool.overflow_waiting * len(active)
-            if too_long(pool, request.row):
+            if self._too_long(index, request.row):
                 continue
             fate = Fate.REFUSED
             if not active:
                 continue
-            if over_mark and index != rules.pools[-1] and not rules.batch:
+            if over_mark and index != candidates[-1] and not rules.batch:
                 continue
             replica = self._route(index, active, request)
             if rules.batch:
@@ -258,11 +379,18 @@ class Simulation:
             fate = Fate.SHED
         return None, fate
 
+    def _too_long(self, pool_index: int, row: Row) -> bool:
+        pool = self.pools[pool_index]
+        if pool.decode_pool is None:
+            return too_long(pool, row, row.output_tokens)
+        first = min(row.output_tokens, 1)
+        return too_long(pool, row, first) or self._too_long(pool.decode_pool, row)
+
     def _is_shed(self, replica: Replica, request: Request, rules: RequestClass) -> bool:
         """Admission control."""
         pool = replica.pool
         waiting = sum(other.prompt_tokens for other in replica.interactive)
-        used = replica.used_blocks
+        used = pool.kv_blocks - replica.free_blocks
         if waiting >= pool.shed_tokens or (rules.sheddable and used >= pool.shed_blocks):
             return True
         if pool.shed_ttft == inf:
@@ -329,11 +457,27 @@ class Simulation:
         ]
         for request in sorted(decoding, key=lambda request: request.key) + completed:
             if request.emitted_tokens >= request.row.output_tokens:
-                keep(replica, request, self.classes[request.class_index])
+                rules = self.classes[request.class_index]
+                keep(replica, request, rules, context_of(request.row), request.shared)
                 replica.running.remove(request)
-                self._end(request, Fate.SERVED)
+                if request.leg is Leg.LIGHT and self._lucky(
+                    request, Leg.ESCALATED, rules.escalation
+                ):
+                    replica.leaving.append(request)
+                else:
+                    self._end(request, Fate.SERVED)
+            elif replica.pool.decode_pool is not None:
+                replica.running.remove(request)
+                request.source, request.source_shared = replica, request.shared
+                request.source_blocks = request.blocks - request.shared
+                request.shared = 0
+                request.prefill_replica = replica.number
+                replica.kept.append(request)
+                replica.leaving.append(request)
         polled |= not replica.running
         replica.unpolled_steps = 0 if polled else replica.unpolled_steps
+        if polled:
+            self._land(replica)
         sequences = sum(request.decoding for request in replica.running)
         pool = replica.pool
         replica.drafting = pool.draft_tokens > 0 and sequences <= pool.draft_sequences
@@ -342,23 +486,22 @@ class Simulation:
         if replica.pool.prefill_first:
             self._prefill(replica, budget, polled)
             replica.prefill_step = any(request.chunk_tokens for request in replica.running)
-            if not replica.prefill_step and self._make_room(replica) and not replica.running:
-                self._admit(replica, pool.token_budget)
+            preempted = not replica.prefill_step and self._make_room(replica)
         else:
             preempted = self._make_room(replica)
-            decoding = sum(request.decoding for request in replica.running)
-            budget -= decoding * width(replica)
+            decoding = sum(request.decoding for request in replica.running) + len(replica.landing)
+            budget = max(budget - decoding * width(replica), 0)
             self._prefill(replica, budget, polled and not preempted)
-            if preempted and not replica.running:
-                self._admit(replica, pool.token_budget)
+        if preempted and not replica.running and not replica.landing:
+            self._admit(replica, pool.token_budget)
         # Rule 6: the next step.
         replica.step_start_s = self.now_s
         replica.step_end_s = inf
         if replica.running:
             replica.step_end_s = self.now_s + step_length_s(replica)
             self.schedule(replica.step_end_s, REPLICA, replica.number)
-        elif not replica.active and not replica.load:
-            empty(replica)
+        elif any(request.landed for request in replica.landing):
+            self._wake(replica)
 
     def _poll(self, replica: Replica) -> bool:
         """Whether the queue is looked at: every so many steps of nothing but decodes."""
@@ -426,6 +569,9 @@ class Simulation:
         """Emit tokens; those beyond the end count as gaps only, like the others of their step."""
         request.emitted_tokens += min(tokens, left)
         self._charge(replica, request, OUTPUT_COST * min(tokens, left))
+        handed = replica.pool.decode_pool is not None
+        if handed and request.emitted_tokens < request.row.output_tokens:
+            return  # the client gets it from the pool that decodes
         if isnan(request.answer_s) and request.emitted_tokens >= request.answer_token:
             request.answer_s = self.now_s
         if isnan(request.first_token_s):
@@ -476,7 +622,7 @@ class Simulation:
                 aside = blocks_needed(replica)
                 free = replica.free_blocks - aside
                 blocks = blocks_taken(replica, request, rules)
-                sequences = len(replica.running) + len(replica.fetching)
+                sequences = replica.load - len(replica.waiting)
                 if sequences >= pool.maximum_sequences or blocks > free:
                     yielding = [r for r in replica.running if r.batch and r.decoding]
                     if request.batch or not yielding:
@@ -490,6 +636,11 @@ class Simulation:
                     used = pool.kv_blocks - free + blocks
                     if sequences >= pool.batch_sequences or used > pool.batch_blocks:
                         return
+                self._take(replica, request)
+                if request.source is not None:
+                    self._receive(replica, request)
+                    budget -= 0 if pool.prefill_first else width(replica)
+                    continue
                 self._start(replica, request, aside)
                 if request in replica.fetching:
                     continue
@@ -499,17 +650,32 @@ class Simulation:
             request.chunk_tokens = min(rest, budget)
             budget -= request.chunk_tokens
 
-    def _start(self, replica: Replica, request: Request, aside: int) -> None:
-        """Give a waiting request its blocks; some may have to come from tiers first."""
-        rules, totals = self.classes[request.class_index], self.totals[replica.pool_index]
+    def _take(self, replica: Replica, request: Request) -> None:
+        """Take a request out of the queue: its turn has come."""
         replica.waiting.remove(request)
         served = replica.served_tokens[request.class_index]
         replica.virtual_tokens = max(replica.virtual_tokens, served)
+        if isnan(request.started_s):
+            self._charge(replica, request, request.prompt_tokens)
+
+    def _receive(self, replica: Replica, request: Request) -> None:
+        """Give what another pool has prefilled its blocks, and let its KV come."""
+        tokens = request.prompt_tokens + replica.pool.room(request.class_index)
+        request.blocks = ceil(tokens / replica.pool.kv_block_tokens)
+        replica.landing.append(request)
+        assert request.source is not None
+        request.source.link.append(request)
+        if len(request.source.link) == 1:
+            self._account(request.source)
+            self._start_transfer(request.source)
+
+    def _start(self, replica: Replica, request: Request, aside: int) -> None:
+        """Give a request its blocks; some may have to come from tiers first."""
+        rules, totals = self.classes[request.class_index], self.totals[replica.pool_index]
         take_blocks(replica, request, rules, aside)
         totals.cached_tokens += request.prefilled_tokens
         fetch(replica, request, rules, self.now_s, totals)
         if isnan(request.started_s):
-            self._charge(replica, request, request.prompt_tokens)
             request.started_s = self.now_s
             request.cached_tokens = request.prefilled_tokens
         if request in replica.fetching:
@@ -566,21 +732,50 @@ class Simulation:
         self.generated += 1
 
     def lose(self, replica: Replica) -> None:
-        self._account(replica)
+        for other in self.replicas:
+            self._account(other)
         victims = replica.running + replica.waiting + replica.fetching
+        victims += replica.landing + replica.kept
         replica.active = False
         replica.running = []
-        replica.waiting = []
         replica.fetching = []
-        empty(replica)
         replica.step_end_s = inf
         for request in sorted(victims, key=lambda request: request.key):
+            self._forget(request)
             self._end(request, Fate.FAILED)
+        replica.link_end_s = inf
+        empty(replica)
+
+    def _forget(self, request: Request) -> None:
+        """Take a request out of every queue and off its link."""
+        here, source = self.replicas[request.replica], request.source
+        for requests in (here.waiting, here.landing):
+            if request in requests:
+                requests.remove(request)
+                self._wake(here)
+        if source is not None:
+            if request in source.link:
+                sending = source.link[0] is request
+                source.link.remove(request)
+                if sending:
+                    self._start_transfer(source)
+            self._release(request)
+            self._wake(source)
 
     def drain(self, replica: Replica) -> None:
         replica.active = False
-        if not replica.load:
+        self._stop(replica)
+
+    def _stop(self, replica: Replica) -> None:
+        """A replica that takes nothing new and has nothing left keeps nothing."""
+        if not replica.active and not replica.load and not replica.kept:
             empty(replica)
 
     def activate(self, replica: Replica) -> None:
         replica.active = True
+
+
+def _candidates(rules: RequestClass, request: Request) -> list[int]:
+    """The pools that a request may use, in order."""
+    light = [rules.light_pool] if request.leg is Leg.LIGHT else []
+    return [index for index in light if index is not None] + rules.pools

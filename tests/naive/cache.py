@@ -117,16 +117,17 @@ def take_blocks(replica: Replica, request: Request, rules: RequestClass, aside: 
     request.prefilled_tokens = found * pool.kv_block_tokens
 
 
-def keep(replica: Replica, request: Request, rules: RequestClass) -> None:
-    """Leave the blocks of a request that is served in the cache and in its tiers."""
+def keep(
+    replica: Replica, request: Request, rules: RequestClass, context: int, shared: int
+) -> None:
+    """Leave a context of so many tokens in the cache and its tiers; segments share some."""
     pool, store = replica.pool, replica.store
     if not pool.prefix_cache:
         return
     evict(replica)
-    context = max(1, request.row.input_tokens) + max(request.row.output_tokens, 1) - 1
     segments = segments_of(request, pool, rules)
-    used = attached(replica, request, rules)
-    known = request.shared
+    used = [segment for segment in segments if segment.first < shared]
+    known = shared
     own: list[Segment] = []
     if segments and segments[-1].end == inf:
         last = segments[-1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, nan
 
-from planner.kernel.dtypes import MOST_TIERS, Fate, Router, Scheduler
+from planner.kernel.dtypes import MOST_TIERS, Fate, Leg, Router, Scheduler
 from tests.naive.store import Store
 
 NOWHERE = -1
@@ -66,6 +66,11 @@ class Pool:
     affinity_share: float = 0.3
     affinity_slack: int = 64
     affinity_ratio: float = 1.5
+    decode_pool: int | None = None
+    """Pool that decodes what this one prefills; None: it does so itself."""
+    link_latency_s: float = 0.0
+    link_token_s: float = 0.0
+    """To send the KV of one prompt token over the link of a replica."""
 
     def pace(self, class_index: int) -> float:
         """Tokens that a step emits with drafts, in the mean; 1 in pools that never draft."""
@@ -94,6 +99,13 @@ class RequestClass:
     bucket_burst: float = 1.0
     system_tokens: int = 0
     keeps_reasoning: bool = False
+    light_pool: int | None = None
+    """Pool of a lighter model that some of its requests go to first."""
+    light_share: float = 1.0
+    light_input_tokens: float = inf
+    """Longest input of those."""
+    escalation: float = 0.0
+    """Share of what the lighter model has served that its own pools serve again."""
 
 
 @dataclass
@@ -167,6 +179,15 @@ class Request:
     """Of its input, that needed no prefill when it was first admitted."""
     calls: list[Request] = field(default_factory=list)
     """The turns of its session up to this one."""
+    source: Replica | None = None
+    """Replica that prefilled it for another pool, as long as it keeps the KV."""
+    source_blocks: int = 0
+    """That are kept there, besides `source_shared` of segments."""
+    source_shared: int = 0
+    landed: bool = False
+    """Its KV has come over, but it does not decode yet."""
+    prefill_replica: int = NOWHERE
+    leg: Leg = Leg.MAIN
 
     @property
     def answer_token(self) -> int:
@@ -212,6 +233,16 @@ class Replica:
     """Infinity while idle."""
     accounted_s: float = 0.0
     """Time up to which the integrals of `PoolTotals` are known."""
+    kept: list[Request] = field(default_factory=list)
+    """Prefilled here for another pool, which has not got all of their KV yet."""
+    leaving: list[Request] = field(default_factory=list)
+    """Prefilled in the step that ends."""
+    link: list[Request] = field(default_factory=list)
+    """Whose KV is sent, one after the other; the other pool holds memory for all of them."""
+    link_end_s: float = inf
+    landing: list[Request] = field(default_factory=list)
+    """Prefilled elsewhere, with memory here: sent, or to be sent, or to decode from the next
+    boundary on."""
 
     @property
     def idle(self) -> bool:
@@ -219,7 +250,13 @@ class Replica:
 
     @property
     def load(self) -> int:
-        return len(self.waiting) + len(self.running) + len(self.fetching)
+        return len(self.waiting) + len(self.running) + len(self.fetching) + len(self.landing)
+
+    @property
+    def parked_blocks(self) -> int:
+        """Those of requests on their way from one pool to another."""
+        kept = sum(request.source_blocks for request in self.kept)
+        return kept + sum(request.blocks for request in self.landing)
 
     @property
     def used_blocks(self) -> int:
@@ -243,7 +280,7 @@ class Replica:
 
     @property
     def free_blocks(self) -> int:
-        return self.pool.kv_blocks - self.used_blocks
+        return self.pool.kv_blocks - self.used_blocks - self.parked_blocks
 
 
 @dataclass
@@ -254,6 +291,9 @@ class PoolTotals:
     waiting_s: float = 0.0
     batch_waiting_s: float = 0.0
     kv_block_s: float = 0.0
+    landing_s: float = 0.0
+    parked_block_s: float = 0.0
+    link_s: float = 0.0
     steps: int = 0
     """Completed ones."""
     prefill_tokens: int = 0
@@ -264,6 +304,10 @@ class PoolTotals:
     loaded_tokens: list[int] = field(default_factory=lambda: [0] * MOST_TIERS)
     routed: int = 0
     overflowed: int = 0
+    received: int = 0
+    """Of those routed: handed over by a pool that prefills."""
+    escalated: int = 0
+    """Of those routed: after a lighter model."""
 
 
 @dataclass

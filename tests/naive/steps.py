@@ -20,11 +20,16 @@ def rank_of(pool: Pool, rules: RequestClass, request: Request) -> float:
     }[pool.scheduler]
 
 
-def too_long(pool: Pool, row: Row) -> bool:
+def too_long(pool: Pool, row: Row, output_tokens: int) -> bool:
     prompt = max(1, row.input_tokens)
-    written = prompt + max(row.output_tokens, 1) - 1 + pool.draft_tokens
+    written = prompt + max(output_tokens, 1) - 1 + pool.draft_tokens
     blocks = ceil(written / pool.kv_block_tokens)
-    return prompt + row.output_tokens > pool.context_tokens or blocks > pool.kv_blocks
+    return prompt + output_tokens > pool.context_tokens or blocks > pool.kv_blocks
+
+
+def context_of(row: Row) -> int:
+    """Tokens of a served request that were written."""
+    return max(1, row.input_tokens) + max(row.output_tokens, 1) - 1
 
 
 def width(replica: Replica) -> int:

@@ -44,6 +44,12 @@ ON = {
         "pools.reasoning.expert_exchange=auto",
         "pools.reasoning.two_batch_overlap=true",
     ],
+    "disaggregation": [
+        "pools.reasoning.node=hgx-h100",
+        "pools.chat.decode={pool: reasoning, bandwidth: 50 GB/s}",
+        "workload.classes.reasoning.pool=chat",
+    ],
+    "light-model routing": ["workload.classes.chat.light={pool: reasoning}"],
     "queue order": ["pools.reasoning.engine.scheduler=priority"],
     "admission control": ["pools.chat.admission={waiting_tokens: 100000}"],
     "batch traffic in troughs": [
@@ -76,6 +82,14 @@ EXPECTED = {
     "expert load balancing": {"pools[1].redundant_experts": None},
     "sparse expert exchange": {"pools[1].expert_exchange": "gather"},
     "two-batch overlap": {"pools[1].two_batch_overlap": False},
+    "disaggregation": {
+        "pools[0].decode": None,
+        "pools[0].nodes": 0,
+        "pools[1].nodes": 3,
+        "workload.classes[0].pool": "reasoning",
+        "workload.classes[1].pool": "reasoning",
+    },
+    "light-model routing": {"workload.classes[0].light": None},
     "queue order": {"pools[1].engine.scheduler": "fcfs"},
     "admission control": {"pools[0].admission": None},
     "batch traffic in troughs": {"workload.classes[1].service": "interactive"},
@@ -176,6 +190,13 @@ def test_a_default_router_is_no_choice(tmp_path: Path) -> None:
     chosen = load(tmp_path, *PLAIN, "pools.chat.router=power_of_two").scenario
     (found,) = used_by(chosen)
     assert found.without(chosen).pools[1].router == "power_of_two"
+
+
+def test_pools_on_other_nodes_do_not_lend_theirs(tmp_path: Path) -> None:
+    changes = ON["disaggregation"][1:]
+    scenario = load(tmp_path, *PLAIN, *changes).scenario
+    (found,) = used_by(scenario)
+    assert [pool.nodes for pool in found.without(scenario).pools] == [0, 1]
 
 
 def test_arithmetic_follows_the_weights(tmp_path: Path) -> None:

@@ -209,6 +209,21 @@ class CacheAffinity(Part):
     """… or at most so many times as many, whichever allows more (`--balance-rel-threshold`)."""
 
 
+class DecodeElsewhere(Part):
+    """Disaggregation: this pool only prefills, and another decodes.
+
+    Both serve one model with KV caches of one format. The KV of a prompt goes over a link, of which
+    each replica of this pool has one; it carries one prompt at a time.
+    """
+
+    pool: Name
+    """Pool that decodes. It gets nothing else, but may do so for several pools."""
+    bandwidth: Bandwidth
+    """Of the link of a replica, as `50 GB/s`: in one direction, as attained."""
+    latency: Duration = 0.0
+    """From the start of a transfer until its first byte comes, registration included."""
+
+
 class ScheduledNodes(Part):
     """From a time of day on, the pool has this many nodes."""
 
@@ -269,6 +284,8 @@ class Pool(Part):
     """Limits of the serving engine."""
     speculation: Speculation | None = None
     """Speculative decoding; absent: none."""
+    decode: DecodeElsewhere | None = None
+    """Pool that decodes what this one prefills; absent: it does both itself."""
     prefix_cache: bool = False
     """KV blocks of requests that have ended stay while there is room, for prompts that begin the
     same way (vLLM's automatic prefix caching, SGLang's RadixAttention). Shared are the blocks that

@@ -227,6 +227,52 @@ class Objective(Part):
         return value
 
 
+class LightModel(Part):
+    """A lighter model that answers some requests of a class, or answers first (a cascade).
+
+    Which requests is decided by a hash of each, so that they are the same in every fleet.
+    """
+
+    pool: Name
+    """Pool of the lighter model. If it is over its `overflow_waiting`, full or without nodes, the
+    request goes to the pools of the class, as one that was never meant for it."""
+    share: Annotated[Fraction, Field(gt=0)] = 1.0
+    """Share of the requests (with inputs up to `maximum_input`) that go there first."""
+    maximum_input: TokenCount | None = None
+    """Longest input of these; absent: any."""
+    escalation: Fraction = 0.0
+    """Share of its answers that are not good enough: the class's own pools serve the request again,
+    and the client waits for both. The first answer is thrown away and has cost as much."""
+    quality: Annotated[Fraction, Field(gt=0)] | None = None
+    """Quality of the answers that are kept, as a share of that of the class's own model."""
+    minimum_quality: Annotated[Fraction, Field(gt=0)] | None = None
+    """Quality that the class keeps at least, on average over its requests."""
+
+    @model_validator(mode="after")
+    def _keeps_quality(self) -> Self:
+        if self.minimum_quality is None:
+            return self
+        if self.quality is None:
+            raise ValueError("minimum_quality needs the quality of the lighter model; state it")
+        if self.expected_quality < self.minimum_quality - 1e-12:
+            raise ValueError(
+                f"up to {self.kept_share:.3g} of the answers are the lighter model's, which leaves "
+                f"{self.expected_quality:.4g} of the quality, less than minimum_quality "
+                f"{self.minimum_quality:g}; lower the share, or raise the escalation"
+            )
+        return self
+
+    @property
+    def kept_share(self) -> float:
+        """Share of the answers that are the lighter model's, if every input is short enough."""
+        return self.share * (1.0 - self.escalation)
+
+    @property
+    def expected_quality(self) -> float:
+        """Quality over all requests, at least: 1 is that of the class's own model."""
+        return 1.0 - self.kept_share * (1.0 - (1.0 if self.quality is None else self.quality))
+
+
 class RequestClass(Part):
     """Traffic with one workload, priority, set of objectives and price plan.
 
@@ -240,6 +286,8 @@ class RequestClass(Part):
     """Pool that serves it."""
     overflow: list[Name] = []
     """Pools tried in order when the one before is over its `overflow_waiting` or full."""
+    light: LightModel | None = None
+    """A lighter model for some of its requests; absent: none."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Smaller is served first by pools with the `priority` scheduler."""
     weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
