@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from planner.errors import SimulationError
 from planner.kernel import build
 from planner.kernel.advance import advance, lack_for
-from planner.kernel.dtypes import NONE, Handover, ReplicaStatus, Stop, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Handover, ReplicaStatus, Stop
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
 from planner.kernel.kvcache import blocks_for_steps

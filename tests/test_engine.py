@@ -17,7 +17,8 @@ from planner.control import Fleet, PoolView
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel import build, dtypes
-from planner.kernel.dtypes import RETRY_PAUSE_S, Fate
+from planner.kernel.dtypes import RETRY_PAUSE_S
+from planner.kernel.enums import Fate
 from planner.kernel.plan import ClassPlan, ClosedStream
 from tests.control.clusters import POOL, Arrival, arrivals, at, endless, look, plan, simulate
 from tests.kernel.bridge import plan_of

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import SimulationError
-from planner.kernel.dtypes import ReplicaStatus
+from planner.kernel.enums import ReplicaStatus
 from planner.kernel.plan import PoolPlan
 
 if TYPE_CHECKING:

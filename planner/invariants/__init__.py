@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-
 from planner.invariants.memory import caches_consistent, free_lists_complete
 from planner.invariants.progress import answers_planned, handovers_conserved, tasks_conserved
 from planner.invariants.replicas import (

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import class_windows
-from planner.kernel.dtypes import Handover, World
+from planner.kernel.dtypes import World
+from planner.kernel.enums import Handover
 
 
 def answers_planned(world: World) -> Iterator[str]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.invariants.shared import by_class, loads
-from planner.kernel.dtypes import NONE, Fate, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Fate, ReplicaStatus
 
 
 def kv_blocks_conserved(world: World) -> Iterator[str]:

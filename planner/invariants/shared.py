@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, Fate, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Fate
 
 Records = NDArray[np.void]
 

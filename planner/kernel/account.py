@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, Fate, Leg, Metric, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Fate, Leg, Metric
 from planner.kernel.histogram import add_progression, add_value, bin_of
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import tokens_between, width_of

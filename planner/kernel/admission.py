@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import Scheduler, World
+from planner.kernel.dtypes import World
+from planner.kernel.enums import Scheduler
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_for_steps, free_blocks
 from planner.kernel.queues import interactive_waiting

@@ -10,8 +10,9 @@ from planner.kernel.account import add_waiting
 from planner.kernel.batch import boundary
 from planner.kernel.calendar import next_event_s, next_replica, schedule
 from planner.kernel.departures import send_off
-from planner.kernel.dtypes import NONE, Fate, Stop, World
+from planner.kernel.dtypes import NONE, World
 from planner.kernel.ends import end_request
+from planner.kernel.enums import Fate, Stop
 from planner.kernel.handoff import end_transfer
 from planner.kernel.heap import copy_arrival, pop_return
 from planner.kernel.jit import kernel

@@ -22,7 +22,8 @@ from planner.kernel.answers import (
     plan_answers,
 )
 from planner.kernel.cascade import finish
-from planner.kernel.dtypes import NONE, OUTPUT_COST, Handover, ReplicaStatus, Scheduler, World
+from planner.kernel.dtypes import NONE, OUTPUT_COST, World
+from planner.kernel.enums import Handover, ReplicaStatus, Scheduler
 from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
 from planner.kernel.jit import kernel

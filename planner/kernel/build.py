@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel import dtypes
-from planner.kernel.dtypes import NONE, Fate, Metric, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Fate, Metric, ReplicaStatus
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
 from planner.kernel.store import place_entry
 
@@ -337,7 +338,8 @@ def build_calendar(replicas: Records) -> Records:
         leaves *= 2
     calendar = np.zeros(leaves, dtypes.CALENDAR)
     calendar["event_s"] = math.inf
-    due = [replicas[name] for name in ("run_end_s", "timeout_s", "link_end_s")]
+    names = ("run_end_s", "timeout_s", "fetch_s", "link_end_s")
+    due = [replicas[name] for name in names]
     calendar["event_s"][: len(replicas)] = np.minimum.reduce(due)
     winners = np.arange(leaves)  # of the lowest level that is not yet paired
     while len(winners) > 1:

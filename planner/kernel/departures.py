@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from planner.kernel.account import window_of
-from planner.kernel.dtypes import NONE, Fate, Handover, Leg, World
+from planner.kernel.dtypes import NONE, World
 from planner.kernel.ends import end_request
+from planner.kernel.enums import Fate, Handover, Leg
 from planner.kernel.handoff import release, wake
 from planner.kernel.jit import kernel
 from planner.kernel.route import find_replica, join, pick_replica, wait_at

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from planner.kernel.account import add_end, add_turn, keep_finished, tokens_so_far
-from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, Fate, World
+from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, World
+from planner.kernel.enums import Fate
 from planner.kernel.heap import push_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import free_request

@@ -14,7 +14,8 @@ import numpy as np
 
 from planner.kernel.account import add_waiting, window_end_s, window_of
 from planner.kernel.calendar import next_event_s, schedule
-from planner.kernel.dtypes import NONE, Handover, ReplicaStatus, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Handover, ReplicaStatus
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_held
 from planner.kernel.prefix import let_go

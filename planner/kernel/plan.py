@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import Router, Scheduler
+from planner.kernel.enums import Router, Scheduler
 
 UNLIMITED = 2**62
 """Stands for "no limit" in a count."""

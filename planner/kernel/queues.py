@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from planner.kernel.account import add_waiting
-from planner.kernel.dtypes import NONE, Handover, Leg, Scheduler, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import Handover, Leg, Scheduler
 from planner.kernel.jit import kernel
 
 PRIORITY = int(Scheduler.PRIORITY)

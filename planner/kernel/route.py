@@ -10,8 +10,9 @@ from planner.kernel.account import add_waiting, window_of
 from planner.kernel.admission import is_shed
 from planner.kernel.calendar import next_event_s, schedule
 from planner.kernel.cascade import goes_to_light
-from planner.kernel.dtypes import NONE, Fate, Leg, Router, Scheduler, World
+from planner.kernel.dtypes import NONE, World
 from planner.kernel.ends import end_request
+from planner.kernel.enums import Fate, Leg, Router, Scheduler
 from planner.kernel.jit import kernel
 from planner.kernel.kvcache import blocks_held, blocks_of, free_blocks
 from planner.kernel.prefix import found_in, store_of, whole_blocks

@@ -13,7 +13,7 @@ from planner.curves.engines import EngineTable, shipped_engines
 from planner.curves.library import CurveSet
 from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
-from planner.kernel.dtypes import Router, Scheduler
+from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
 from planner.lowering.drafts import lower_draft
 from planner.lowering.tiers import lower_tiers

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import Fate
+from planner.kernel.enums import Fate
 from planner.results import columns
 from planner.results.meta import ClassMeta
 from planner.results.metrics import (

@@ -21,7 +21,7 @@ class Column(NamedTuple):
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 """Quantiles that the class table shows."""
 METRICS: Final = ("ttft", "tpot", "itl", "e2e", "queue", "ttfat", "task_latency")
-"""In the order of `planner.kernel.dtypes.Metric`."""
+"""In the order of `planner.kernel.enums.Metric`."""
 TASK_METRIC: Final = "task_latency"
 """The one that is of whole sessions; the others are of requests."""
 REQUEST_METRICS: Final = ("ttft", "ttfat", "tpot", "itl", "e2e", "queue")
@@ -30,7 +30,7 @@ FATES: Final = (
     "served", "rate_limited", "refused", "too_long", "timed_out", "failed", "unfinished",
     "shed",
 )  # fmt: skip
-"""In the order of `planner.kernel.dtypes.Fate`."""
+"""In the order of `planner.kernel.enums.Fate`."""
 FLOWS: Final = (
     "routed", "overflowed", "received", "escalated", "preemptions", "swaps", "prefill_tokens",
     "decode_tokens", "cached_tokens",

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import FINISHED, Fate, Leg
+from planner.kernel.dtypes import FINISHED
+from planner.kernel.enums import Fate, Leg
 
 NUMBERS = (
     "row", "arrival_s", "started_s", "first_token_s", "first_answer_token_s", "finish_s",

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from planner.curves.engines import EngineOverhead
 from planner.engine import Engine
-from planner.kernel.dtypes import ARRIVAL, NONE, Fate
+from planner.kernel.dtypes import ARRIVAL, NONE
+from planner.kernel.enums import Fate
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan, PoolPlan
 from planner.measurements import (
     ClosedLoop,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from planner.kernel.dtypes import Fate
+from planner.kernel.enums import Fate
 from planner.kernel.plan import Plan, PoolPlan
 from tests import naive
 from tests.benchmarks.conftest import Say

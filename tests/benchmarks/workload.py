@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.engine import Engine
-from planner.kernel.dtypes import ARRIVAL, NONE, Router
+from planner.kernel.dtypes import ARRIVAL, NONE
+from planner.kernel.enums import Router
 from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan
 
 TOKEN_BUDGET = 2048

@@ -19,7 +19,7 @@ from planner.control import Fleet, PoolView
 from planner.engine import Engine
 from planner.invariants import check_invariants
 from planner.kernel import dtypes
-from planner.kernel.dtypes import Fate, Router
+from planner.kernel.enums import Fate, Router
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan, PoolPlan
 
 Process = Callable[[simpy.Environment, Fleet], Generator[simpy.Event]]

@@ -17,7 +17,7 @@ from planner.control import Fleet, PoolView
 from planner.control.fleet import most_nodes, most_nodes_by_window, node_hours, nodes_over_time
 from planner.engine import Engine
 from planner.errors import SimulationError
-from planner.kernel.dtypes import Fate, ReplicaStatus
+from planner.kernel.enums import Fate, ReplicaStatus
 from planner.kernel.plan import ClassPlan, ClosedStream
 from tests.control.clusters import (
     POOL,

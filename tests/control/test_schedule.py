@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planner.control import Fleet, follow_schedule
 from planner.control.fleet import node_hours
 from planner.control.schedule import DAY_S
-from planner.kernel.dtypes import Fate
+from planner.kernel.enums import Fate
 from tests.control.clusters import POOL, Process, look, plan, simulate
 
 HOUR_S = 3600.0

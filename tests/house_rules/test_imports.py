@@ -64,17 +64,26 @@ LAYERS = {
         "validation measurements engine kernel curves catalog errors units", "numpy scipy"
     ),
     "kernel": Layer("", "numba numpy"),
-    "kernel.dtypes": Layer("", "numpy"),
-    "control": Layer("kernel.dtypes kernel.plan errors units", "numpy simpy", typing="engine"),
+    "kernel.enums": Layer(""),
+    "kernel.dtypes": Layer("kernel.enums", "numpy"),
+    "control": Layer(
+        "kernel.dtypes kernel.enums kernel.plan errors units", "numpy simpy", typing="engine"
+    ),
     "engine": Layer("control kernel errors units", "numpy simpy", typing="lowering"),
     "lowering": Layer(
-        "scenario curves catalog trace kernel.dtypes kernel.plan results.meta errors units", "numpy"
+        "scenario curves catalog trace kernel.dtypes kernel.enums kernel.plan results.meta errors "
+        "units",
+        "numpy",
     ),
     "economics": Layer("errors units", "numpy pandas"),
-    "results": Layer("kernel.dtypes errors units", "numpy pandas pyarrow", typing="economics"),
-    "invariants": Layer("results economics kernel.dtypes errors", "numpy pandas"),
+    "results": Layer(
+        "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
+    ),
+    "invariants": Layer("results economics kernel.dtypes kernel.enums errors", "numpy pandas"),
     "billing": Layer(
-        "control engine economics kernel.dtypes lowering scenario catalog errors units", "numpy"
+        "control engine economics kernel.dtypes kernel.enums lowering scenario catalog errors "
+        "units",
+        "numpy",
     ),
     "provenance": Layer("billing catalog economics lowering results scenario trace"),
     "version": Layer(),

@@ -20,7 +20,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from planner.kernel.cascade import chance
-from planner.kernel.dtypes import Router, Scheduler
+from planner.kernel.enums import Router, Scheduler
 from tests.naive import ClosedStream, Luck, Outcome, Pool, RequestClass, Row, Tier, simulate
 
 UNIT_S = 2.0**-20

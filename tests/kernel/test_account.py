@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.invariants import check_invariants
-from planner.kernel.dtypes import ARRIVAL, NONE, Fate, Metric, World
+from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.enums import Fate, Metric
 from planner.kernel.histogram import bin_of
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
 

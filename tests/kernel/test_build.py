@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from planner.kernel import build
-from planner.kernel.dtypes import NONE, ReplicaStatus, Router, World
+from planner.kernel.dtypes import NONE, World
+from planner.kernel.enums import ReplicaStatus, Router
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan, PoolPlan
 
 SMALL = PoolPlan(

@@ -36,14 +36,15 @@ def test_the_root_is_the_first_of_the_earliest(
         assert next_replica(calendar) == times.index(min(times))
 
 
-def test_the_earliest_of_step_end_time_out_and_transfer_counts() -> None:
+def test_the_earliest_of_step_end_time_out_and_transfers_counts() -> None:
     replicas = np.zeros(4, REPLICA)
     replicas["run_end_s"] = [5.0, 4.0, math.inf, 8.0]
     replicas["timeout_s"] = [math.inf, 9.0, 3.0, 9.0]
     replicas["link_end_s"] = [math.inf, math.inf, 6.0, 7.0]
+    replicas["fetch_s"] = [math.inf, 3.5, math.inf, math.inf]
     calendar = build_calendar(replicas)
-    assert calendar["event_s"].tolist() == [5.0, 4.0, 3.0, 7.0]
-    assert [next_event_s(replica) for replica in replicas] == [5.0, 4.0, 3.0, 7.0]
+    assert calendar["event_s"].tolist() == [5.0, 3.5, 3.0, 7.0]
+    assert [next_event_s(replica) for replica in replicas] == [5.0, 3.5, 3.0, 7.0]
     assert next_replica(calendar) == 2
 
 

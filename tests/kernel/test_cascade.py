@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planner.kernel.cascade import chance
-from planner.kernel.dtypes import Fate, Leg, Router
+from planner.kernel.enums import Fate, Leg, Router
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import UNIT_STEPS, Scenario
 from tests.kernel.test_twin import by_number, twin_records

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from planner.engine import Engine
-from planner.kernel.dtypes import Fate, Metric
+from planner.kernel.enums import Fate, Metric
 from planner.kernel.histogram import bin_of
 from tests.kernel.bridge import simulate
 from tests.kernel.strategies import UNIT_STEPS, Scenario

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from planner.engine import Engine
-from planner.kernel.dtypes import Fate, ReplicaStatus, Router, Scheduler
+from planner.kernel.enums import Fate, ReplicaStatus, Router, Scheduler
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import UNIT_STEPS, Scenario, dyadic_scenarios
 from tests.kernel.test_twin import by_number, twin_records

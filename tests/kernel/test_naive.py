@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from planner.kernel.dtypes import Fate, Router, Scheduler
+from planner.kernel.enums import Fate, Router, Scheduler
 from tests.kernel.strategies import UNIT_STEPS, Scenario, dyadic_scenarios, general_scenarios
 from tests.naive import ClosedStream, Outcome, Pool, RequestClass, Row, simulate
 from tests.simpy_stepper import simulate_pool

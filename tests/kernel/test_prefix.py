@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.engine import Engine
-from planner.kernel.dtypes import Router
+from planner.kernel.enums import Router
 from planner.kernel.route import holder
 from tests.kernel.bridge import plan_of, simulate
 from tests.kernel.strategies import HASH_TOKENS, UNIT_STEPS, Scenario

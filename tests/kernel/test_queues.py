@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from planner.kernel import build
-from planner.kernel.dtypes import ARRIVAL, NONE, Scheduler, World
+from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.enums import Scheduler
 from planner.kernel.plan import ClassPlan, Plan
 from planner.kernel.queues import (
     append_to_queue,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.kernel.build import acceptance_of
-from planner.kernel.dtypes import Fate, Metric, Router
+from planner.kernel.enums import Fate, Metric, Router
 from planner.kernel.plan import DraftPlan, PoolPlan
 from planner.kernel.speculate import emitted_tokens, mixed, next_uniform, steps_for
 from tests.kernel.bridge import simulate

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.invariants import check_invariants
-from planner.kernel.dtypes import ARRIVAL, NONE, Fate, Router, Scheduler
+from planner.kernel.dtypes import ARRIVAL, NONE
+from planner.kernel.enums import Fate, Router, Scheduler
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan, PoolPlan
 
 pytestmark = pytest.mark.compiled

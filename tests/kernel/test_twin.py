@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 
 from planner.kernel import build
-from planner.kernel.dtypes import HISTOGRAM_GROWTH, Fate, Metric, Router, Scheduler
+from planner.kernel.dtypes import HISTOGRAM_GROWTH
+from planner.kernel.enums import Fate, Metric, Router, Scheduler
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import (
     UNIT_STEPS,

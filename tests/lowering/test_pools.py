@@ -7,7 +7,7 @@ import pytest
 
 from planner.catalog import Catalog, load_catalog
 from planner.errors import SimulationError
-from planner.kernel.dtypes import Router, Scheduler
+from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED
 from planner.lowering.pools import lower_pool, with_nodes
 from planner.scenario import pool_memory

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planner.catalog import load_catalog
-from planner.kernel.dtypes import Router
+from planner.kernel.enums import Router
 from planner.kernel.plan import PoolPlan, TierPlan
 from planner.lowering.pools import lower_pool, with_nodes
 from planner.lowering.tiers import break_even_tokens, tier_notes

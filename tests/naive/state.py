@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, nan
 
-from planner.kernel.dtypes import MOST_TIERS, Fate, Leg, Router, Scheduler
+from planner.kernel.dtypes import MOST_TIERS
+from planner.kernel.enums import Fate, Leg, Router, Scheduler
 from tests.naive.store import Store
 
 NOWHERE = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from planner.kernel.dtypes import Scheduler
+from planner.kernel.enums import Scheduler
 from tests.naive.state import Pool, Replica, Request, RequestClass, Row
 
 

@@ -13,14 +13,8 @@ from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan
 from planner.economics.rates import MachineRate
 from planner.economics.statement import Statement, settle
 from planner.economics.usage import ClassUsage, PoolUsage, token_weight
-from planner.kernel.dtypes import (
-    CLASS_WINDOW,
-    HISTOGRAM_BINS,
-    POOL_WINDOW,
-    Fate,
-    Metric,
-    histogram_upper_edges,
-)
+from planner.kernel.dtypes import CLASS_WINDOW, HISTOGRAM_BINS, POOL_WINDOW, histogram_upper_edges
+from planner.kernel.enums import Fate, Metric
 from planner.results import (
     Assumption,
     ClassMeta,

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from planner.errors import SimulationError
-from planner.kernel.dtypes import CLASS_WINDOW, HISTOGRAM_BINS, POOL_WINDOW, Fate, Metric
+from planner.kernel.dtypes import CLASS_WINDOW, HISTOGRAM_BINS, POOL_WINDOW
+from planner.kernel.enums import Fate, Metric
 from planner.results import ClassMeta, ObjectiveMeta, PoolMeta, columns
 from tests.results.synthetic import Run, make_run, to_histogram
 
