@@ -25,7 +25,8 @@ def test_the_root_is_the_first_of_the_earliest(
 ) -> None:
     replicas = np.zeros(len(start), REPLICA)
     replicas["run_end_s"] = start
-    replicas["timeout_s"] = replicas["link_end_s"] = math.inf
+    for name in ("timeout_s", "link_end_s", "fetch_s"):
+        replicas[name] = math.inf
     calendar = build_calendar(replicas)
     times = list(start)
     assert next_replica(calendar) == times.index(min(times))
@@ -57,7 +58,8 @@ def test_leaves_are_a_power_of_two(replicas: int, leaves: int) -> None:
 def test_winners_of_a_worked_example() -> None:
     replicas = np.zeros(4, REPLICA)
     replicas["run_end_s"] = [7.0, 6.0, 5.0, 5.0]
-    replicas["timeout_s"] = replicas["link_end_s"] = math.inf
+    for name in ("timeout_s", "link_end_s", "fetch_s"):
+        replicas[name] = math.inf
     calendar = build_calendar(replicas)
     # The tree: node 1 over nodes 2 (replicas 0 and 1) and 3 (replicas 2 and 3).
     assert [winner_of(calendar, node) for node in range(1, 8)] == [2, 1, 2, 0, 1, 2, 3]
