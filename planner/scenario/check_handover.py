@@ -37,11 +37,19 @@ def check_handover(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
     decoding = {pool.decode.pool: pool for pool in pools.values() if pool.decode is not None}
     yield from _visitors(parts, decoding)
     for where, pool in parts.pools.items():
-        if pool.name in decoding and pool.engine.queue_limit is not None:
-            message = f"pool {pool.name} gets what {decoding[pool.name].name} has prefilled, and"
+        if pool.name not in decoding:
+            continue
+        source = decoding[pool.name].name
+        message = f"pool {pool.name} gets what {source} has prefilled, and"
+        if pool.engine.queue_limit is not None:
             yield (
                 (*where, "engine", "queue_limit"),
-                f"{message} refuses none of it; limit the queue of {decoding[pool.name].name}",
+                f"{message} refuses none of it; limit the queue of {source}",
+            )
+        if pool.prefix_cache:
+            yield (
+                (*where, "prefix_cache"),
+                f"{message} looks for none of it in a cache; set prefix_cache in {source}",
             )
 
 

@@ -124,22 +124,28 @@ def _whole_experts(pool: Pool) -> Change:
 def _in_one_pool(scenario: Scenario) -> Scenario:
     """Return the scenario whose pools decode what they prefill.
 
-    The pools that decode take the requests, and the nodes where these are of one kind; the pools
-    that prefilled are empty.
+    The pools that decode take the requests, the prefix cache, and the nodes where these are of one
+    kind; the pools that prefilled are empty.
     """
     target = {pool.name: pool.decode.pool for pool in scenario.pools if pool.decode is not None}
     if not target:
         return scenario
     given: dict[str, int] = {}
+    caches: dict[str, Change] = {}
     kinds = {pool.name: pool.node for pool in scenario.pools}
     for pool in scenario.pools:
-        if pool.decode is not None and pool.node == kinds[pool.decode.pool]:
+        if pool.decode is None:
+            continue
+        if pool.node == kinds[pool.decode.pool]:
             given[pool.decode.pool] = given.get(pool.decode.pool, 0) + pool.nodes
+        if pool.prefix_cache:
+            kept = ("prefix_cache", "kv_tiers", "router", "affinity")
+            caches[pool.decode.pool] = {name: getattr(pool, name) for name in kept}
     pools = [
         pool.model_copy(
             update={"decode": None, "nodes": 0, "schedule": []}
             if pool.decode is not None
-            else {"nodes": pool.nodes + given.get(pool.name, 0)}
+            else {"nodes": pool.nodes + given.get(pool.name, 0), **caches.get(pool.name, {})}
         )
         for pool in scenario.pools
     ]

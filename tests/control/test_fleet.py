@@ -119,7 +119,7 @@ def watched_by_twin(scenario: Scenario, times_s: list[float]) -> list[tuple[obje
     for position, row in enumerate(scenario.rows):
         assert row.arrival_s is not None
         if row.arrival_s <= scenario.end_s:
-            twin.schedule(row.arrival_s, 0, position, (row, row.later_turns, -1))
+            twin.schedule(row.arrival_s, 0, position, (row, row.later_turns, -1, []))
     for number, stream in enumerate(scenario.closed_streams):
         for first in stream.rows[: stream.clients]:
             twin.send_next_of_stream(number, first.arrival_s or 0.0)

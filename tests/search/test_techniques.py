@@ -178,6 +178,15 @@ def test_what_rests_on_a_cache_goes_with_it(tmp_path: Path) -> None:
     assert (chat.router, chat.prefix_cache, chat.kv_tiers) == ("cache_aware", True, [])
 
 
+def test_the_cache_moves_to_the_pool_that_decodes(tmp_path: Path) -> None:
+    on = [*ON["disaggregation"], *ON["prefix caching"]]
+    scenario = load(tmp_path, *PLAIN, *on).scenario
+    technique = next(each for each in TECHNIQUES if each.name == "disaggregation")
+    chat, reasoning = technique.without(scenario).pools
+    assert (chat.nodes, chat.decode) == (0, None)
+    assert (reasoning.prefix_cache, reasoning.router) == (True, "cache_aware")
+
+
 def test_what_stands_on_a_technique_goes_with_it(tmp_path: Path) -> None:
     on = (*ON["two-batch overlap"], "pools.reasoning.redundant_experts=8")
     scenario = load(tmp_path, *PLAIN, *on).scenario

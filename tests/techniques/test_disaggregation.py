@@ -117,6 +117,16 @@ def test_the_command_prints_the_ratio() -> None:
     assert any(line.startswith(" ".join(best)) and line.endswith(corner) for line in lines)
 
 
+def test_prompts_are_cached_where_they_are_prefilled() -> None:
+    """Half of every prompt is the class's own system prompt: it is computed once per replica."""
+    shared = ["pools.prefill.prefix_cache=true", "workload.classes.summaries.system_prompt=2000"]
+    plain, cached = pool("disaggregated", "prefill"), pool("disaggregated", "prefill", *shared)
+    assert summaries("disaggregated", *shared)["prefix_hit_rate"] == pytest.approx(0.5, abs=0.01)
+    assert cached["prefill_tokens"] < 0.52 * plain["prefill_tokens"]
+    assert cached["busy_rate"] < 0.7 * plain["busy_rate"]
+    assert cached["routed"] == plain["routed"]
+
+
 def test_requests_and_reports_name_both_pools(tmp_path: Path) -> None:
     path = tmp_path / "requests.parquet"
     short = ["workload.duration=1 min", "workload.warmup=10 s"]
@@ -153,6 +163,7 @@ def test_requests_and_reports_name_both_pools(tmp_path: Path) -> None:
         ("workload.classes.summaries.pool=decode", "send the class to prefill"),
         ("workload.classes.summaries.overflow=[decode]", "send the class to prefill"),
         ("pools.decode.engine.queue_limit=5", "limit the queue of prefill"),
+        ("pools.decode.prefix_cache=true", "set prefix_cache in prefill"),
         (
             "pools.prefill.speculation={method: n-gram, draft_tokens: 2}",
             "give speculation to pool decode",
