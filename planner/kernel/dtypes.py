@@ -118,65 +118,64 @@ RETURN = np.dtype([("arrival", ARRIVAL), ("key", "i8")], align=True)
 
 REQUEST = np.dtype(
     [
+        # What the end of a request reads stands together: by then it is in no cache.
         ("arrival_s", "f8"),
         ("started_s", "f8"),  # first scheduled; NaN while it has never been
         ("first_token_s", "f8"),  # NaN before
         ("answer_s", "f8"),  # first token after the reasoning; NaN before, and without reasoning
-        ("last_token_s", "f8"),  # last token before a preemption; NaN otherwise
-        ("task_start_s", "f8"),  # first arrival of its session
-        ("think_s", "f8"),
         ("key", "i8"),
         ("session", "i8"),
-        ("visitor", "i8"),
         ("next_turn", "i8"),
-        ("row", "i8"),
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
-        ("reasoning_tokens", "i8"),
-        ("first_hash", "i8"),
-        ("hashes", "i8"),
-        ("ready_s", "f8"),  # when its blocks have been fetched
-        ("shared_blocks", "i8"),  # that segments hold for it in this admission
-        ("swapped_blocks", "i8"),  # in the first tier
-        ("cached_tokens", "i8"),  # of its input, needed no prefill when it was first admitted
-        ("task_tokens", "i8"),  # of the turns before
         ("prompt_tokens", "i8"),  # to prefill in this admission: the input, what was emitted
-        ("prefilled_tokens", "i8"),
-        ("chunk_tokens", "i8"),  # prefilled in the step under way
         ("emitted_tokens", "i8"),  # up to the prompt of this admission, its token included
         ("decode_start_tokens", "i8"),  # position of its group when it began to decode
         ("plan_step", "i8"),  # step counter of its replica when its end was planned …
-        ("plan_tokens", "i8"),  # … and what it had emitted by then since it began to decode
         ("next", "i8"),  # queue, list of prefills or fetches, or free list
+        ("reasoning_tokens", "i4"),
+        ("plan_tokens", "i4"),  # … and what it had emitted by then since it began to decode
+        ("shared_blocks", "i4"),  # that segments hold for it in this admission
+        ("cached_tokens", "i4"),  # of its input, needed no prefill when it was first admitted
         ("replica", "i4"),
         ("class", "i4"),
-        ("turn", "i4"),
-        ("call", "i4"),
+        ("pool", "i4"),
         ("stream", "i4"),
         ("preemptions", "i4"),
-        ("pool", "i4"),
-        ("handover", "i4"),
         ("leg", "i4"),
+        ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
+        # The rest.
+        ("last_token_s", "f8"),  # last token before a preemption; NaN otherwise
+        ("task_start_s", "f8"),  # first arrival of its session
+        ("think_s", "f8"),
+        ("visitor", "i8"),
+        ("row", "i8"),
+        ("first_hash", "i8"),
+        ("ready_s", "f8"),  # when its blocks have been fetched
+        ("task_tokens", "i8"),  # of the turns before
+        ("prefilled_tokens", "i8"),
+        ("chunk_tokens", "i8"),  # prefilled in the step under way
+        ("hashes", "i4"),
+        ("swapped_blocks", "i4"),  # in the first tier
+        ("turn", "i4"),
+        ("call", "i4"),
+        ("handover", "i4"),
         ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
         ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
-        ("fate", "i4"),  # NONE from arrival to end; a free slot has the fate of its last request
     ],
     align=True,
 )
 
 REPLICA = np.dtype(
     [
+        # What every boundary reads stands together.
         ("run_start_s", "f8"),
         ("run_end_s", "f8"),  # infinity while idle
         ("step_s", "f8"),  # first step of the run
         ("step_growth_s", "f8"),  # each further step is longer by this
         ("run_growth_tokens", "f8"),  # by which the contexts grow in a step, summed
-        ("stopped_s", "f8"),  # when it stopped after draining; NaN before
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
         ("fetch_s", "f8"),  # the next end of a fetch; infinity: none
-        ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
-        ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
-        ("virtual_tokens", "f8"),  # greatest count of a class when one of its own was admitted
         ("link_end_s", "f8"),  # when the KV that is being sent has come; infinity: none is
         ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
         ("run_steps", "i8"),  # planned steps of the run under way
@@ -194,28 +193,33 @@ REPLICA = np.dtype(
         ("prefill_work", "i8"),  # 2·A: Σ chunk·(2·prior + chunk) of the step under way
         ("prefill_tokens", "i8"),  # Σ chunk of the step under way
         ("waiting", "i8"),
-        ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
         ("fetching", "i8"),
-        ("batch_waiting", "i8"),  # of these, of batch classes
-        ("kv_used_blocks", "i8"),
-        ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
-        ("parked_blocks", "i8"),  # besides: kept for other pools, or reserved for what comes
-        ("leaving_head", "i8"),  # prefilled for another pool in the step that ends
-        ("leaving_tail", "i8"),
-        ("link_head", "i8"),  # whose KV is sent, then those whose is to be sent
-        ("link_tail", "i8"),
         ("landing", "i8"),  # requests that come from another pool and have memory here
         ("landed_head", "i8"),  # of these, those whose KV has come
-        ("landed_tail", "i8"),
-        ("kept", "i8"),  # requests prefilled for another pool, whose KV it still has
+        ("leaving_head", "i8"),  # prefilled for another pool in the step that ends
+        ("kv_used_blocks", "i8"),
+        ("parked_blocks", "i8"),  # besides: kept for other pools, or reserved for what comes
         ("slots_first", "i8"),  # its finish heap in `slots` …
-        ("answers_first", "i8"),  # … and its heap of first tokens of answers
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
         ("pool", "i4"),
         ("status", "i4"),
-        ("node", "i4"),
         ("cut", "i4"),  # 1: the run under way already ends at the next boundary
         ("drafting", "i4"),  # 1: its steps verify drafted tokens
+        # The rest.
+        ("stopped_s", "f8"),  # when it stopped after draining; NaN before
+        ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
+        ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
+        ("virtual_tokens", "f8"),  # greatest count of a class when one of its own was admitted
+        ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
+        ("batch_waiting", "i8"),  # of these, of batch classes
+        ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
+        ("leaving_tail", "i8"),
+        ("link_head", "i8"),  # whose KV is sent, then those whose is to be sent
+        ("link_tail", "i8"),
+        ("landed_tail", "i8"),
+        ("kept", "i8"),  # requests prefilled for another pool, whose KV it still has
+        ("answers_first", "i8"),  # … and its heap of first tokens of answers
+        ("node", "i4"),
     ],
     align=True,
 )

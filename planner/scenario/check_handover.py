@@ -36,6 +36,11 @@ def check_handover(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
                 yield (*where, *steps), message
     decoding = {pool.decode.pool: pool for pool in pools.values() if pool.decode is not None}
     yield from _visitors(parts, decoding)
+    yield from _decoders(parts, decoding)
+
+
+def _decoders(parts: Parts, decoding: dict[str, Pool]) -> Iterator[Finding]:
+    """Yield what is of no use in a pool that only decodes."""
     for where, pool in parts.pools.items():
         if pool.name not in decoding:
             continue

@@ -5,19 +5,25 @@ Nothing is asserted on time: the verdict of a test does not depend on the machin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from planner.kernel.enums import Fate
-from planner.kernel.plan import Plan, PoolPlan
+from planner.kernel.plan import ClassPlan, Plan, PoolPlan
 from tests import naive
 from tests.benchmarks.conftest import Say
 from tests.benchmarks.workload import (
+    CHAT,
     Measured,
     Stopwatch,
+    caching_pool,
+    conversations,
     drafting_pool,
     pool_plan,
     request_blocks,
@@ -33,11 +39,17 @@ def _compiled() -> None:
 
 
 def benchmark_kernel(
-    benchmark: BenchmarkFixture, requests: int, replicas: int, pool: PoolPlan | None = None
+    benchmark: BenchmarkFixture,
+    requests: int,
+    replicas: int,
+    pool: PoolPlan | None = None,
+    blocks: Sequence[NDArray[np.void]] = (),
+    classes: tuple[ClassPlan, ...] = (CHAT,),
 ) -> Measured:
     """Time the same simulation three times and return the last."""
-    blocks = list(request_blocks(requests, replicas))
-    measured = benchmark.pedantic(simulate, args=(requests, replicas, blocks, pool), rounds=3)
+    blocks = blocks or list(request_blocks(requests, replicas))
+    arguments = (requests, replicas, blocks, pool, classes)
+    measured = benchmark.pedantic(simulate, args=arguments, rounds=3)
     benchmark.extra_info["requests_per_s"] = measured.requests_per_s
     served = measured.engine.world.class_windows["ended"][:, Fate.SERVED].sum()
     assert served == requests
@@ -55,6 +67,24 @@ def test_one_million_requests_with_drafts(benchmark: BenchmarkFixture, say: Say)
     measured = benchmark_kernel(benchmark, 1_000_000, 100, drafting_pool())
     say(measured)
     say(measured.state())
+
+
+def test_one_million_turns_with_drafts_cache_and_priority(
+    benchmark: BenchmarkFixture, say: Say
+) -> None:
+    """Conversations of four turns in two classes, their context cached on replica and host."""
+    classes = (
+        replace(CHAT, priority=1, system_tokens=500),
+        replace(CHAT, name="guests", system_tokens=500),
+    )
+    blocks = list(conversations(request_blocks(1_000_000, 100)))
+    measured = benchmark_kernel(benchmark, 1_000_000, 100, caching_pool(), blocks, classes)
+    say(measured)
+    say(measured.state())
+    windows = measured.engine.world.pool_windows if measured.engine else None
+    assert windows is not None
+    found = windows["cached_tokens"].sum() + windows["loaded_tokens"].sum()
+    say(f"{found / (found + windows['prefill_tokens'].sum()):.0%} of the prompts' tokens cached")
 
 
 def test_ten_thousand_conversations(benchmark: BenchmarkFixture, say: Say) -> None:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.kernel.dtypes import ARRIVAL, NONE
-from planner.kernel.enums import Router
-from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan
+from planner.kernel.enums import Router, Scheduler
+from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan, TierPlan
 
 TOKEN_BUDGET = 2048
 RATE_PER_REPLICA_RPS = 16.0
 """About three quarters of what a replica can serve: the batches are large, the queues short."""
 BLOCK_ROWS = 1 << 16
+CHAT = ClassPlan("chat", pools=(0,), ttft_limit_s=1.0, tpot_limit_s=0.05)
 
 
 def pool_plan() -> PoolPlan:
@@ -50,11 +51,47 @@ def pool_plan() -> PoolPlan:
     )
 
 
-def drafting_pool() -> PoolPlan:
+def drafting_pool(classes: int = 1) -> PoolPlan:
     """Return the same pool with an EAGLE-like head that drafts 3 tokens, 1 ms a step."""
     seconds = np.full(pool_plan().maximum_sequences + 1, 1e-3)
-    draft = DraftPlan(tokens=3, emitted=((0.3, 0.25, 0.2, 0.25),), seconds=seconds)
+    draft = DraftPlan(tokens=3, emitted=((0.3, 0.25, 0.2, 0.25),) * classes, seconds=seconds)
     return replace(pool_plan(), draft=draft)
+
+
+def caching_pool() -> PoolPlan:
+    """Return the drafting pool with a prefix cache, a tier of host memory, and strict priority."""
+    host = TierPlan("host", blocks=100_000, block_s=16 * 131e3 / 50e9, latency_s=1e-4)
+    return replace(
+        drafting_pool(classes=2),
+        prefix_cache=True,
+        tiers=(host,),
+        router=Router.SESSION_AFFINITY,
+        scheduler=Scheduler.PRIORITY,
+    )
+
+
+def conversations(blocks: Iterable[NDArray[np.void]], turns: int = 4) -> Iterator[NDArray[np.void]]:
+    """Yield the same requests in two classes, each conversation of so many turns as one session.
+
+    A turn repeats what was said before it, and comes 10 s after the turn before was served.
+    """
+    session = 0
+    for block in blocks:
+        rows = block.copy()
+        number = np.arange(len(rows)) % turns
+        rows["session"] = session + np.arange(len(rows)) // turns
+        session += len(rows)
+        rows["class"] = rows["session"] % 2
+        rows["turn"] = number
+        rows["arrival_s"][number > 0] = math.nan
+        rows["think_s"] = 10.0
+        rows["input_tokens"] = 500 + rows["input_tokens"] // 4
+        said = rows["input_tokens"] + rows["output_tokens"]
+        for turn in range(1, turns):
+            later = np.flatnonzero(number == turn)
+            rows["input_tokens"][later] += said[later - 1]
+            said[later] += said[later - 1]
+        yield rows
 
 
 def lengths(rng: np.random.Generator, count: int, mean: float, most: int) -> NDArray[np.int64]:
@@ -146,10 +183,10 @@ def simulate(
     replicas: int,
     blocks: Iterable[NDArray[np.void]],
     pool: PoolPlan | None = None,
+    classes: tuple[ClassPlan, ...] = (CHAT,),
 ) -> Measured:
     """Simulate a pool from empty to empty; making the requests is not timed."""
     time = Stopwatch()
-    classes = (ClassPlan("chat", pools=(0,), ttft_limit_s=1.0, tpot_limit_s=0.05),)
     engine = Engine(Plan((pool or pool_plan(),), classes, time.pausing(blocks), window_s=60.0))
     engine.activate(engine.add_replicas(0, replicas, node=0))
     time.start()
