@@ -187,7 +187,7 @@ class Engine:
         for index, stream in enumerate(self.plan.closed, start=1):
             self._feed_closed(index, stream.clients)
             missing = int(self.world.state["returns_count"][0]) + stream.clients
-            missing -= len(self.world.returns) - 1  # its last row is scratch space
+            missing -= len(self.world.returns)
             if missing > 0:
                 self.world = build.grow_returns(self.world, missing)
             send_clients(self.world, index, stream.clients)
@@ -223,7 +223,7 @@ class Engine:
         base = int(world.state["hash_base"][0])
         flying = world.requests[world.requests["fate"] == NONE]
         rows = world.arrivals[int(world.streams["cursor"][0]) : int(world.streams["last_row"][0])]
-        sent = world.returns[: int(world.state["returns_count"][0])]["arrival"]
+        sent = world.sent[world.returns["slot"][: int(world.state["returns_count"][0])]]
         parts = (flying, rows, sent, world.turns["arrival"])
         needed = [part["first_hash"][part["hashes"] > 0] for part in parts]
         kept = min(int(part.min(initial=base + len(world.hashes))) for part in needed)

@@ -14,7 +14,7 @@ from planner.kernel.dtypes import NONE, World
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Stop
 from planner.kernel.handoff import end_transfer
-from planner.kernel.heap import copy_arrival, pop_return
+from planner.kernel.heap import pop_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import first_unstarted, take_from_queue
 from planner.kernel.route import arrive, load_of
@@ -105,7 +105,7 @@ def lack_for(world: World, ends: int) -> int:
     state = world.state[0]
     if state["keep_finished"] == 1 and state["finished_count"] + ends > len(world.finished):
         return FLUSH_FINISHED
-    if state["returns_count"] + ends >= len(world.returns):  # its last row is scratch space
+    if state["returns_count"] + ends > len(world.returns):
         return NEED_RETURNS
     for index in range(1, len(world.streams)):
         stream = world.streams[index]
@@ -146,10 +146,8 @@ def arrive_next(world: World, from_trace: bool, rng: np.random.Generator) -> int
         state["now_s"] = row["arrival_s"]
         arrive(world, row, rng)
         return REACHED
-    # The heap's scratch row holds the arrival until `arrive` has copied it into a request.
-    arrival = world.returns[len(world.returns) - 1]["arrival"]
-    copy_arrival(world.returns[0]["arrival"], arrival)
-    pop_return(world.returns, state["returns_count"])
+    # Its row is free, but nothing is sent before `arrive` has copied it into a request.
+    arrival = world.sent[pop_return(world.returns, state["returns_count"])]
     state["returns_count"] -= 1
     state["now_s"] = arrival["arrival_s"]
     arrive(world, arrival, rng)
@@ -175,7 +173,7 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
         row_s = math.inf
         if trace["cursor"] < trace["last_row"]:
             row_s = arrivals[trace["cursor"]]["arrival_s"]
-        return_s = returns[0]["arrival"]["arrival_s"] if state["returns_count"] > 0 else math.inf
+        return_s = returns[0]["arrival_s"] if state["returns_count"] > 0 else math.inf
         replica_index = next_replica(calendar)
         event_s = calendar[replica_index]["event_s"]
         time_s = min(row_s, return_s, event_s)

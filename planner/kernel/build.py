@@ -13,7 +13,7 @@ from planner.kernel import dtypes
 from planner.kernel.dtypes import NONE, World
 from planner.kernel.enums import Fate, Metric, ReplicaStatus
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
-from planner.kernel.store import place_entry
+from planner.kernel.store import place_entries
 
 Records = NDArray[np.void]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -54,7 +54,8 @@ def build_world(plan: Plan, windows: int) -> World:
         streams=streams,
         arrivals=np.zeros(1, dtypes.ARRIVAL),
         turns=np.zeros(1, dtypes.TURN)[:0],
-        returns=np.zeros(FIRST_RETURNS, dtypes.RETURN),
+        returns=np.zeros(0, dtypes.RETURN),
+        sent=np.zeros(0, dtypes.ARRIVAL),
         requests=np.zeros(0, dtypes.REQUEST),
         replicas=np.zeros(0, dtypes.REPLICA),
         queues=np.zeros(0, dtypes.QUEUE),
@@ -100,6 +101,7 @@ def build_world(plan: Plan, windows: int) -> World:
     ends = np.cumsum([len(pools_of(klass)) for klass in plan.classes])
     world.classes["first_pool"] = ends - world.classes["pools"]
     world = grow_requests(world, FIRST_REQUESTS)
+    world = grow_returns(world, FIRST_RETURNS)
     return add_replicas(world, [])
 
 
@@ -260,14 +262,15 @@ def grow_entries(world: World, rows: int) -> World:
     world.state["free_entry"] = first
     places = np.full(1 << (2 * len(entries) - 1).bit_length(), NONE)
     world = world._replace(entries=entries, places=places)
-    for index in np.flatnonzero((entries["store"] != NONE) & (entries["key"] != NONE)):
-        place_entry(world, int(index))
+    place_entries(world)
     return world
 
 
 def grow_returns(world: World, rows: int) -> World:
     """Add room to the heap of generated arrivals."""
-    return world._replace(returns=extended(world.returns, rows))
+    returns = extended(world.returns, rows)
+    returns["slot"][len(world.returns) :] = np.arange(len(world.returns), len(returns))
+    return world._replace(returns=returns, sent=extended(world.sent, rows))
 
 
 def add_replicas(world: World, pools: list[int]) -> World:

@@ -108,13 +108,13 @@ ARRIVAL = np.dtype(
     ],
     align=True,
 )
-"""A request that is to arrive: in the arrival buffer, a later turn, or in the heap of returns."""
+"""A request that is to arrive: in the arrival buffer, a later turn, or on its way (`sent`)."""
 
 TURN = np.dtype([("arrival", ARRIVAL), ("next", "i8")], align=True)
 """A later turn of a session: sent `think_s` after the turn before it was served."""
 
-RETURN = np.dtype([("arrival", ARRIVAL), ("key", "i8")], align=True)
-"""An entry of the heap of generated arrivals, ordered by (arrival_s, key)."""
+RETURN = np.dtype([("arrival_s", "f8"), ("key", "i8"), ("slot", "i8")], align=True)
+"""An entry of the heap of generated arrivals, ordered by (arrival_s, key): its row of `sent`."""
 
 REQUEST = np.dtype(
     [
@@ -481,6 +481,7 @@ class World(NamedTuple):
     arrivals: NDArray[np.void]
     turns: NDArray[np.void]
     returns: NDArray[np.void]
+    sent: NDArray[np.void]
     requests: NDArray[np.void]
     replicas: NDArray[np.void]
     queues: NDArray[np.void]

@@ -7,7 +7,7 @@ import numpy as np
 from planner.kernel.account import add_end, add_turn, keep_finished, tokens_so_far
 from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, World
 from planner.kernel.enums import Fate
-from planner.kernel.heap import push_return
+from planner.kernel.heap import copy_arrival, push_return
 from planner.kernel.jit import kernel
 from planner.kernel.queues import free_request
 
@@ -47,7 +47,10 @@ def drop_turns(world: World, first: int) -> int:
 def send(world: World, arrival: np.void, arrival_s: float) -> None:
     """Generate an arrival; the caller has made sure that there is room."""
     state = world.state[0]
-    push_return(world.returns, state["returns_count"], arrival, arrival_s, state["next_return_key"])
+    count, key = state["returns_count"], state["next_return_key"]
+    sent = world.sent[push_return(world.returns, count, arrival_s, key)]
+    copy_arrival(arrival, sent)
+    sent["arrival_s"] = arrival_s
     state["returns_count"] += 1
     state["next_return_key"] += 1
 

@@ -86,11 +86,60 @@ def remove_slot(slots: Records, first: int, count: int, position: int) -> None:
 @kernel
 def returns_before(returns: Records, a: int, b: int) -> bool:
     """Tell whether return `a` precedes return `b` in the order (arrival_s, key)."""
-    left_s = returns[a]["arrival"]["arrival_s"]
-    right_s = returns[b]["arrival"]["arrival_s"]
-    if left_s != right_s:
-        return bool(left_s < right_s)
+    if returns[a]["arrival_s"] != returns[b]["arrival_s"]:
+        return bool(returns[a]["arrival_s"] < returns[b]["arrival_s"])
     return bool(returns[a]["key"] < returns[b]["key"])
+
+
+@kernel
+def swap_returns(returns: Records, a: int, b: int) -> None:
+    """Exchange two returns."""
+    arrival_s, key, slot = returns[a]["arrival_s"], returns[a]["key"], returns[a]["slot"]
+    returns[a]["arrival_s"] = returns[b]["arrival_s"]
+    returns[a]["key"] = returns[b]["key"]
+    returns[a]["slot"] = returns[b]["slot"]
+    returns[b]["arrival_s"] = arrival_s
+    returns[b]["key"] = key
+    returns[b]["slot"] = slot
+
+
+@kernel
+def push_return(returns: Records, count: int, arrival_s: float, key: int) -> int:
+    """Add a generated arrival to a heap of `count`; return the row of `sent` that is its own.
+
+    Behind the heap, the array lists the rows of `sent` that are free.
+    """
+    slot = int(returns[count]["slot"])
+    returns[count]["arrival_s"] = arrival_s
+    returns[count]["key"] = key
+    position = count
+    while position > 0:
+        parent = (position - 1) >> 1
+        if not returns_before(returns, position, parent):
+            break
+        swap_returns(returns, position, parent)
+        position = parent
+    return slot
+
+
+@kernel
+def pop_return(returns: Records, count: int) -> int:
+    """Remove the first of a heap of `count` generated arrivals; return its row of `sent`."""
+    slot = int(returns[0]["slot"])
+    last = count - 1
+    swap_returns(returns, 0, last)
+    position = 0
+    while True:
+        child = 2 * position + 1
+        if child >= last:
+            break
+        if child + 1 < last and returns_before(returns, child + 1, child):
+            child += 1
+        if not returns_before(returns, child, position):
+            break
+        swap_returns(returns, child, position)
+        position = child
+    return slot
 
 
 @kernel
@@ -113,46 +162,3 @@ def copy_arrival(source: np.void, target: np.void) -> None:
     target["turn"] = source["turn"]
     target["stream"] = source["stream"]
     target["call"] = source["call"]
-
-
-@kernel
-def copy_return(returns: Records, source: int, target: int) -> None:
-    """Copy one return over another."""
-    copy_arrival(returns[source]["arrival"], returns[target]["arrival"])
-    returns[target]["key"] = returns[source]["key"]
-
-
-@kernel
-def push_return(returns: Records, count: int, arrival: np.void, arrival_s: float, key: int) -> None:
-    """Add a generated arrival to a heap of `count`; the array's last row is scratch space."""
-    spare = len(returns) - 1
-    copy_arrival(arrival, returns[spare]["arrival"])
-    returns[spare]["arrival"]["arrival_s"] = arrival_s
-    returns[spare]["key"] = key
-    position = count
-    while position > 0:
-        parent = (position - 1) >> 1
-        if not returns_before(returns, spare, parent):
-            break
-        copy_return(returns, parent, position)
-        position = parent
-    copy_return(returns, spare, position)
-
-
-@kernel
-def pop_return(returns: Records, count: int) -> None:
-    """Remove the first of a heap of `count` generated arrivals; the heap then has one less."""
-    last = count - 1
-    position = 0
-    while True:
-        child = 2 * position + 1
-        if child >= last:
-            break
-        if child + 1 < last and returns_before(returns, child + 1, child):
-            child += 1
-        if not returns_before(returns, child, last):
-            break
-        copy_return(returns, child, position)
-        position = child
-    if position != last:
-        copy_return(returns, last, position)

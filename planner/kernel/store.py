@@ -59,6 +59,15 @@ def place_entry(world: World, index: int) -> None:
 
 
 @kernel
+def place_entries(world: World) -> None:
+    """Let every entry with a key be found by it, in a table that is still empty."""
+    for index in range(len(world.entries)):
+        entry = world.entries[index]
+        if entry["store"] != NONE and entry["key"] != NONE:
+            place_entry(world, index)
+
+
+@kernel
 def displace_entry(world: World, index: int) -> None:
     """Let an entry be found no more; those that it had pushed away move up."""
     entry = world.entries[index]

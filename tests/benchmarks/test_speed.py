@@ -74,8 +74,8 @@ def test_one_million_turns_with_drafts_cache_and_priority(
 ) -> None:
     """Conversations of four turns in two classes, their context cached on replica and host."""
     classes = (
-        replace(CHAT, priority=1, system_tokens=500),
-        replace(CHAT, name="guests", system_tokens=500),
+        replace(CHAT, priority=1, system_tokens=200),
+        replace(CHAT, name="guests", system_tokens=200),
     )
     blocks = list(conversations(request_blocks(1_000_000, 100)))
     measured = benchmark_kernel(benchmark, 1_000_000, 100, caching_pool(), blocks, classes)

@@ -73,7 +73,8 @@ def caching_pool() -> PoolPlan:
 def conversations(blocks: Iterable[NDArray[np.void]], turns: int = 4) -> Iterator[NDArray[np.void]]:
     """Yield the same requests in two classes, each conversation of so many turns as one session.
 
-    A turn repeats what was said before it, and comes 10 s after the turn before was served.
+    A turn repeats what was said before it, and comes 10 s after the turn before was served. The
+    prompts are as long as before in the mean.
     """
     session = 0
     for block in blocks:
@@ -85,7 +86,7 @@ def conversations(blocks: Iterable[NDArray[np.void]], turns: int = 4) -> Iterato
         rows["turn"] = number
         rows["arrival_s"][number > 0] = math.nan
         rows["think_s"] = 10.0
-        rows["input_tokens"] = 500 + rows["input_tokens"] // 4
+        rows["input_tokens"] //= 4  # a turn adds less than a prompt that stands alone
         said = rows["input_tokens"] + rows["output_tokens"]
         for turn in range(1, turns):
             later = np.flatnonzero(number == turn)

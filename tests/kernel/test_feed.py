@@ -62,8 +62,8 @@ def test_rows_of_a_closed_stream_need_no_time() -> None:
     assert world.streams["last_row"].tolist() == [0, 3]
     send_clients(world, 1, 2)
     assert world.state["returns_count"][0] == 2
-    assert world.returns["arrival"]["row"][:2].tolist() == [0, 1]
-    assert world.returns["arrival"]["arrival_s"][:2].tolist() == [0.0, 0.0]
+    assert world.sent["row"][:2].tolist() == [0, 1]
+    assert world.returns["arrival_s"][:2].tolist() == [0.0, 0.0]
     send_clients(world, 1, 5)  # one row is left
     assert world.state["returns_count"][0] == 3
     assert world.streams["cursor"].tolist() == [0, 3]

@@ -61,17 +61,18 @@ def test_every_field_of_an_arrival_is_copied() -> None:
 def test_returns_are_a_priority_queue(steps: list[int | None]) -> None:
     """A number is the time of an arrival to push; None pops the first."""
     returns = np.zeros(len(steps) + 1, RETURN)
+    returns["slot"] = np.arange(len(returns))
     expected: list[tuple[float, int]] = []
+    slots: dict[int, int] = {}
     for key, step in enumerate(steps):
         if step is not None:
-            push_return(returns, len(expected), arrival_record(key)[0], float(step), key)
+            slots[key] = push_return(returns, len(expected), float(step), key)
             expected.append((float(step), key))
         elif expected:
-            pop_return(returns, len(expected))
-            expected.remove(min(expected))
+            first = min(expected)
+            assert pop_return(returns, len(expected)) == slots.pop(first[1])
+            expected.remove(first)
         if expected:
-            arrival_s, first = min(expected)
-            whole = arrival_record(first)[0]
-            whole["arrival_s"] = arrival_s
-            assert returns[0]["key"] == first
-            assert returns[0]["arrival"] == whole
+            assert returns[0]["key"] == min(expected)[1]
+        assert len(set(slots.values())) == len(slots), "each has a row of its own"
+        assert sorted(returns["slot"].tolist()) == list(range(len(returns)))
