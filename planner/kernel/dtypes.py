@@ -168,7 +168,7 @@ REQUEST = np.dtype(
 
 REPLICA = np.dtype(
     [
-        # What every boundary reads stands together.
+        # What every boundary reads, and then what every arrival does, stands together.
         ("run_start_s", "f8"),
         ("run_end_s", "f8"),  # infinity while idle
         ("step_s", "f8"),  # first step of the run
@@ -177,48 +177,51 @@ REPLICA = np.dtype(
         ("timeout_s", "f8"),  # no waiting request times out before this; infinity if none waits
         ("fetch_s", "f8"),  # the next end of a fetch; infinity: none
         ("link_end_s", "f8"),  # when the KV that is being sent has come; infinity: none is
-        ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
+        ("waiting", "i8"),
+        ("decoding", "i8"),  # sequences that decode
+        ("prefilling", "i8"),
+        ("fetching", "i8"),
+        ("landing", "i8"),  # requests that come from another pool and have memory here
+        ("batch_waiting", "i8"),  # of those waiting, of batch classes
+        ("advancing", "i8"),  # of those decoding, in this run: all, or none while they stand still
+        (
+            "context_tokens",
+            "i8",
+        ),  # KV tokens of those decoding, summed; with drafts at the mean pace
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
         ("run_tokens", "i8"),  # tokens per step: decoding sequences and prefill chunks
         ("step", "i8"),  # steps completed since the start; without prefill steps of their own
         ("unpolled_steps", "i8"),  # decode steps since the queue was last looked at
-        ("decoding", "i8"),  # sequences that decode
-        ("advancing", "i8"),  # of these, in the run under way: all, or none while they stand still
-        ("context_tokens", "i8"),  # their KV tokens, summed; with drafts at the mean pace
-        ("answers", "i8"),  # of them, those that have yet to emit the first token of their answer
+        ("answers", "i8"),  # decoding ones that have yet to emit the first token of their answer
         ("prefill_head", "i8"),  # requests with a chunk in this step, in order of admission
         ("prefill_tail", "i8"),
-        ("prefilling", "i8"),
         ("prefill_work", "i8"),  # 2·A: Σ chunk·(2·prior + chunk) of the step under way
         ("prefill_tokens", "i8"),  # Σ chunk of the step under way
-        ("waiting", "i8"),
-        ("fetching", "i8"),
-        ("landing", "i8"),  # requests that come from another pool and have memory here
-        ("landed_head", "i8"),  # of these, those whose KV has come
+        ("landed_head", "i8"),  # of those landing, the ones whose KV has come
         ("leaving_head", "i8"),  # prefilled for another pool in the step that ends
+        ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
         ("kv_used_blocks", "i8"),
         ("parked_blocks", "i8"),  # besides: kept for other pools, or reserved for what comes
         ("slots_first", "i8"),  # its finish heap in `slots` …
         ("growth_first", "i8"),  # its rows in `kv_growth`, one per group
+        ("paused_s", "f8"),  # since when decoding sequences stand still for prefills; NaN: they run
+        ("answers_first", "i8"),  # … and its heap of first tokens of answers
+        ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
+        ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
         ("pool", "i4"),
         ("status", "i4"),
         ("cut", "i4"),  # 1: the run under way already ends at the next boundary
         ("drafting", "i4"),  # 1: its steps verify drafted tokens
         # The rest.
         ("stopped_s", "f8"),  # when it stopped after draining; NaN before
-        ("backlog_since_s", "f8"),  # since when interactive requests have waited, if any do …
-        ("backlog_tokens", "i8"),  # … and the prompt tokens of those that it has admitted since
         ("virtual_tokens", "f8"),  # greatest count of a class when one of its own was admitted
-        ("fetch_head", "i8"),  # admitted requests whose blocks are fetched, by end of the fetch
-        ("batch_waiting", "i8"),  # of these, of batch classes
         ("shelf_first", "i8"),  # its own store in `shelves`, followed by its tiers
         ("leaving_tail", "i8"),
         ("link_head", "i8"),  # whose KV is sent, then those whose is to be sent
         ("link_tail", "i8"),
         ("landed_tail", "i8"),
         ("kept", "i8"),  # requests prefilled for another pool, whose KV it still has
-        ("answers_first", "i8"),  # … and its heap of first tokens of answers
         ("node", "i4"),
     ],
     align=True,

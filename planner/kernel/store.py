@@ -133,16 +133,14 @@ def wake_entry(world: World, index: int) -> None:
 
 @kernel
 def put_entry(world: World, store: int, key: int, blocks: int) -> None:
-    """Keep the first `blocks` blocks of a segment that nobody uses, as the newest."""
-    index = NONE if key == NONE else find_entry(world, store, key)
-    if index != NONE:
-        wake_entry(world, index)
+    """Keep the first `blocks` blocks of a segment that nobody uses, if any, as the newest."""
     if blocks <= 0:
-        if index != NONE:
-            free_entry(world, index)
         return
+    index = NONE if key == NONE else find_entry(world, store, key)
     if index == NONE:
         index = add_entry(world, store, key)
+    else:
+        wake_entry(world, index)
     world.entries[index]["blocks"] = blocks
     rest_entry(world, index)
 

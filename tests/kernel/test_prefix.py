@@ -121,6 +121,16 @@ def test_a_context_written_anew_is_computed_again() -> None:
     assert cached(POOL, rows, RequestClass(pools=[0], system_tokens=4)) == [0, 20, 4, 16]
 
 
+def test_a_shorter_prompt_beside_a_longer_context_has_its_own() -> None:
+    """The first call goes on when a shorter one of the same session comes; both are served."""
+    rows = [Row(0.0, 0, 20, 20, session=0), Row(5.0, 0, 12, 2, session=0)]
+    engine, records = simulate(scenario_of(POOL, rows))
+    assert sorted(record.cached_tokens for record in records) == [0, 0]
+    assert {record.started_s for record in records} == {0.0, 5.0}
+    assert cached(POOL, [*rows, Row(50.0, 0, 44, 1, session=0)])[-1] == 36
+    assert engine.world.replicas["kv_used_blocks"].tolist() == [0]
+
+
 def test_sessions_of_two_classes_are_two() -> None:
     rows = [Row(0.0, 0, 20, 1, session=3), Row(10.0, 1, 30, 1, session=3)]
     assert cached(POOL, rows, RequestClass(pools=[0]), RequestClass(pools=[0])) == [0, 0]

@@ -56,7 +56,7 @@ def test_equals_lists(actions: list[Action]) -> None:
             put_entry(world, number, key, blocks)
             if key == NONE:
                 twin.put_unknown(blocks)
-            else:
+            elif blocks > 0:
                 twin.put(key, blocks)
         elif what == "shrink":
             shrink(world, number, 3 * blocks - 1)
