@@ -184,10 +184,7 @@ REPLICA = np.dtype(
         ("landing", "i8"),  # requests that come from another pool and have memory here
         ("batch_waiting", "i8"),  # of those waiting, of batch classes
         ("advancing", "i8"),  # of those decoding, in this run: all, or none while they stand still
-        (
-            "context_tokens",
-            "i8",
-        ),  # KV tokens of those decoding, summed; with drafts at the mean pace
+        ("context_tokens", "i8"),  # KV tokens of those decoding; with drafts at the mean pace
         ("run_steps", "i8"),  # planned steps of the run under way
         ("settled_steps", "i8"),  # of these, already in the books
         ("run_tokens", "i8"),  # tokens per step: decoding sequences and prefill chunks
