@@ -255,8 +255,8 @@ def _notes(
     grouped = [pool.name for pool in scenario.pools if pool.data_parallel > 1]
     if grouped:
         yield (
-            f"In {', '.join(grouped)} the data-parallel groups share every step evenly: right for "
-            "a full batch, too fast for a lone prompt."
+            f"In {', '.join(grouped)} all data-parallel groups are one batch with one KV cache, "
+            "and a step lasts as long as that of the fullest group."
         )
     talking = {
         name

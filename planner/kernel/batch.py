@@ -480,6 +480,7 @@ def start(
     fetching = fetch(world, replica_index, index, now_s)
     if math.isnan(request["started_s"]):
         request["started_s"] = now_s
+    if request["emitted_tokens"] == 0:
         request["cached_tokens"] = request["prefilled_tokens"]
     return fetching
 

@@ -136,7 +136,7 @@ REQUEST = np.dtype(
         ("reasoning_tokens", "i4"),
         ("plan_tokens", "i4"),  # … and what it had emitted by then since it began to decode
         ("shared_blocks", "i4"),  # that segments hold for it in this admission
-        ("cached_tokens", "i4"),  # of its input, needed no prefill when it was first admitted
+        ("cached_tokens", "i4"),  # of its input, needed no prefill for the answer seen
         ("replica", "i4"),
         ("class", "i4"),
         ("pool", "i4"),
@@ -403,7 +403,7 @@ CLASS_WINDOW = np.dtype(
         ("input_tokens", "i8"),  # of requests served
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
-        ("cached_tokens", "i8"),  # of input_tokens, found in a cache when first admitted
+        ("cached_tokens", "i8"),  # of input_tokens, found in a cache
         ("preemptions", "i8"),
         ("tasks_finished", "i8"),  # sessions whose last turn was served in the window
         ("measured_tasks", "i8"),  # sessions that began after the warm-up, by window of that …
@@ -458,7 +458,7 @@ FINISHED = np.dtype(
         ("input_tokens", "i8"),
         ("output_tokens", "i8"),
         ("reasoning_tokens", "i8"),
-        ("cached_tokens", "i8"),  # of the input, found in a cache when first admitted
+        ("cached_tokens", "i8"),  # of the input, found in a cache
         ("class", "i4"),
         ("pool", "i4"),
         ("replica", "i4"),

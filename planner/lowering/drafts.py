@@ -8,7 +8,7 @@ head that drafts all positions at once runs only the first time. A search costs 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,7 @@ from planner.curves.speculation import acceptance
 from planner.curves.survival import survival_of
 from planner.kernel.plan import UNLIMITED, DraftPlan
 from planner.scenario import parallelism_of, step_limits_of
+from planner.scenario.routes import pools_reached
 from planner.scenario.schema.pools import Pool, Speculation
 from planner.scenario.schema.workload import RequestClass
 
@@ -51,6 +52,7 @@ def lower_draft(
     chip: Chip,
     node: Node,
     catalog: Catalog,
+    decoders: Mapping[str, str],
 ) -> LoweredDraft | None:
     """Return how a pool drafts; None if it does not.
 
@@ -67,13 +69,13 @@ def lower_draft(
         return None
     limits = step_limits_of(pool)
     budget, sequences = limits.token_budget, limits.maximum_sequences
-    shares, notes = _accepted(pool.name, speculation, classes, model)
+    shares, notes = _accepted(pool.name, speculation, classes, model, decoders)
     emitted = tuple(_emitted(each) for each in shares)
     lengths = [sum(n * share for n, share in enumerate(each, start=1)) for each in emitted]
     served = [
         length
         for length, klass in zip(lengths, classes, strict=True)
-        if pool.name in (klass.pool, *klass.overflow)
+        if pool.name in pools_reached(klass, decoders)
     ]
     mean = sum(served) / len(served) if served else math.inf
     none = np.zeros(budget + 1)
@@ -113,7 +115,11 @@ def lower_draft(
 
 
 def _accepted(
-    pool: str, speculation: Speculation, classes: Sequence[RequestClass], model: Model
+    pool: str,
+    speculation: Speculation,
+    classes: Sequence[RequestClass],
+    model: Model,
+    decoders: Mapping[str, str],
 ) -> tuple[list[tuple[float, ...]], list[Provenance]]:
     """Return, per class, the shares accepted by position if those before were; and their source."""
     depth = speculation.draft_tokens

@@ -14,6 +14,7 @@ from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.workload import Objective, RequestClass
 from planner.trace.table import HASH_BLOCK_TOKENS
@@ -56,7 +57,7 @@ def lower(
     contexts = [_context(klass, scenario, catalog) for klass in scenario.workload.classes]
     workload = scenario.workload
     caching = {pool.name for pool in scenario.pools if pool.prefix_cache}
-    cached = [not caching.isdisjoint((c.pool, *c.overflow)) for c in workload.classes]
+    cached = [not caching.isdisjoint(pools_tried(klass)) for klass in workload.classes]
     traffic = Traffic(loaded, contexts, cached)
     plan = Plan(
         pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools, catalog),

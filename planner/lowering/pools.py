@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from planner.catalog import Catalog, Chip, Model, Node
@@ -28,6 +29,7 @@ from planner.scenario import (
     replicas_of,
     step_limits_of,
 )
+from planner.scenario.routes import decoders_of, pools_reached
 from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
 
@@ -41,6 +43,8 @@ class Basis:
     """The user's; later ones win over earlier ones, and all over those that ship."""
     classes: tuple[RequestClass, ...] = ()
     """Those of the scenario: what is accepted of drafts is up to them."""
+    decoders: Mapping[str, str] = field(default_factory=dict)
+    """By pool that only prefills, the one that decodes for it."""
 
     def curves(self, chip: Chip) -> tuple[CurveSet, ...]:
         """Return the curves of a chip."""
@@ -62,7 +66,9 @@ def basis_of(loaded: LoadedScenario) -> Basis:
         loaded.file_path(("calibration", "curves", number))
         for number in range(len(calibration.curves))
     ]
-    return Basis(engines, tuple(files), tuple(loaded.scenario.workload.classes))
+    scenario = loaded.scenario
+    classes = tuple(scenario.workload.classes)
+    return Basis(engines, tuple(files), classes, decoders_of(scenario))
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,9 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     blocks = kv_blocks_of(pool, model, chip, drafter)
     if blocks < 1:
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
-    draft = lower_draft(pool, basis.classes, model, chip, node, catalog)
+    draft = lower_draft(pool, basis.classes, model, chip, node, catalog, basis.decoders)
     tiers, tier_notes = lower_tiers(pool, node, model, drafter)
-    plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis.classes)
+    plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis)
     plan = replace(plan, tiers=tiers)
     meta = _meta(pool, node, model, chip, curve, blocks)
     if draft is not None:
@@ -172,12 +178,10 @@ def _plan(pool: Pool, node: Node, model: Model, curve: StepTime, blocks: int) ->
     )
 
 
-def with_scheduling(plan: PoolPlan, pool: Pool, classes: tuple[RequestClass, ...]) -> PoolPlan:
+def with_scheduling(plan: PoolPlan, pool: Pool, basis: Basis) -> PoolPlan:
     """Return the plan with what it keeps from batch classes, if it has any, and what it sheds."""
-    batch = [
-        klass.service == "batch" for klass in classes if pool.name in (klass.pool, *klass.overflow)
-    ]
-    if any(batch):
+    batch = [klass for klass in basis.classes if klass.service == "batch"]
+    if any(pool.name in pools_reached(klass, basis.decoders) for klass in batch):
         share = pool.engine.batch_below
         plan = replace(
             plan,

@@ -116,12 +116,6 @@ def _check_references(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
                 yield place, _unknown("plan", plan, plans, advice)
 
 
-def pools_of(request_class: RequestClass) -> list[str]:
-    """Return the pools that requests of a class arrive at."""
-    light = [] if request_class.light is None else [request_class.light.pool]
-    return [*light, request_class.pool, *request_class.overflow]
-
-
 def _unknown(kind: str, name: str, names: Sequence[str], otherwise: str = "") -> str:
     advice = did_you_mean(name, names) or otherwise
     return f"unknown {kind} {shown(name)}{advice and '; '}{advice}"

@@ -476,6 +476,7 @@ class Simulation(Arrivals):
         fetch(replica, request, rules, self.now_s, totals)
         if isnan(request.started_s):
             request.started_s = self.now_s
+        if request.emitted_tokens == 0:
             request.cached_tokens = request.prefilled_tokens
         if request in replica.fetching:
             self.schedule(request.ready_s, REPLICA, replica.number)

@@ -177,7 +177,7 @@ class Request:
     """When its blocks have been fetched."""
     swapped_blocks: int = 0
     cached_tokens: int = 0
-    """Of its input, that needed no prefill when it was first admitted."""
+    """Of its input, that needed no prefill for the answer that is seen."""
     calls: list[Request] = field(default_factory=list)
     """The turns of its session up to this one."""
     source: Replica | None = None

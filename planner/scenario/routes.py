@@ -1,0 +1,25 @@
+"""Which pools the requests of a class come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.workload import RequestClass
+
+
+def pools_tried(klass: RequestClass) -> list[str]:
+    """Return the pools that requests of a class arrive at, in the order in which they are tried."""
+    light = [] if klass.light is None else [klass.light.pool]
+    return [*light, klass.pool, *klass.overflow]
+
+
+def decoders_of(scenario: Scenario) -> dict[str, str]:
+    """Return, by pool that only prefills, the one that decodes for it."""
+    return {pool.name: pool.decode.pool for pool in scenario.pools if pool.decode is not None}
+
+
+def pools_reached(klass: RequestClass, decoders: Mapping[str, str]) -> set[str]:
+    """Return all pools that serve requests of a class, those that only decode them included."""
+    tried = pools_tried(klass)
+    return {*tried, *(decoders[name] for name in tried if name in decoders)}
