@@ -184,7 +184,7 @@ def test_too_little_accepted_turns_drafts_off() -> None:
     speculation = EAGLE | {"acceptance": [0.2, 0.1, 0.1], "minimum_length": 1.5}
     found = lower_draft(
         pool(speculation), [klass()], CATALOG.model("llama-3.1-70b"), CATALOG.chip("h100-sxm"),
-        CATALOG.node("hgx-h100"), CATALOG,
+        CATALOG.node("hgx-h100"), CATALOG, {},
     )  # fmt: skip
     assert found is not None
     assert found.plan is None
