@@ -134,7 +134,7 @@ def _accepted(
         thinking = True if klass.reasoning is not None else None
         curve = acceptance(speculation.method, model.name, klass.task, thinking=thinking)
         shares.append(curve.by_position(depth))
-        if pool not in (klass.pool, *klass.overflow):
+        if pool not in pools_reached(klass, decoders):
             continue
         said = "; ".join((*curve.sources, *curve.report(depth)))
         notes.append(
