@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.invariants import INVARIANTS, ROW_INVARIANTS, check_invariants
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE
 from planner.kernel.enums import Fate, Metric, ReplicaStatus
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan, TierPlan
+from planner.kernel.world import World
 
 POOL = PoolPlan(
     name="pool",

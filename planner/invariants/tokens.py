@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import by_class, class_windows, pool_windows
-from planner.kernel.dtypes import World
 from planner.kernel.enums import Fate, Metric
+from planner.kernel.world import World
 
 
 def tokens_conserved(world: World) -> Iterator[str]:

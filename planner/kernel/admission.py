@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import World
 from planner.kernel.enums import Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_for_steps, free_blocks
 from planner.kernel.queues import interactive_waiting
 from planner.kernel.steptime import has_passed, steps_ended
+from planner.kernel.world import World
 
 PRIORITY = int(Scheduler.PRIORITY)
 
@@ -72,7 +72,7 @@ def predicted_ttft_s(world: World, replica_index: int, request: np.void, now_s: 
     return float(waiting_s + pool["request_s"])
 
 
-@kernel
+@outlined
 def is_shed(world: World, replica_index: int, request: np.void, now_s: float) -> bool:
     """Tell whether admission control turns away a request that was sent to a replica."""
     pool = world.pools[world.replicas[replica_index]["pool"]]

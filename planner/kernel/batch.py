@@ -22,11 +22,11 @@ from planner.kernel.answers import (
     plan_answers,
 )
 from planner.kernel.cascade import finish
-from planner.kernel.dtypes import NONE, OUTPUT_COST, World
+from planner.kernel.dtypes import NONE, OUTPUT_COST
 from planner.kernel.enums import Handover, ReplicaStatus, Scheduler
 from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import (
     blocks_for_steps,
     blocks_held,
@@ -58,6 +58,7 @@ from planner.kernel.speculate import (
 from planner.kernel.steptime import first_boundary, start_run
 from planner.kernel.store import shrink
 from planner.kernel.tiers import fetch, swap_out, take_fetched
+from planner.kernel.world import World
 
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
@@ -139,6 +140,16 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
     replica["context_tokens"] += request["prompt_tokens"]
 
 
+@outlined
+def correct_pace(world: World, replica_index: int, klass: int, tokens: int) -> None:
+    """Count by how many tokens a sequence was ahead of the mean pace, at which it was counted."""
+    state = world.state[0]
+    window = window_of(state, state["now_s"])
+    row = world.pool_windows[window * len(world.pools) + world.replicas[replica_index]["pool"]]
+    row["decode_tokens"] += tokens
+    charge(world, replica_index, klass, OUTPUT_COST * tokens)
+
+
 @kernel
 def stop_decode(world: World, replica_index: int, position: int, served: bool) -> int:
     """Take the sequence at `position` of the finish heap out of the batch and return it."""
@@ -150,12 +161,8 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
     tokens = request["prompt_tokens"] + advanced
     emitted = emitted_since(world, replica, request, slot["finish_step"])
-    if emitted != advanced:  # it was counted at the mean pace
-        state = world.state[0]
-        window = window_of(state, state["now_s"])
-        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
-        row["decode_tokens"] += emitted - advanced
-        charge(world, replica_index, request["class"], OUTPUT_COST * (emitted - advanced))
+    if emitted != advanced:
+        correct_pace(world, replica_index, request["class"], emitted - advanced)
     world.kv_growth[growth_row(world, replica_index, request, tokens)] -= 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] -= 1
     remove_slot(world.slots, first, replica["decoding"], position)
@@ -167,7 +174,7 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     return index
 
 
-@kernel
+@outlined
 def set_mode(world: World, replica_index: int) -> None:
     """Decide whether the next steps draft; if that changes, plan every end anew."""
     replica = world.replicas[replica_index]
@@ -227,7 +234,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     finish(world, replica_index, index, now_s)
 
 
-@kernel
+@outlined
 def land(world: World, replica_index: int, now_s: float) -> None:
     """Let the requests whose KV has come from another pool decode, in the order in which it came.
 
@@ -272,7 +279,7 @@ def end_chunks(world: World, replica_index: int, now_s: float) -> None:
         index = following
 
 
-@kernel
+@outlined
 def preempt(world: World, replica_index: int, position: int, now_s: float) -> None:
     """Send a running request back to the queue, to be computed again or swapped in.
 
@@ -303,7 +310,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
     insert_in_queue(world, replica_index, index)
 
 
-@kernel
+@outlined
 def last_in_rank(world: World, replica_index: int, rival: int, scheduler: int) -> int:
     """Return the position in the finish heap of the decoding request that is preempted first.
 
@@ -373,7 +380,7 @@ def blocks_to_spare(world: World, replica_index: int) -> int:
     return int(free)
 
 
-@kernel
+@outlined
 def give_way(world: World, replica_index: int, index: int, free: int, now_s: float) -> bool:
     """Preempt the last batch sequence for an interactive request; tell whether there was one."""
     if not yields(world, replica_index):

@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 from planner.kernel.account import window_of
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Handover, Leg
 from planner.kernel.handoff import release, wake
-from planner.kernel.jit import kernel
+from planner.kernel.jit import outlined
 from planner.kernel.route import find_replica, join, pick_replica, wait_at
+from planner.kernel.world import World
 
 FAILED = int(Fate.FAILED)
 ESCALATED = int(Leg.ESCALATED)
@@ -20,7 +21,7 @@ IN_ONE_POOL = int(Handover.NONE)
 OFFERED = int(Handover.OFFERED)
 
 
-@kernel
+@outlined
 def send_off(world: World, source_index: int, now_s: float, rng: np.random.Generator) -> None:
     """Let what leaves a replica join another, in the order in which it left the batch."""
     source = world.replicas[source_index]
@@ -33,7 +34,7 @@ def send_off(world: World, source_index: int, now_s: float, rng: np.random.Gener
             escalate(world, index, now_s, rng)
 
 
-@kernel
+@outlined
 def offer(
     world: World, source_index: int, index: int, now_s: float, rng: np.random.Generator
 ) -> None:
@@ -54,7 +55,7 @@ def offer(
     wait_at(world, pick_replica(world, pool, request, rng), index, now_s)
 
 
-@kernel
+@outlined
 def escalate(world: World, index: int, now_s: float, rng: np.random.Generator) -> None:
     """Let the pools of its class serve a request again; the first answer is thrown away."""
     request = world.requests[index]

@@ -7,7 +7,7 @@ empty link.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -471,38 +471,3 @@ FINISHED = np.dtype(
     align=True,
 )
 """One ended request, for per-request output."""
-
-
-class World(NamedTuple):
-    """Every array of a simulation, owned by the engine."""
-
-    state: NDArray[np.void]
-    streams: NDArray[np.void]
-    arrivals: NDArray[np.void]
-    turns: NDArray[np.void]
-    returns: NDArray[np.void]
-    sent: NDArray[np.void]
-    requests: NDArray[np.void]
-    replicas: NDArray[np.void]
-    queues: NDArray[np.void]
-    slots: NDArray[np.void]
-    kv_growth: NDArray[np.int64]
-    hashes: NDArray[np.int64]
-    shelves: NDArray[np.void]
-    stores: NDArray[np.void]
-    entries: NDArray[np.void]
-    places: NDArray[np.int64]
-    calendar: NDArray[np.void]
-    active: NDArray[np.int64]
-    pools: NDArray[np.void]
-    steps: NDArray[np.void]
-    tiers: NDArray[np.void]
-    classes: NDArray[np.void]
-    routes: NDArray[np.int64]
-    visitors: NDArray[np.float64]
-    drafts: NDArray[np.void]
-    acceptance: NDArray[np.float64]
-    histograms: NDArray[np.float64]
-    class_windows: NDArray[np.void]
-    pool_windows: NDArray[np.void]
-    finished: NDArray[np.void]

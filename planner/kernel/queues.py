@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from planner.kernel.account import add_waiting
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Handover, Leg, Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
+from planner.kernel.world import World
 
 PRIORITY = int(Scheduler.PRIORITY)
 AGEING = int(Scheduler.AGEING)
@@ -136,7 +137,7 @@ def comes_in_order(world: World, request: np.void) -> bool:
     return bool(pool["scheduler"] != SHORTEST_PROMPT and pool["fed"] == 0)
 
 
-@kernel
+@outlined
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait at its rank among those of its class, found from the head on.
 
@@ -215,7 +216,7 @@ def rank_of(world: World, request: np.void, scheduler: int) -> float:
     return 0.0
 
 
-@kernel
+@outlined
 def comes_before(world: World, a: int, b: int, scheduler: int) -> bool:
     """Tell whether request `a` ranks before `b`; of equal ranks, the first to arrive does.
 

@@ -10,10 +10,10 @@ from planner.kernel.account import add_waiting, window_of
 from planner.kernel.admission import is_shed
 from planner.kernel.calendar import next_event_s, schedule
 from planner.kernel.cascade import goes_to_light
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Leg, Router, Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held, blocks_of, free_blocks
 from planner.kernel.prefix import found_in, store_of, whole_blocks
 from planner.kernel.queues import (
@@ -26,6 +26,7 @@ from planner.kernel.queues import (
 )
 from planner.kernel.sharing import lift
 from planner.kernel.steptime import cut_run, has_passed, steps_ended
+from planner.kernel.world import World
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
@@ -93,7 +94,7 @@ def load_for(replica: np.void, batch: int) -> int:
     return load_of(replica) - (0 if batch == 1 else int(replica["batch_waiting"]))
 
 
-@kernel
+@outlined
 def least_loaded(world: World, pool: np.void, batch: int) -> int:
     """Return the active replica with the least load; the lowest number wins ties."""
     active = world.active
@@ -119,7 +120,7 @@ def two_choices(world: World, pool: np.void, batch: int, rng: np.random.Generato
     return int(first)
 
 
-@kernel
+@outlined
 def holder(world: World, pool: np.void, request: np.void) -> int:
     """Return the replica that holds most of a prompt, if that is much and it is not too busy."""
     block_tokens = pool["kv_block_tokens"]

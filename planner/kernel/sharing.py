@@ -15,10 +15,11 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import NONE, OUTPUT_COST, World
-from planner.kernel.jit import kernel
+from planner.kernel.dtypes import NONE, OUTPUT_COST
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.queues import queue_of
 from planner.kernel.speculate import position_after, width_of
+from planner.kernel.world import World
 
 
 @kernel
@@ -41,7 +42,7 @@ def decoded_between(world: World, replica_index: int, klass: int, first: int, la
     return int(decoding * (ahead - position_after(world, replica_index, klass, first)))
 
 
-@kernel
+@outlined
 def charge_steps(world: World, replica_index: int, first: int, last: int) -> None:
     """Count what the steps `first` to `last` − 1 of the run have decoded."""
     for klass in range(len(world.classes)):
@@ -49,7 +50,7 @@ def charge_steps(world: World, replica_index: int, first: int, last: int) -> Non
         charge(world, replica_index, klass, OUTPUT_COST * tokens)
 
 
-@kernel
+@outlined
 def charge_admission(world: World, replica_index: int, request: np.void) -> None:
     """Count the prompt of a request when it is admitted for the first time; its turn is now."""
     replica = world.replicas[replica_index]
@@ -59,7 +60,7 @@ def charge_admission(world: World, replica_index: int, request: np.void) -> None
         charge(world, replica_index, request["class"], float(request["prompt_tokens"]))
 
 
-@kernel
+@outlined
 def lift(world: World, replica_index: int, klass: int, ended: int) -> None:
     """Let a class of which nothing has waited begin no earlier than where the others are.
 
@@ -77,7 +78,7 @@ def lift(world: World, replica_index: int, klass: int, ended: int) -> None:
     queue["served_tokens"] += max(0.0, replica["virtual_tokens"] - served)
 
 
-@kernel
+@outlined
 def steps_in_order(world: World, replica_index: int, first: int, limit: int) -> int:
     """Return after how many steps, at most `limit`, another class might be first.
 

@@ -14,9 +14,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import width_of
+from planner.kernel.world import World
 
 Records = NDArray[np.void]
 

@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 from planner.kernel.account import window_of
-from planner.kernel.dtypes import NONE, World
-from planner.kernel.jit import kernel
+from planner.kernel.dtypes import NONE
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_of
 from planner.kernel.prefix import found_in, whole_blocks
 from planner.kernel.steptime import cut_run
 from planner.kernel.store import shrink
+from planner.kernel.world import World
 
 
 @kernel
@@ -22,7 +23,7 @@ def compute_s(pool: np.void, before: int, tokens: int) -> float:
     return float(tokens * pool["full_token_s"] + pool["prefill_s"] * attention)
 
 
-@kernel
+@outlined
 def fetch_from(
     world: World, replica: np.void, request: np.void, tier_index: int, tokens: int, now_s: float
 ) -> bool:
@@ -45,7 +46,7 @@ def fetch_from(
     return True
 
 
-@kernel
+@outlined
 def fetch(world: World, replica_index: int, index: int, now_s: float) -> bool:
     """Fetch what tiers have of an admitted prompt and the replica has not; tell whether any."""
     replica = world.replicas[replica_index]
@@ -111,7 +112,7 @@ def take_fetched(world: World, replica: np.void, now_s: float) -> int:
     return index
 
 
-@kernel
+@outlined
 def notice_fetched(world: World, replica: np.void, now_s: float) -> None:
     """Let what has been fetched be admitted at the next boundary."""
     index = replica["fetch_head"]
@@ -124,7 +125,7 @@ def notice_fetched(world: World, replica: np.void, now_s: float) -> None:
         cut_run(replica, world.pools[replica["pool"]], now_s, False)
 
 
-@kernel
+@outlined
 def swap_out(world: World, replica: np.void, request: np.void, now_s: float) -> None:
     """Write the context of a preempted sequence to the first tier, if it has room."""
     pool = world.pools[replica["pool"]]
