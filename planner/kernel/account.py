@@ -35,6 +35,14 @@ def window_of(state: np.void, time_s: float) -> int:
 
 
 @kernel
+def pool_row(world: World, pool_index: int, now_s: float) -> np.void:
+    """Return the row of `pool_windows` of a pool at `now_s`."""
+    window = window_of(world.state[0], now_s)
+    row: np.void = world.pool_windows[window * len(world.pools) + pool_index]
+    return row
+
+
+@kernel
 def window_end_s(state: np.void, window: int) -> float:
     """Return the end of a window [s]; the last one never ends."""
     if window >= state["windows"] - 1:

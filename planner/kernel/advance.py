@@ -18,7 +18,7 @@ from planner.kernel.heap import pop_return
 from planner.kernel.jit import kernel, outlined
 from planner.kernel.queues import first_unstarted, take_from_queue
 from planner.kernel.route import arrive, load_of
-from planner.kernel.steptime import cut_run
+from planner.kernel.steptime import look_again
 from planner.kernel.tiers import notice_fetched
 from planner.kernel.world import World
 
@@ -77,10 +77,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
         if replica["waiting"] == 0:
             return
         # Another request is first now, and might be admitted.
-        if replica["run_steps"] == 0:
-            replica["run_end_s"] = now_s
-        else:
-            cut_run(replica, world.pools[replica["pool"]], now_s, True)
+        look_again(replica, world.pools[replica["pool"]], now_s, True)
 
 
 @kernel

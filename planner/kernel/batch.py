@@ -12,7 +12,7 @@ from planner.kernel.account import (
     add_run,
     add_waiting,
     last_emission_s,
-    window_of,
+    pool_row,
 )
 from planner.kernel.answers import (
     begin_answers,
@@ -34,6 +34,7 @@ from planner.kernel.kvcache import (
     growth_residue,
     steps_within,
 )
+from planner.kernel.pointer import prefetch
 from planner.kernel.prefix import claim_of, context_of, forget_prefixes, hold, let_go, store_of
 from planner.kernel.queues import (
     comes_before,
@@ -143,9 +144,7 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
 @outlined
 def correct_pace(world: World, replica_index: int, klass: int, tokens: int) -> None:
     """Count by how many tokens a sequence was ahead of the mean pace, at which it was counted."""
-    state = world.state[0]
-    window = window_of(state, state["now_s"])
-    row = world.pool_windows[window * len(world.pools) + world.replicas[replica_index]["pool"]]
+    row = pool_row(world, world.replicas[replica_index]["pool"], world.state[0]["now_s"])
     row["decode_tokens"] += tokens
     charge(world, replica_index, klass, OUTPUT_COST * tokens)
 
@@ -305,8 +304,7 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
         swap_out(world, replica, request, now_s)
     request["prefilled_tokens"] = 0
     request["preemptions"] += 1
-    window = window_of(world.state[0], now_s)
-    world.pool_windows[window * len(world.pools) + replica["pool"]]["preemptions"] += 1
+    pool_row(world, replica["pool"], now_s)["preemptions"] += 1
     insert_in_queue(world, replica_index, index)
 
 
@@ -407,7 +405,7 @@ def takes_turn(world: World, replica: np.void, request: np.void, blocks: int) ->
         blocks: in use or set aside with it.
     """
     if world.classes[request["class"]]["batch"] == 0:
-        replica["backlog_tokens"] += request["prompt_tokens"]
+        replica["backlog_tokens"] += request["pending_tokens"]
         return True
     pool = world.pools[replica["pool"]]
     running = load_within(replica)
@@ -481,9 +479,7 @@ def start(
     found = hold(world, replica, request, blocks, shared, free)
     request["prefilled_tokens"] = found
     if found > 0:
-        window = window_of(world.state[0], now_s)
-        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
-        row["cached_tokens"] += found
+        pool_row(world, replica["pool"], now_s)["cached_tokens"] += found
     fetching = fetch(world, replica_index, index, now_s)
     if math.isnan(request["started_s"]):
         request["started_s"] = now_s
@@ -522,13 +518,15 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     pending = landed or replica["waiting"] + replica["fetching"] > 0
     # A boundary that preempts admits nobody, so the next one may: it must be looked at.
     if replica["prefilling"] == 0 and (preempted == 0 or not pending):
-        count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
+        first = world.slots[replica["slots_first"]]
+        prefetch(world.requests, first["request"])
+        count = first["finish_step"] - replica["step"]
         count = steps_within(world, replica_index, free_blocks(pool, replica), count)
         if pending and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
         if replica["waiting"] > 0 and pool["scheduler"] == WEIGHTED:
-            first = first_waiting(world, replica_index, WEIGHTED)
-            count = steps_in_order(world, replica_index, first, count)
+            leader = first_waiting(world, replica_index, WEIGHTED)
+            count = steps_in_order(world, replica_index, leader, count)
     replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
 

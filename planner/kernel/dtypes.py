@@ -162,6 +162,8 @@ REQUEST = np.dtype(
         ("handover", "i4"),
         ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
         ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
+        ("pending_tokens", "i4"),  # of its prompt, to prefill by what was cached when it queued
+        ("charged", "i4"),  # 1: its prompt is counted where classes share by weight
     ],
     align=True,
 )

@@ -20,7 +20,7 @@ from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held
 from planner.kernel.prefix import let_go
 from planner.kernel.queues import queue_of, take_from_queue
-from planner.kernel.steptime import cut_run, has_passed
+from planner.kernel.steptime import has_passed, look_again
 from planner.kernel.world import World
 
 IN_ONE_POOL = int(Handover.NONE)
@@ -65,13 +65,10 @@ def add_handover(
 
 @outlined
 def wake(world: World, replica_index: int, now_s: float) -> None:
-    """Let a replica look at what comes to it: now if it is idle, else at its next boundary."""
+    """Let a replica look at what comes to it."""
     replica = world.replicas[replica_index]
-    if replica["run_steps"] == 0:
-        replica["run_end_s"] = now_s
-    else:
-        pool = world.pools[replica["pool"]]
-        cut_run(replica, pool, now_s, has_passed(world, replica_index))
+    pool = world.pools[replica["pool"]]
+    look_again(replica, pool, now_s, has_passed(world, replica_index))
     schedule(world.calendar, replica_index, next_event_s(replica))
 
 

@@ -11,21 +11,24 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numba
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
     infer_getattr,
+    intrinsic,
     lower_getattr_generic,
     models,
+    overload,
     register_model,
     typeof_impl,
     unbox,
 )
 from numba.np.arrayobj import make_array, populate_array
 
-from planner.kernel.world import ARRAYS, MOST_DIMENSIONS, World
+from planner.kernel.world import ARRAYS, MOST_DIMENSIONS, Records, World
 
 
 class WorldType(types.Type):
@@ -37,6 +40,10 @@ class WorldType(types.Type):
 
 WORLD: Final = WorldType()
 TABLE: Final = types.Array(types.int64, 2, "C")
+KINDS: Final[dict[str, Any]] = {
+    name: types.Array(numba.from_dtype(dtype), dimensions, "C")
+    for name, (dtype, dimensions) in ARRAYS.items()
+}
 PLACES: Final = {name: place for place, name in enumerate(ARRAYS)}
 
 
@@ -61,15 +68,14 @@ def _unbox_world(_type: WorldType, value: Any, c: Any) -> NativeValue:
 class _WorldArrays(AttributeTemplate):
     key = WorldType
 
-    def generic_resolve(self, _type: WorldType, name: str) -> types.Array:
-        dtype, dimensions = ARRAYS[name]
-        return types.Array(numba.from_dtype(dtype), dimensions, "C")
+    def generic_resolve(self, _type: Any, name: str) -> Any:  # type: ignore[override]
+        return KINDS[name]
 
 
 @lower_getattr_generic(WorldType)
 def _load_array(context: Any, builder: Any, _type: WorldType, world: Any, name: str) -> Any:
-    dtype, dimensions = ARRAYS[name]
-    kind = types.Array(numba.from_dtype(dtype), dimensions, "C")
+    kind = KINDS[name]
+    item_bytes = ARRAYS[name][0].itemsize
     word = cgutils.intp_t
     row = builder.bitcast(world, word.as_pointer())
     row = builder.gep(row, [word(PLACES[name] * (1 + MOST_DIMENSIONS))])
@@ -80,8 +86,8 @@ def _load_array(context: Any, builder: Any, _type: WorldType, world: Any, name: 
         return value
 
     array = make_array(kind)(context, builder)
-    shape = [load(1 + axis) for axis in range(dimensions)]
-    strides = [word(dtype.itemsize)]
+    shape = [load(1 + axis) for axis in range(kind.ndim)]
+    strides = [word(item_bytes)]
     for extent in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], extent))
     populate_array(
@@ -89,7 +95,42 @@ def _load_array(context: Any, builder: Any, _type: WorldType, world: Any, name: 
         data=builder.inttoptr(load(0), array.data.type),
         shape=shape,
         strides=strides,
-        itemsize=word(dtype.itemsize),
+        itemsize=word(item_bytes),
         meminfo=None,
     )
     return array._getvalue()
+
+
+CACHE_LINE_BYTES: Final = 64
+RECORD_LINES: Final = 3
+"""Cache lines of a record that are fetched: what the end of a request reads lies in these."""
+
+
+def prefetch(records: Records, index: int) -> None:
+    """Begin to fetch a record from memory, without waiting for it; changes nothing."""
+
+
+@overload(prefetch)
+def _prefetch(records: Any, index: Any) -> Any:
+    def prefetch_lines(records: Any, index: Any) -> None:
+        _prefetch_lines(records, index)  # type: ignore[call-arg]  # it stands for code
+
+    return prefetch_lines
+
+
+@intrinsic
+def _prefetch_lines(_context: Any, records: Any, index: Any) -> Any:
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = make_array(records)(context, builder, arguments[0])
+        byte = cgutils.voidptr_t
+        start = builder.mul(arguments[1], arguments[1].type(records.dtype.size))
+        record = builder.gep(builder.bitcast(array.data, byte), [start])
+        flag = cgutils.int32_t
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        for line in range(RECORD_LINES):
+            place = builder.gep(record, [cgutils.intp_t(line * CACHE_LINE_BYTES)])
+            builder.call(function, [place, flag(0), flag(3), flag(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.none(records, index), emit

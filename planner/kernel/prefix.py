@@ -106,6 +106,24 @@ def found_in(
 
 
 @kernel
+def find_prompt(world: World, store: int, request: np.void, block_tokens: int) -> int:
+    """Return how many blocks of a prompt a store keeps; the last token is always computed."""
+    whole = whole_blocks(world, request, block_tokens)
+    most = min(whole, (request["prompt_tokens"] - 1) // block_tokens)
+    return found_in(world, store, request, block_tokens, whole, most)
+
+
+@outlined
+def found_tokens(world: World, replica: np.void, request: np.void) -> int:
+    """Return how many tokens of a prompt a replica has in its cache."""
+    pool = world.pools[replica["pool"]]
+    if pool["prefix_cache"] == 0:
+        return 0
+    block_tokens = pool["kv_block_tokens"]
+    return int(find_prompt(world, store_of(world, replica), request, block_tokens) * block_tokens)
+
+
+@kernel
 def claim_of(world: World, replica: np.void, request: np.void) -> tuple[int, int]:
     """Return the blocks that admitting a request takes, and those that segments hold for it."""
     pool = world.pools[replica["pool"]]

@@ -63,9 +63,10 @@ LAYERS = {
     "calibration": Layer(
         "validation measurements engine kernel curves catalog errors units", "numpy scipy"
     ),
-    "kernel": Layer("", "numba numpy"),
+    "kernel": Layer("", "llvmlite numba numpy"),
     "kernel.enums": Layer(""),
     "kernel.dtypes": Layer("kernel.enums", "numpy"),
+    "kernel.world": Layer("kernel.dtypes", "numpy"),
     "control": Layer(
         "kernel.dtypes kernel.enums kernel.plan errors units", "numpy simpy", typing="engine"
     ),
@@ -79,7 +80,9 @@ LAYERS = {
     "results": Layer(
         "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
     ),
-    "invariants": Layer("results economics kernel.dtypes kernel.enums errors", "numpy pandas"),
+    "invariants": Layer(
+        "results economics kernel.dtypes kernel.enums kernel.world errors", "numpy pandas"
+    ),
     "billing": Layer(
         "control engine economics kernel.dtypes kernel.enums lowering scenario catalog errors "
         "units",
