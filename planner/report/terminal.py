@@ -17,7 +17,6 @@ from planner.report.console import print_parts
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
-    NO_DATA,
     handover_words,
     headline_cards,
     light_sentence,
@@ -40,6 +39,12 @@ _PLAIN: Final = str.maketrans(
     {"·": "-", "✓": "ok", "✗": "MISSED", "–": "-", "\u2212": "-", "≤": "<=", "⚠": "!", "×": "x"}
 )
 """For terminals that know ASCII only."""
+_VERDICTS: Final = {
+    columns.KEPT: ("✓ ", "green", "≤"),
+    columns.BROKEN: ("✗ ", "bold red", ">"),
+    columns.NO_SAMPLE: ("", "dim", "for ≤"),
+}
+"""How a verdict on a promise is shown: mark, style, and the sign between value and limit."""
 
 
 def print_result(result: Result, console: Console | None = None) -> None:
@@ -205,10 +210,8 @@ def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:
     texts = []
     for promise in promises:
         if promise["metric"] == metric:
-            mark, style, sign = ("✓ ", "green", "≤") if promise["met"] else ("✗ ", "bold red", ">")
+            mark, style, sign = _VERDICTS[promise["verdict"]]
             found = promise_found(promise)
-            if found == NO_DATA:
-                mark, style, sign = "", "dim", "for ≤"
             name = "" if metric == "loss" else f"{percentile(promise['percentile'])} "
             texts.append(Text(f"{mark}{name}{found} {sign} {promise_limit(promise)}", style=style))
     return Text("\n").join(texts)

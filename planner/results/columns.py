@@ -40,6 +40,10 @@ LOADED_COLUMNS: Final = ("tier1_tokens", "tier2_tokens", "tier3_tokens")
 """One per possible tier of a KV cache, the nearest first."""
 LOST_FATES: Final = FATES[2:]
 """Fates that are the fleet's failure; a rate limit is the visitor's own."""
+KEPT: Final = "kept"
+BROKEN: Final = "broken"
+NO_SAMPLE: Final = "no sample"
+"""Verdicts on a promise; of one without samples nothing is known."""
 
 METRIC_TITLES: Final = {
     "ttft": "time to first token",
@@ -143,8 +147,8 @@ CLASSES: Final = (
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
     Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
     Column(
-        "objectives_met", "", "every objective and the allowed loss are kept; false where the run "
-        "measured no request", "recompute",
+        "objectives_met", "", "every objective and the allowed loss are known to be kept; false "
+        "where one has no sample", "recompute",
     ),
     *_TOKENS,
     Column("prefix_hit_rate", "1", "cached input tokens / input tokens", "recompute"),
@@ -184,13 +188,10 @@ OBJECTIVES: Final = (
     Column("unit", "", "s, or 1 for loss", "same"),
     Column("over", "", "what the percentile runs over", "same"),
     Column("samples", "", "how many there were", "sum"),
-    Column(
-        "met",
-        "",
-        "value ≤ limit; false if none was served or measured",
-        "recompute",
-    ),
-)
+    Column("verdict", "", "kept, broken, or no sample: nothing was measured to judge by",
+           "recompute"),
+    Column("met", "", "the verdict is kept", "recompute"),
+)  # fmt: skip
 _USE = (
     Column("busy_rate", "1", "share of in-service time spent in steps", "mean"),
     Column("compute_rate", "1", "arithmetic at peak rate, share of in-service time", "mean"),

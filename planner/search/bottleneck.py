@@ -17,6 +17,7 @@ import numpy as np
 
 from planner.catalog import Catalog, Chip, Figure
 from planner.lowering.pools import LoweredPool, lower_pool
+from planner.results.columns import BROKEN
 from planner.results.result import Result
 from planner.scenario.schema.pools import Pool
 
@@ -98,7 +99,7 @@ def strain(result: Result) -> float:
     for row in result.frames.objectives.to_dict("records"):
         value, limit = float(row["value"]), float(row["limit"])
         if math.isnan(value):
-            ratio = 0.0 if row["met"] else math.inf
+            ratio = math.inf if row["verdict"] == BROKEN else 0.0
         elif limit > 0:
             ratio = value / limit
         else:
