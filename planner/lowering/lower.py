@@ -60,7 +60,7 @@ def lower(
     cached = [not caching.isdisjoint(pools_tried(klass)) for klass in workload.classes]
     traffic = Traffic(loaded, contexts, cached)
     plan = Plan(
-        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools, catalog),
+        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
         blocks=traffic.open_blocks(),
         closed=traffic.closed_streams(),

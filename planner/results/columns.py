@@ -264,7 +264,12 @@ POOLS: Final = (
     Column("tier_hit_rate", "1", "the same share of tokens fetched from tiers", "recompute"),
     Column("step_s", "s", "mean time of a step", "recompute"),
     Column("busiest_resource", "", "in the peak windows; see metrics.busiest_resource", "same"),
-    Column("queue_growth_rps", "1/s", "slope of the queue through the arrival period", "sum"),
+    Column(
+        "queue_growth_rps",
+        "1/s",
+        "slope of the queue (waiting and landing) through the arrival period",
+        "sum",
+    ),
     Column("stable", "", "the queue does not grow through the arrival period", "recompute"),
 )
 QUANTILES: Final = (

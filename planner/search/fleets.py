@@ -260,6 +260,8 @@ class Search:
             return "queueing", broken
         passed, strains = {}, {}
         for resource in LIFTS:
+            if resource == "kv_link" and self.names[index] not in self.decoders:
+                continue
             lifted = self.lift(smaller, index, resource)
             passed[resource], strains[resource] = lifted.passed, lifted.strain
             if lifted.passed and resource in CAPACITIES:
