@@ -30,6 +30,7 @@ from planner.results.frames import build_frames
 from planner.results.requests import RequestWriter
 from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.version import VERSION
 
@@ -262,7 +263,7 @@ def _notes(
         name
         for klass in scenario.workload.classes
         if turns_of(klass) is not None
-        for name in (klass.pool, *klass.overflow)
+        for name in pools_tried(klass)
     }
     forgetful = [p.name for p in scenario.pools if p.name in talking and not p.prefix_cache]
     if forgetful:

@@ -30,6 +30,7 @@ from planner.scenario import (
     replicas_of,
     step_limits_of,
 )
+from planner.scenario.capacity import context_of
 from planner.scenario.routes import decoders_of, pools_reached
 from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
@@ -69,7 +70,7 @@ def basis_of(loaded: LoadedScenario) -> Basis:
     ]
     scenario = loaded.scenario
     classes = tuple(scenario.workload.classes)
-    return Basis(engines, tuple(files), classes, decoders_of(scenario))
+    return Basis(engines, tuple(files), classes, decoders_of(scenario.pools))
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,3 @@ def _meta(
         kv_tiers=tuple(tier.name for tier in pool.kv_tiers),
         decode_pool="" if pool.decode is None else pool.decode.pool,
     )
-
-
-def context_of(pool: Pool, model: Model) -> int:
-    """Return the longest prompt and output that a pool serves."""
-    return pool.engine.context_tokens or model.context_tokens

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from planner.catalog import Catalog
 from planner.scenario.replicas import draft_of, kv_blocks_of, tier_layout
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass
@@ -15,11 +16,11 @@ def cache_notices(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[
     """Yield what a pool caches in vain."""
     if not pool.prefix_cache:
         return
-    classes = [c for c in scenario.workload.classes if pool.name in (c.pool, *c.overflow)]
+    classes = [c for c in scenario.workload.classes if pool.name in pools_tried(c)]
     if classes and not any(_may_share(klass) for klass in classes):
         yield (
             "prefix_cache is on, but its classes share nothing: they have no system_prompt, no "
-            "sessions and no trace"
+            "sessions, no agents and no trace"
         )
     model, node = catalog.model(pool.model), catalog.node(pool.node)
     draft = draft_of(pool, model, catalog)
@@ -40,7 +41,7 @@ def prefix_notices(scenario: Scenario) -> list[str]:
     for klass in scenario.workload.classes:
         if not klass.system_prompt:
             continue
-        served_by = [pools[name] for name in (klass.pool, *klass.overflow)]
+        served_by = [pools[name] for name in pools_tried(klass)]
         caching = [pool for pool in served_by if pool.prefix_cache]
         if not caching:
             found.append(
@@ -58,4 +59,5 @@ def prefix_notices(scenario: Scenario) -> list[str]:
 def _may_share(klass: RequestClass) -> bool:
     """Tell whether prompts of a class may begin alike; a trace may name sessions and blocks."""
     drawn = klass.open is not None or klass.closed is not None
-    return not drawn or klass.sessions is not None or klass.system_prompt > 0
+    talks = klass.sessions is not None or klass.agent is not None
+    return not drawn or talks or klass.system_prompt > 0

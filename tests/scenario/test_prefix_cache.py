@@ -126,7 +126,7 @@ def test_what_fits_together(tmp_path: Path, catalog: Catalog, sets: list[str]) -
     [
         (["pools.small.prefix_cache=true"],
          "pool small: prefix_cache is on, but its classes share nothing: they have no "
-         "system_prompt, no sessions and no trace"),
+         "system_prompt, no sessions, no agents and no trace"),
         (["workload.classes.chat.system_prompt=300"],
          "class chat: its pools have no prefix_cache, so every request computes the system_prompt "
          "again"),
