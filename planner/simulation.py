@@ -273,6 +273,12 @@ def _notes(
         )
     for lowered in pools:
         yield from tier_notes(lowered.plan)
+    tiered = [pool.name for pool in scenario.pools if pool.kv_tiers]
+    if tiered:
+        yield (
+            f"The KV tiers of {', '.join(tiered)} are not in the cost: memory beyond that of the "
+            "node as it is sold, disks and remote stores have no price here."
+        )
     if counters["unused_rows"]:
         yield (
             "Requests of the shared trace that no class of the scenario takes, by its name or its "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.catalog import Catalog
+from planner.catalog import Catalog, Node
 from planner.scenario.replicas import draft_of, kv_blocks_of, tier_layout
 from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
@@ -25,12 +25,30 @@ def cache_notices(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[
     model, node = catalog.model(pool.model), catalog.node(pool.node)
     draft = draft_of(pool, model, catalog)
     own = kv_blocks_of(pool, model, catalog.chip(node.chip), draft)
+    yield from _host_notices(pool, node)
     for tier in pool.kv_tiers:
         blocks = tier_layout(pool, tier, model, node.devices, draft).blocks
         if tier.scope == "node" and blocks < own:
             yield (
                 f"tier {tier.name} holds {blocks:,} KV blocks of a replica, which holds {own:,} "
                 "itself: what it keeps is mostly there already"
+            )
+
+
+def _host_notices(pool: Pool, node: Node) -> Iterator[str]:
+    """Yield which tiers a node may not have the memory for."""
+    own = [tier for tier in pool.kv_tiers if tier.scope == "node"]
+    if own and node.host_memory_bytes is None:
+        yield (
+            f"how much memory the host of {node.name} has is not in the catalogue: see whether it "
+            f"holds {own[0].capacity / 1e9:,.4g} GB for the tier {own[0].name}"
+        )
+        return
+    for tier in own:
+        if tier.capacity > float(node.host_memory_bytes or 0.0):
+            yield (
+                f"tier {tier.name} takes {tier.capacity / 1e9:,.4g} GB of each node, more than the "
+                f"host memory of {node.name} ({node.host_memory_bytes}): that is room on disks only"
             )
 
 
