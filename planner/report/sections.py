@@ -25,6 +25,7 @@ from planner.report.wording import (
     DEFINITION_TITLES,
     FATE_TITLES,
     METRIC_SHORT,
+    cost_per_request,
     handover_words,
     headline_cards,
     light_sentence,
@@ -249,7 +250,7 @@ def tasks(result: Result) -> str:
         "Tasks",
         "A task is a session: its calls, one after the other, and the time of tools or people "
         "between them. Times, calls and tokens are means and quantiles of tasks that began after "
-        "the warm-up and finished; cost and revenue are those of the class per task finished.",
+        "the warm-up and finished; cost and revenue are those of so many tokens of the class.",
         panel(tools("Tasks by class", "tasks"), table("Tasks by class", head, rows)),
         "".join(f"<p>{escape(sentence)}</p>" for sentence in left_out if sentence),
     )
@@ -390,7 +391,6 @@ def _class_cost_table(result: Result) -> str:
     def per_hour(usd: float) -> str:
         return money(usd / finance.hours)
 
-    served = float(result.frames.fates["served"].sum())
     total = {
         "class": "all",
         "plan": "",
@@ -399,7 +399,7 @@ def _class_cost_table(result: Result) -> str:
         "gross_profit_usd": float(finance.class_costs["gross_profit_usd"].sum()),
         "margin_rate": finance.gross_margin_rate,
         "cost_per_million_output_tokens_usd": finance.cost_per_million_output_tokens_usd,
-        "cost_per_request_usd": finance.cost_usd / served if served else None,
+        "cost_per_request_usd": cost_per_request(finance),
     }
     rows = [cells(row, per_hour) for row in finance.class_costs.to_dict("records")]
     return table("Money by class", head, rows, total=cells(total, per_hour))

@@ -17,6 +17,7 @@ from planner.report.console import print_parts
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
+    cost_per_request,
     handover_words,
     headline_cards,
     light_sentence,
@@ -267,14 +268,13 @@ def _money(result: Result) -> list[RenderableType]:
             percent(row["margin_rate"]),
         )
     table.add_section()
-    served = float(result.frames.fates["served"].sum())
     table.add_row(
         "all",
         "",
         money(finance.cost_per_hour_usd),
         money(finance.revenue_per_hour_usd),
         money(finance.cost_per_million_output_tokens_usd),
-        money(finance.cost_usd / served if served else None),
+        money(cost_per_request(finance)),
         percent(finance.gross_margin_rate),
     )
     return [table, Padding(Text(margin_sentence(result), style="dim"), (0, 0, 1, 0))]

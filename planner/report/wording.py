@@ -17,7 +17,8 @@ from planner.results.columns import (
     TASK_METRIC,
 )
 from planner.results.formatting import count, duration, money, percent, percentile, span
-from planner.results.result import Result
+from planner.results.metrics import divide
+from planner.results.result import Finance, Result
 
 FATE_TITLES: Final = {fate: fate.replace("_", " ") for fate in FATES}
 METRIC_SHORT: Final = {
@@ -164,6 +165,11 @@ def task_money(result: Result, name: str) -> tuple[float, float]:
     costs = result.finance.class_costs
     row = costs[costs["class"] == name].iloc[0]
     return float(row["cost_per_task_usd"]), float(row["revenue_per_task_usd"])
+
+
+def cost_per_request(finance: Finance) -> float:
+    """Return all cost over all requests served in the period that is billed [USD]; NaN if none."""
+    return divide(finance.cost_usd, float(finance.class_costs["requests"].sum()))
 
 
 def task_sentence(row: Mapping[Any, Any]) -> str:

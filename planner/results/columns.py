@@ -340,7 +340,7 @@ CLASS_COSTS: Final = (
     _CLASS,
     Column("plan", "", "price plan", "same"),
     Column("paying", "", "the plan earns something", "same"),
-    Column("requests", "requests", "requests served, warm-up included", "sum"),
+    Column("requests", "requests", "requests served in the arrival period, which is billed", "sum"),
     Column("input_tokens", "tokens", "prompt tokens, cached ones included", "sum"),
     Column("cached_input_tokens", "tokens", "of these, found in the prefix cache", "sum"),
     Column("output_tokens", "tokens", "output tokens, reasoning included", "sum"),
@@ -352,9 +352,15 @@ CLASS_COSTS: Final = (
     Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
     Column("cost_per_request_usd", "USD", "cost per request served", "recompute"),
     Column("cost_per_million_output_tokens_usd", "USD/Mtok", "all cost over output", "recompute"),
-    Column("tasks", "tasks", "sessions that finished, warm-up included", "sum"),
-    Column("cost_per_task_usd", "USD", "cost per task finished; NaN without tasks", "recompute"),
-    Column("revenue_per_task_usd", "USD", "revenue per task finished", "recompute"),
+    Column(
+        "tasks",
+        "tasks",
+        "sessions that its tokens would do, each with as many as the mean of "
+        "those that finished: parts of others count as parts",
+        "recompute",
+    ),
+    Column("cost_per_task_usd", "USD", "cost over these; NaN if none finished", "recompute"),
+    Column("revenue_per_task_usd", "USD", "revenue over the same", "recompute"),
 )
 POOL_COSTS: Final = (
     _POOL,

@@ -117,9 +117,29 @@ def test_the_class_bears_the_cost_of_its_tasks() -> None:
     costs = row("plain", "class_costs")
     assert costs["tasks"] * costs["cost_per_task_usd"] == pytest.approx(costs["cost_usd"])
     assert costs["tasks"] * costs["revenue_per_task_usd"] == pytest.approx(costs["revenue_usd"])
+    # What is under way has cost something too: it counts as the part of a task that it is.
+    task, calls = row("plain", "tasks"), row("plain", "classes")
+    tokens = costs["input_tokens"] + costs["output_tokens"]
+    assert costs["tasks"] == pytest.approx(tokens / task["tokens_per_task"])
+    assert tokens <= calls["input_tokens"] + calls["output_tokens"]
     chat = row("plain", "class_costs", "reasoning-chat")
     assert chat["tasks"] == 0
     assert np.isnan(chat["cost_per_task_usd"])
+
+
+def test_the_cost_of_a_task_hardly_depends_on_how_many_are_under_way() -> None:
+    """150 calls of minutes each: after half an hour most tasks have not finished."""
+    found = []
+    for duration in ("30 min", "90 min"):
+        times = (f"workload.duration={duration}", "workload.warmup=0 s")
+        result = planner.run(planner.load_scenario(SCENARIO, named="long", sets=times))
+        task = result.to_pandas("tasks").set_index("class").loc["agent"]
+        cost = result.to_pandas("class_costs").set_index("class").loc["agent"]
+        found.append((cost["cost_per_task_usd"], cost["cost_usd"] / task["finished"]))
+    (short, short_finished), (long, long_finished) = found
+    print(f"cost per task after 30, 90 min: {short:.2f}, {long:.2f} USD")
+    assert short == pytest.approx(long, rel=0.15)
+    assert short_finished > 1.4 * long_finished > 1.2 * long
 
 
 def test_reports_show_tasks_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
