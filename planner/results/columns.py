@@ -170,8 +170,8 @@ TASKS: Final = (
     Column("under_way", "tasks", "of these: not over when the simulation ended", "sum"),
     Column("calls_per_task", "requests", "mean turns of those that finished", "recompute"),
     Column("tokens_per_task", "tokens", "mean prompt and output tokens of the same", "recompute"),
-    Column("reusable_input_rate", "1", "share of the prompt tokens of sessions that a turn before "
-           "had in its context: what a prefix cache of any size could find", "recompute"),
+    Column("reusable_input_rate", "1", "share of the prompt tokens of sessions that the turn "
+           "before had in its context: what a prefix cache of any size finds of them", "recompute"),
     Column(f"{TASK_METRIC}_mean_s", "s", "mean time from the first arrival to the last end, of "
            "those that finished", "recompute"),
     *(

@@ -198,9 +198,53 @@ def test_what_a_cache_of_any_size_could_find(reasoning_kept: bool, second: int) 
     rows["reasoning_tokens"] = [20, 0, 0, 0, 0]
     counted.add(rows)
     counted.add(rows[4:])
-    # The third prompt is shorter than the second: compacted, so that only the first is left of it.
-    reusable = second + 100 + (130 + 5)
+    # The third prompt is shorter than the context before it: compacted, so it was written anew.
+    reusable = second + 0 + (130 + 5)
     assert counted.rates() == [pytest.approx(reusable / (100 + 160 + 130 + 200))]
+
+
+COMPACTED = """\
+schema: planner/v1
+name: compacted
+workload:
+  duration: 5 min
+  drain: 20 min
+  classes:
+    - name: agent
+      pool: server
+      open: {rate: 0.2 /s}
+      input: {fixed: 500}
+      output: {fixed: 50}
+      agent:
+        calls: {fixed: 9}
+        tool_tokens: {fixed: 100}
+        tool_time_median: 1 s
+        context_tokens: 1000
+        compact_to: 100
+pools:
+  - name: server
+    model: llama-3.1-8b
+    node: hgx-h100
+    nodes: 1
+    tensor_parallel: 8
+    prefix_cache: true
+    engine: {kv_block_tokens: 1}
+"""
+
+
+@pytest.mark.parametrize("system_tokens", [0, 400])
+def test_a_cache_with_room_finds_what_is_counted(system_tokens: int, tmp_path: Path) -> None:
+    """With blocks of one token nothing is rounded; contexts are compacted twice in nine calls."""
+    path = tmp_path / "compacted.yaml"
+    path.write_text(COMPACTED, encoding="utf-8")
+    sets = [f"workload.classes.agent.system_prompt={system_tokens}"]
+    result = planner.run(path, sets=sets, invariants=True)
+    calls, task = result.to_pandas("classes").iloc[0], result.to_pandas("tasks").iloc[0]
+    assert task["finished"] >= task["begun"] - 1 > 30  # the last one may not end in time
+    # First calls find the system prompt of other tasks, all but the very first.
+    others = system_tokens * (task["begun"] - 1)
+    found = (calls["cached_input_tokens"] - others) / calls["input_tokens"]
+    assert found == pytest.approx(task["reusable_input_rate"], abs=0.005)
 
 
 # --- contradictions -------------------------------------------------------------------------------
