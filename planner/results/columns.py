@@ -60,7 +60,7 @@ _FATE_MEANINGS: Final = {
     "refused": "every pool it may use had a full queue or no active replica",
     "too_long": "prompt and output exceed the context length or the KV memory of a replica",
     "timed_out": "it waited longer than the time-out of its class",
-    "failed": "its replica was lost, or no pool could take it over half done",
+    "failed": "its replica was lost, or no pool took it over half done, if only by shedding it",
     "unfinished": "the simulation ended first",
     "shed": "admission control turned it away",
 }
