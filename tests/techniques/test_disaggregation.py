@@ -122,6 +122,15 @@ def test_size_finds_the_ratio() -> None:
     assert moved in [trial.nodes for trial in ratio.tried]
 
 
+def test_size_names_the_link_where_it_is_what_binds() -> None:
+    short = ["workload.duration=1 min", "workload.warmup=20 s", "pools.prefill.nodes=5"]
+    sizing = size(SCENARIO, sets=[*short, "pools.prefill.decode.bandwidth=2 GB/s"])
+    assert sizing.bottlenecks["prefill"] == "kv_link"
+    lifted = {trial.lifted for trial in sizing.trials}
+    assert "prefill with links of 2x the bandwidth" in lifted
+    assert not any("decode with links" in words for words in lifted)
+
+
 def test_the_command_prints_the_ratio() -> None:
     short = ("--set", "workload.duration=2 min", "--set", "workload.warmup=30 s")
     done = CliRunner().invoke(app, ["size", str(SCENARIO), *short])
