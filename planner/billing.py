@@ -115,7 +115,7 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
                 output_tokens=int(column["output_tokens"].sum()),
                 cached_input_tokens=int(column["cached_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
-                tasks=int(column["tasks_finished"].sum()),
+                tasks=_whole_tasks(column, engine.world.class_windows[index :: len(classes)]),
                 pool_weights={
                     pool.name: float(busy_s[number, index])
                     for number, pool in enumerate(scenario.pools)
@@ -124,6 +124,18 @@ def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[
             )
         )
     return usages
+
+
+def _whole_tasks(period: NDArray[np.void], run: NDArray[np.void]) -> float:
+    """Return how many tasks the tokens served in the period would do, each as long as the mean.
+
+    Args:
+        period: windows of a class, those of the arrival period.
+        run: all its windows: tasks that finish are counted where they began.
+    """
+    finished, tokens = int(run["measured_tasks_finished"].sum()), int(run["task_tokens"].sum())
+    served = int(period["input_tokens"].sum() + period["output_tokens"].sum())
+    return served * finished / tokens if tokens else 0.0
 
 
 def _period_of(windows: NDArray[np.void], engine: Engine) -> NDArray[np.void]:

@@ -30,6 +30,7 @@ from planner.results.frames import build_frames
 from planner.results.requests import RequestWriter
 from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.version import VERSION
 
@@ -262,7 +263,7 @@ def _notes(
         name
         for klass in scenario.workload.classes
         if turns_of(klass) is not None
-        for name in (klass.pool, *klass.overflow)
+        for name in pools_tried(klass)
     }
     forgetful = [p.name for p in scenario.pools if p.name in talking and not p.prefix_cache]
     if forgetful:
@@ -272,6 +273,12 @@ def _notes(
         )
     for lowered in pools:
         yield from tier_notes(lowered.plan)
+    tiered = [pool.name for pool in scenario.pools if pool.kv_tiers]
+    if tiered:
+        yield (
+            f"The KV tiers of {', '.join(tiered)} are not in the cost: memory beyond that of the "
+            "node as it is sold, disks and remote stores have no price here."
+        )
     if counters["unused_rows"]:
         yield (
             "Requests of the shared trace that no class of the scenario takes, by its name or its "

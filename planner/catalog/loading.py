@@ -155,6 +155,7 @@ def _node(name: str, fields: Fields) -> Node:
         devices=fields.count("devices"),
         sold_by=fields.word("sold_by", SOLD_BY, default="node"),
         power_w=fields.figure("power", "power"),
+        host_memory_bytes=fields.optional_figure("host_memory", "bytes"),
         notes=fields.texts("notes"),
     )
 

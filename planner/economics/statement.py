@@ -52,12 +52,12 @@ class ClassStatement:
 
     @property
     def cost_per_task_usd(self) -> float | None:
-        """All cost over the tasks that finished, those given up included; None if none did."""
+        """All cost over the tasks that its tokens would do; None if no task finished."""
         return ratio(self.cost.cost_usd, self.usage.tasks)
 
     @property
     def revenue_per_task_usd(self) -> float | None:
-        """All revenue over the tasks that finished; None if none did."""
+        """All revenue over the same; None if no task finished."""
         return ratio(to_usd(self.revenue_microusd), self.usage.tasks)
 
 

@@ -96,8 +96,9 @@ class ClassUsage:
     """Of the input, found in the prefix cache."""
     reasoning_tokens: int = 0
     """Of the output, not shown to the user; billed as output."""
-    tasks: int = 0
-    """Sessions that finished."""
+    tasks: float = 0.0
+    """Sessions that its tokens would do from beginning to end. Those that finished are fewer: what
+    others have cost when the period ends would be charged to them."""
     pool_weights: Mapping[str, float] = field(default_factory=dict)
     """By pool: the class's claim on the pool's cost, in one unit per pool: seconds of step time, or
     `token_weight`. A class without weight in a pool bears none of its cost."""

@@ -17,6 +17,7 @@ from planner.errors import SimulationError
 from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
 from planner.lowering.drafts import lower_draft
+from planner.lowering.handover import with_link
 from planner.lowering.tiers import lower_tiers
 from planner.results.meta import PoolMeta
 from planner.scenario import (
@@ -29,6 +30,7 @@ from planner.scenario import (
     replicas_of,
     step_limits_of,
 )
+from planner.scenario.capacity import context_of
 from planner.scenario.routes import decoders_of, pools_reached
 from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
@@ -68,7 +70,7 @@ def basis_of(loaded: LoadedScenario) -> Basis:
     ]
     scenario = loaded.scenario
     classes = tuple(scenario.workload.classes)
-    return Basis(engines, tuple(files), classes, decoders_of(scenario))
+    return Basis(engines, tuple(files), classes, decoders_of(scenario.pools))
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     draft = lower_draft(pool, basis.classes, model, chip, node, catalog, basis.decoders)
     tiers, tier_notes = lower_tiers(pool, node, model, drafter)
     plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis)
-    plan = replace(plan, tiers=tiers)
+    plan = with_link(replace(plan, tiers=tiers), pool, catalog)
     meta = _meta(pool, node, model, chip, curve, blocks)
     if draft is not None:
         plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
@@ -225,9 +227,5 @@ def _meta(
         tier=curve.tier,
         prefix_cache=pool.prefix_cache,
         kv_tiers=tuple(tier.name for tier in pool.kv_tiers),
+        decode_pool="" if pool.decode is None else pool.decode.pool,
     )
-
-
-def context_of(pool: Pool, model: Model) -> int:
-    """Return the longest prompt and output that a pool serves."""
-    return pool.engine.context_tokens or model.context_tokens

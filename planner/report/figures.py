@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from planner.report.wording import DEFINITION_TITLES, METRIC_SHORT, shown_metrics
-from planner.results.columns import FATES, METRIC_TITLES
+from planner.results.columns import BROKEN, FATES, METRIC_TITLES
 from planner.results.formatting import duration, money, percentile
 from planner.results.result import Result
 
@@ -197,8 +197,9 @@ def _distribution(rows: pd.DataFrame, name: str, colour: str) -> Spec:
 
 
 def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
-    colour = series_colour(names.index(row["class"])) if row["met"] else "var:bad"
-    verdict = "kept" if row["met"] else "broken"
+    verdict = row["verdict"]
+    broken = verdict == BROKEN
+    colour = "var:bad" if broken else series_colour(names.index(row["class"]))
     height = min(nines(row["percentile"]), _HIGHEST_NINES)
     text = f"{percentile(row['percentile'])} ≤ {duration(row['limit'])}: {verdict}"
     return {
@@ -211,7 +212,7 @@ def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
         "hovertemplate": f"%{{text}}<extra>{row['class']}</extra>",
         "line": {"color": colour, "width": 1, "dash": "dot"},
         "marker": {
-            "symbol": "diamond" if row["met"] else "x",
+            "symbol": "x" if broken else "diamond",
             "size": [0, 11],
             "color": colour,
             "opacity": [0, 1],

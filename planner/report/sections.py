@@ -25,7 +25,7 @@ from planner.report.wording import (
     DEFINITION_TITLES,
     FATE_TITLES,
     METRIC_SHORT,
-    NO_DATA,
+    cost_per_request,
     handover_words,
     headline_cards,
     light_sentence,
@@ -38,6 +38,7 @@ from planner.report.wording import (
     task_money,
     task_sentence,
     trouble_title,
+    unknown_promises,
 )
 from planner.results import columns
 from planner.results.formatting import (
@@ -62,6 +63,12 @@ _TONES: Final = {
     "estimated": "warn",
     "claimed": "bad",
 }
+_VERDICTS: Final = {
+    columns.KEPT: ("", "✓"),
+    columns.BROKEN: (" broken", "✗"),
+    columns.NO_SAMPLE: ("", MISSING),
+}
+"""How a verdict on a promise is shown: its style, and its mark."""
 _WORDS: Final = (
     ("TTFT", "time from a request's arrival to its first token, queueing included"),
     ("TTFAT", "time from a request's arrival to the first token of its answer, after the "
@@ -103,7 +110,7 @@ def _status(result: Result) -> str:
         text = "No request was measured: nothing is known about any promise."
         return f'<div class="status bad" role="alert"><b>✗ No data</b><span>{text}</span></div>'
     objectives = result.frames.objectives
-    broken = objectives[~objectives["met"].astype(bool)].to_dict("records")
+    broken = objectives[objectives["verdict"] == columns.BROKEN].to_dict("records")
     sentences = list(result.stability)
     if broken and not sentences:
         sentences = [
@@ -111,6 +118,9 @@ def _status(result: Result) -> str:
             f"{promise_limit(row)} promised."
             for row in broken
         ]
+    if not sentences and (unknown := unknown_promises(result)):
+        text = f"<b>✗ No sample</b><span>{escape(unknown)}</span>"
+        return f'<div class="status bad" role="alert">{text}</div>'
     if not sentences:
         text = (
             f"The fleet keeps up: no queue grows, and all {len(objectives)} promises are kept."
@@ -159,9 +169,8 @@ def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]], cach
 def _promise(row: dict[Any, Any]) -> str:
     used = row["value"] / row["limit"] if row["limit"] else float(row["value"] > 0)
     width = 0.0 if pd.isna(used) else min(1.0, used)
-    state, mark, word = ("", "✓", "kept") if row["met"] else (" broken", "✗", "broken")
-    if promise_found(row) == NO_DATA:
-        state, mark, word = "", MISSING, NO_DATA
+    word = row["verdict"]
+    state, mark = _VERDICTS[word]
     return (
         f'<div class="promise{state}"><div>'
         f'<span><span class="mark" role="img" aria-label="{word}">{mark}</span>'
@@ -241,7 +250,7 @@ def tasks(result: Result) -> str:
         "Tasks",
         "A task is a session: its calls, one after the other, and the time of tools or people "
         "between them. Times, calls and tokens are means and quantiles of tasks that began after "
-        "the warm-up and finished; cost and revenue are those of the class per task finished.",
+        "the warm-up and finished; cost and revenue are those of so many tokens of the class.",
         panel(tools("Tasks by class", "tasks"), table("Tasks by class", head, rows)),
         "".join(f"<p>{escape(sentence)}</p>" for sentence in left_out if sentence),
     )
@@ -251,7 +260,9 @@ def requests(result: Result) -> str:
     """Return how every request ended."""
     fates, objectives = result.frames.fates, result.frames.objectives
     losses = figures.losses_figure(result)
-    broken = objectives[(objectives["metric"] == "loss") & ~objectives["met"].astype(bool)]
+    broken = objectives[
+        (objectives["metric"] == "loss") & (objectives["verdict"] == columns.BROKEN)
+    ]
     too_many = set(broken["class"])
     head = ["class", "#arrived", *(f"#{FATE_TITLES[fate]}" for fate in columns.FATES)]
     total = {name: fates[name].sum() for name in ("arrived", *columns.FATES)}
@@ -380,7 +391,6 @@ def _class_cost_table(result: Result) -> str:
     def per_hour(usd: float) -> str:
         return money(usd / finance.hours)
 
-    served = float(result.frames.fates["served"].sum())
     total = {
         "class": "all",
         "plan": "",
@@ -389,7 +399,7 @@ def _class_cost_table(result: Result) -> str:
         "gross_profit_usd": float(finance.class_costs["gross_profit_usd"].sum()),
         "margin_rate": finance.gross_margin_rate,
         "cost_per_million_output_tokens_usd": finance.cost_per_million_output_tokens_usd,
-        "cost_per_request_usd": finance.cost_usd / served if served else None,
+        "cost_per_request_usd": cost_per_request(finance),
     }
     rows = [cells(row, per_hour) for row in finance.class_costs.to_dict("records")]
     return table("Money by class", head, rows, total=cells(total, per_hour))

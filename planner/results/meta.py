@@ -65,3 +65,5 @@ class PoolMeta:
     prefix_cache: bool = False
     kv_tiers: tuple[str, ...] = ()
     """Names of the tiers of its KV cache, the nearest first."""
+    decode_pool: str = ""
+    """The pool that decodes what this one prefills; empty: it does so itself."""

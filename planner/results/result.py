@@ -162,11 +162,18 @@ class Result:
             "nodes_at_peak": int(pools["nodes_at_peak"].sum()),
             "p99_ttft_s": total["ttft_p99_s"],
             "slo_attainment_rate": total["slo_attainment_rate"],
-            "objectives_met": bool(total["objectives_met"]) if self.has_evidence else None,
+            "objectives_met": self._objectives_met(),
             "goodput_rps": total["goodput_rps"],
             "stable": bool(pools["stable"].all()),
         }
         return {name: plain(value) for name, value in (numbers | self._money()).items()}
+
+    def _objectives_met(self) -> bool | None:
+        """Return whether all promises are kept; None if that of some, and no worse, is unknown."""
+        verdicts = set(self.frames.objectives["verdict"])
+        if columns.BROKEN in verdicts:
+            return False
+        return None if columns.NO_SAMPLE in verdicts else True
 
     def _money(self) -> dict[str, Any]:
         finance = self.finance

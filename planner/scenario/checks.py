@@ -15,6 +15,7 @@ from pathlib import Path
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
+from planner.scenario.capacity import longest_in, shortfall
 from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
@@ -26,6 +27,7 @@ from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.replicas import replicas_of
+from planner.scenario.routes import decoders_of, own_pools, pools_reached
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Lengths, RequestClass
@@ -178,25 +180,30 @@ def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
 
 
 def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    pools = {pool.name: pool for pool in parts.pools.values()}
-    for where, request_class in parts.classes.items():
-        pool = pools.get(request_class.pool)
-        if pool is None or pool.model not in catalog.models:
-            continue
-        longest = pool.engine.context_tokens or catalog.models[pool.model].context_tokens
-        shortest = _shortest(request_class)
-        if shortest > longest:
-            yield (
-                where,
-                f"no request can be served: each has at least {shortest:,} tokens, and pool "
-                f"{pool.name} takes at most {longest:,} of prompt and output",
-            )
+    """Yield classes that no pool can serve, and lighter models that never get a request."""
+    longest = {pool.name: longest_in(pool, catalog) for pool in parts.pools.values()}
+    decoders = decoders_of(parts.pools.values())
+    for where, klass in parts.classes.items():
+        prompt, output = _shortest(klass)
+        least = f"each has at least {prompt + output:,} tokens"
+        faults = [shortfall(name, prompt, output, longest, decoders) for name in own_pools(klass)]
+        if all(faults):
+            yield where, f"no request can be served: {least}, and {'; '.join(faults)}"
+        elif klass.light is not None:
+            fault = shortfall(klass.light.pool, prompt, output, longest, decoders)
+            if fault:
+                yield (
+                    (*where, "light", "pool"),
+                    f"no request goes there: {least}, and {fault}; raise that, or delete `light`",
+                )
 
 
-def _shortest(request_class: RequestClass) -> int:
-    lengths = (request_class.input, request_class.output, request_class.reasoning)
-    before = 0 if request_class.sessions is None else request_class.system_prompt
-    return before + sum(_minimum(length) for length in lengths if length is not None)
+def _shortest(klass: RequestClass) -> tuple[int, int]:
+    """Return the fewest tokens of a prompt, and of an output."""
+    before = 0 if klass.sessions is None else klass.system_prompt
+    prompt = before + (0 if klass.input is None else _minimum(klass.input))
+    outputs = (klass.output, klass.reasoning)
+    return max(prompt, 1), sum(_minimum(each) for each in outputs if each is not None)
 
 
 def _minimum(lengths: Lengths) -> int:
@@ -375,9 +382,8 @@ def _parallelism_notices(pool: Pool, catalog: Catalog, nodes: int) -> Iterator[s
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
-    routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
-    routed |= {c.light.pool for c in scenario.workload.classes if c.light is not None}
-    routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
+    decoders = decoders_of(scenario.pools)
+    routed = {name for c in scenario.workload.classes for name in pools_reached(c, decoders)}
     paying = {c.plan for c in scenario.workload.classes}
     for pool in scenario.pools:
         node = catalog.node(pool.node)

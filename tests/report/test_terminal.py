@@ -153,7 +153,7 @@ def test_a_run_that_measured_nothing_keeps_no_promise() -> None:
     assert result.headline["objectives_met"] is None
     assert "promises kept" not in text
     assert "✓" not in text
-    assert "p99 no data for ≤ 3 s" in text
+    assert "p99 no sample for ≤ 3 s" in text
 
 
 def test_a_rate_limit_that_refuses_many_is_said_beside_the_slo() -> None:

@@ -144,7 +144,7 @@ def test_a_model_that_does_not_fit_says_what_is_missing_and_what_would_fit(
     assert "tensor_parallel: 4" in message
     write_file("q.yaml", VALID)
     loaded = load_scenario(
-        "q.yaml", sets=["pools.big.tensor_parallel=1", "pools.big.engine.kv_blocks=9"]
+        "q.yaml", sets=["pools.big.tensor_parallel=1", "pools.big.engine.kv_blocks=900"]
     )
     assert check_scenario(loaded, catalog) == []
 

@@ -177,7 +177,7 @@ class KvTier(Part):
     """Memory below that of the accelerators which keeps KV blocks of requests that have ended.
 
     What a replica no longer holds is fetched from here where that takes less time than computing it
-    again.
+    again. It has no price: the bill holds the node as it is sold, no added memory, disks or store.
     """
 
     name: Name
