@@ -16,7 +16,7 @@ from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
 from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
-from planner.lowering.drafts import lower_draft
+from planner.lowering.drafts import LoweredDraft, lower_draft
 from planner.lowering.tiers import lower_tiers
 from planner.results.meta import PoolMeta
 from planner.scenario import (
@@ -82,6 +82,8 @@ class LoweredPool:
     curve: StepTime
     notes: tuple[Provenance, ...]
     basis: Basis
+    draft: LoweredDraft | None = None
+    """How it drafts; None: not at all."""
 
 
 def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> LoweredPool:
@@ -108,18 +110,21 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         overhead=basis.engines.find(pool.engine.name, chip.name),
     )
     drafter = draft_of(pool, model, catalog)
+    draft = lower_draft(pool, model, chip, node, drafter, curve, basis)
+    if draft is not None and draft.plan is None:
+        drafter = None  # what is never used is not loaded
     memory = pool_memory(pool, model, chip, drafter)
     blocks = kv_blocks_of(pool, model, chip, drafter)
     if blocks < 1:
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
-    draft = lower_draft(pool, basis.classes, model, chip, node, catalog, basis.decoders)
     tiers, tier_notes = lower_tiers(pool, node, model, drafter)
     plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis)
     plan = replace(plan, tiers=tiers)
     meta = _meta(pool, node, model, chip, curve, blocks)
-    if draft is not None:
-        plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
-        meta = replace(meta, tier=draft.tier)
+    if draft is not None and draft.plan is not None:
+        plan = draft.within(plan)
+        # Passes and searches of the host are estimates.
+        meta = replace(meta, tier="estimated", acceptance=draft.lengths)
     return LoweredPool(
         plan=plan,
         meta=meta,
@@ -128,6 +133,7 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         curve=curve,
         notes=curve.notes + memory.notes + (() if draft is None else draft.notes) + tier_notes,
         basis=basis,
+        draft=draft,
     )
 
 

@@ -8,6 +8,7 @@ from planner.scenario.json_schema import json_schema, json_schema_text
 from planner.scenario.load import LoadedScenario, load_scenario
 from planner.scenario.replicas import (
     ReplicaLayout,
+    draft_dtypes_of,
     draft_of,
     dtypes_of,
     kv_blocks_of,
@@ -23,6 +24,7 @@ __all__ = [
     "ReplicaLayout",
     "Scenario",
     "check_scenario",
+    "draft_dtypes_of",
     "draft_of",
     "dtypes_of",
     "json_schema",
