@@ -325,15 +325,23 @@ def compare_speedups(catalog: Catalog) -> Iterator[Comparison]:
 
     None of them was used to set `PASS_S`. The AngelSlim rows, which were, are left out.
     """
+    known: dict[tuple[str, ...], tuple[StepTime, DraftCost]] = {}
     for row in read_table(_SPEEDUPS):
         setup = _SETUPS.get(row["model"])
         if setup is None or row["chip"] not in catalog.chips or not row["concurrency"]:
             continue
         sequences = int(row["concurrency"])
         drafted = int(row["draft_tokens"] or 3)
-        expected = _expected(row, setup, catalog, row["method"], drafted)
-        if row["over"] != "none":
-            expected /= _expected(row, setup, catalog, row["over"], 3)
+        expected = 1.0
+        for method, k, sign in ((row["method"], drafted, 1), (row["over"], 3, -1)):
+            if method == "none":
+                continue
+            place = (row["model"], row["chip"], row["tensor_parallel"], row["engine"], method)
+            if place not in known:
+                known[place] = _times(row, setup, catalog, method)
+            curve = acceptance(method, row["model"], row["task"])
+            step, cost = known[place]
+            expected *= speed_up(curve, k, step, cost, sequences, setup.context_tokens) ** sign
         yield Comparison(
             method=row["method"],
             model=row["model"],
@@ -348,18 +356,17 @@ def compare_speedups(catalog: Catalog) -> Iterator[Comparison]:
         )
 
 
-def _expected(
-    row: Mapping[str, str], setup: _Setup, catalog: Catalog, method: str, drafted: int
-) -> float:
+def _times(
+    row: Mapping[str, str], setup: _Setup, catalog: Catalog, method: str
+) -> tuple[StepTime, DraftCost]:
+    """Return the step time of the model of a row, and what a head of a method costs there."""
     model, chip = catalog.model(setup.model), catalog.chip(row["chip"])
     node = next(node for node in catalog.nodes.values() if node.chip == chip.name)
     spread = Parallelism(tensor=int(row["tensor_parallel"]))
     step = step_time(
         model, chip, node, spread, setup.dtypes, token_budget=1024, engine=row["engine"]
     )
-    cost = head_cost(model, chip, node, spread, method, vocabulary=setup.head_vocabulary)
-    curve = acceptance(method, row["model"], row["task"])
-    return speed_up(curve, drafted, step, cost, int(row["concurrency"]), setup.context_tokens)
+    return step, head_cost(model, chip, node, spread, method, vocabulary=setup.head_vocabulary)
 
 
 def _at(table: Array, tokens: int) -> float:

@@ -16,7 +16,7 @@ def acceptance_sentence(row: Mapping[Any, Any]) -> str:
         row: of the table of pools.
     """
     length = row["acceptance_length"]
-    return "" if math.isnan(length) else f"{length:.2f} tokens per step with drafts"
+    return "" if math.isnan(length) else f"{length:.2f} tokens per draft step"
 
 
 def drafts(result: Result) -> bool:
