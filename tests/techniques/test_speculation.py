@@ -212,6 +212,18 @@ def test_steps_emit_the_tokens_that_are_reported() -> None:
     assert math.isnan(tables("plain")[1]["acceptance_length"])
 
 
+def test_no_window_decodes_less_than_nothing() -> None:
+    """Also where they are shorter than outputs, whose tokens are put right only at the end."""
+    changes = [
+        "workload.window=50 ms", "workload.duration=20 s", "workload.warmup=1 s",
+        "workload.drain=5 s", "workload.classes.coding.closed.clients=1",
+    ]  # fmt: skip
+    result = planner.run(planner.load_scenario(SCENARIO, named="eagle3", sets=changes))
+    windows = result.to_pandas("pool_windows")["decode_tokens"]
+    assert windows.min() >= 0
+    assert windows.sum() == result.to_pandas("pools")["decode_tokens"].sum() > 1000
+
+
 def test_heads_have_the_format_of_their_checkpoints() -> None:
     """DeepSeek's own prediction layer is in fp8 as the model; NVIDIA's fp4 keeps it in bf16."""
     found = {
