@@ -89,7 +89,7 @@ def explain_drafts(
         draft_tokens=speculation.draft_tokens,
         verified_tokens=speculation.verified,
         maximum_sequences=plan.sequences if plan is not None and limited else None,
-        length=draft.length,
+        length=draft.acceptance.length,
         switched_off=plan is None,
         cost_source="" if cost is None else cost.source,
         cost_tier="" if cost is None else cost.tier,
@@ -97,7 +97,7 @@ def explain_drafts(
             ExplainedAcceptance(
                 each.request_class, each.length, each.shares, each.tier, each.source
             )
-            for each in draft.served
+            for each in draft.acceptance.served
         ),
         steps=tuple(_steps(speculation, lowered, batches, context_tokens)),
     )
@@ -125,4 +125,4 @@ def _steps(
         step_s = pool.fixed_s + pool.linear_s[tokens] + plan.seconds[sequences]
         step_s += (pool.decode_s + plan.decode_s) * context + pool.decode_seq_s * sequences
         verify_s = float(step_s) - draft_s
-        yield ExplainedDraftStep(sequences, plain_s, verify_s, draft_s, draft.length)
+        yield ExplainedDraftStep(sequences, plain_s, verify_s, draft_s, draft.acceptance.length)

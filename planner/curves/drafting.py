@@ -152,6 +152,7 @@ def model_cost(
     *,
     parallel: bool = False,
     source: str = "",
+    sequence_tokens: float = 1.0,
     **options: Any,
 ) -> DraftCost:
     """Return the cost of a draft model, or of a head as one, on the target's own devices.
@@ -167,14 +168,16 @@ def model_cost(
         dtypes: of the draft.
         parallel: one pass drafts all positions.
         source: what the cost stands on; empty: the draft's step time.
+        sequence_tokens: of a decoding sequence in the first pass.
         options: of `step_time`.
 
     """
     spread = replace(parallelism, pipeline=1, micro_batches=None)
     options = {"token_budget": 512} | options
-    first = step_time(draft, chip, node, spread, dtypes, **options)
-    again = later_passes(draft)
-    later = first if again == draft else step_time(again, chip, node, spread, dtypes, **options)
+    first, later = (
+        step_time(each, chip, node, spread, dtypes, sequence_tokens=width, **options)
+        for each, width in ((draft, sequence_tokens), (later_passes(draft), 1.0))
+    )
     return DraftCost(source or f"step time of {draft.name}", first, later, PASS_S, 0.0, parallel)
 
 
@@ -199,7 +202,7 @@ def head_cost(
         method: one of `HEADS`.
         vocabulary: tokens that it can draft; None: as usual for its kind.
         dtypes: of the head; None: 16 bits, as most published ones.
-        options: of `step_time`.
+        options: of `model_cost`.
 
     """
     kind = HEADS[method]

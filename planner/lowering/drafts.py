@@ -23,7 +23,12 @@ from planner.curves.steptime import StepTime
 from planner.curves.survival import survival_of
 from planner.kernel.plan import UNLIMITED, DraftPlan, PoolPlan
 from planner.lowering.workload import distribution, turns_of
-from planner.scenario import draft_dtypes_of, parallelism_of, step_limits_of
+from planner.scenario import (
+    draft_dtypes_of,
+    parallelism_of,
+    sequence_tokens_of,
+    step_limits_of,
+)
 from planner.scenario.routes import pools_reached
 from planner.scenario.schema.pools import Pool, Speculation
 from planner.scenario.schema.workload import RequestClass
@@ -61,6 +66,26 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """What the classes accept of a pool's drafts."""
+
+    by_class: tuple[Accepted, ...]
+    """All of them: those that never reach the pool are there for their place only."""
+    served: tuple[Accepted, ...]
+    """Of the classes that reach it."""
+    length: float
+    """Tokens per step in the mean over the steps of these."""
+    least: float
+    """With fewer nothing is drafted."""
+    notes: tuple[Provenance, ...]
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the pool drafts."""
+        return not self.served or self.length >= self.least
+
+
+@dataclass(frozen=True)
 class LoweredDraft:
     """How a pool drafts."""
 
@@ -68,18 +93,13 @@ class LoweredDraft:
     """None: too little would be accepted."""
     cost: DraftCost | None
     """None as well."""
-    accepted: tuple[Accepted, ...]
-    """By class; those of classes that never reach the pool are there for their place only."""
-    served: tuple[Accepted, ...]
-    """Of the classes that reach it."""
-    length: float
-    """Tokens per step in the mean over the steps of the classes that reach the pool."""
+    acceptance: Acceptance
     notes: tuple[Provenance, ...]
 
     @property
     def lengths(self) -> dict[str, float]:
         """Tokens per step, by class that reaches the pool; empty where nothing is drafted."""
-        used = () if self.plan is None else self.served
+        used = () if self.plan is None else self.acceptance.served
         return {each.request_class: each.length for each in used}
 
     def within(self, plan: PoolPlan) -> PoolPlan:
@@ -89,7 +109,9 @@ class LoweredDraft:
         first, n = self.cost.first, len(plan.linear_s)
         # NOTE: the kernel counts the traffic of contexts alike in steps with drafts and without
         always = self.plan.sequences == UNLIMITED
-        read_s = self.cost.context_memory_s(len(self.accepted[0].shares)) if always else 0.0
+        read_s = (
+            self.cost.context_memory_s(len(self.acceptance.by_class[0].shares)) if always else 0.0
+        )
         return replace(
             plan,
             draft=self.plan,
@@ -102,8 +124,36 @@ class LoweredDraft:
         )
 
 
+def acceptance_of(pool: Pool, model: Model, basis: Basis) -> Acceptance | None:
+    """Return what is accepted of a pool's drafts; None if it has no speculation.
+
+    Args:
+        pool: without faults.
+        model: of the pool.
+        basis: with the classes.
+    """
+    speculation = pool.speculation
+    if speculation is None:
+        return None
+    accepted = tuple(_accepted(speculation, klass, model) for klass in basis.classes)
+    served = [
+        (klass, each)
+        for klass, each in zip(basis.classes, accepted, strict=True)
+        if pool.name in pools_reached(klass, basis.decoders)
+    ]
+    ours = tuple(each for _, each in served)
+    return Acceptance(
+        by_class=accepted,
+        served=ours,
+        length=mean_length(served),
+        least=speculation.minimum_length or 1.0,
+        notes=tuple(_notes(pool.name, speculation, ours)),
+    )
+
+
 def lower_draft(
     pool: Pool,
+    found: Acceptance | None,
     model: Model,
     chip: Chip,
     node: Node,
@@ -115,6 +165,7 @@ def lower_draft(
 
     Args:
         pool: without faults.
+        found: what is accepted.
         model: of the pool.
         chip: of its nodes.
         node: of the pool.
@@ -123,23 +174,14 @@ def lower_draft(
         basis: classes, and what step times stand on.
     """
     speculation = pool.speculation
-    if speculation is None:
+    if speculation is None or found is None:
         return None
-    accepted = tuple(_accepted(speculation, klass, model) for klass in basis.classes)
-    served = [
-        (klass, each)
-        for klass, each in zip(basis.classes, accepted, strict=True)
-        if pool.name in pools_reached(klass, basis.decoders)
-    ]
-    length, ours = mean_length(served), tuple(each for _, each in served)
-    notes = _acceptance_notes(pool.name, speculation, ours)
-    least = speculation.minimum_length
-    if least is not None and served and length < least:
-        told = f"off: steps would emit {length:.3g} tokens, minimum_length {least:g}"
+    if not found.is_enough:
+        told = f"off: steps would emit {found.length:.3g} tokens, minimum_length {found.least:g}"
         note = Provenance(f"{pool.name}.speculation", told, "", "the scenario", "", "estimated")
-        return LoweredDraft(None, None, accepted, ours, length, (*notes, note))
+        return LoweredDraft(None, None, found, (*found.notes, note))
     cost = _cost(pool, speculation, model, chip, node, draft, basis)
-    plan = _plan(pool, speculation, cost, curve, accepted)
+    plan = _plan(pool, speculation, cost, curve, found.by_class)
     shown = min(32, len(plan.seconds) - 1)
     verified = min(shown * (1 + speculation.verified), len(curve.linear_s) - 1)
     first = 0.0 if cost.first is None else float(cost.first.linear_s[verified])
@@ -151,7 +193,7 @@ def lower_draft(
         "",
         cost.tier,
     )
-    return LoweredDraft(plan, cost, accepted, ours, length, (*notes, note))
+    return LoweredDraft(plan, cost, found, (*found.notes, note))
 
 
 def mean_length(served: Sequence[tuple[RequestClass, Accepted]]) -> float:
@@ -236,9 +278,7 @@ def _accepted(speculation: Speculation, klass: RequestClass, model: Model) -> Ac
     return Accepted(klass.name, curve.by_position(depth), said, curve.tier)
 
 
-def _acceptance_notes(
-    pool: str, speculation: Speculation, served: Sequence[Accepted]
-) -> list[Provenance]:
+def _notes(pool: str, speculation: Speculation, served: Sequence[Accepted]) -> list[Provenance]:
     label = f"{pool}.speculation.acceptance_length"
     if speculation.acceptance is not None:
         return [
@@ -278,6 +318,7 @@ def _cost(
         draft_dtypes_of(pool, speculation),
         parallel=head is not None and head.parallel,
         source="" if head is None else head_source(model, speculation.method),
+        sequence_tokens=sequence_tokens_of(pool),
         token_budget=limits.token_budget,
         maximum_sequences=limits.maximum_sequences,
         engine=pool.engine.name,

@@ -16,7 +16,7 @@ from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
 from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
-from planner.lowering.drafts import LoweredDraft, lower_draft
+from planner.lowering.drafts import LoweredDraft, acceptance_of, lower_draft
 from planner.lowering.tiers import lower_tiers
 from planner.results.meta import PoolMeta
 from planner.scenario import (
@@ -27,6 +27,7 @@ from planner.scenario import (
     parallelism_of,
     pool_memory,
     replicas_of,
+    sequence_tokens_of,
     step_limits_of,
 )
 from planner.scenario.routes import decoders_of, pools_reached
@@ -97,6 +98,8 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     chip = catalog.chip(node.chip)
     limits = step_limits_of(pool)
     basis = basis or Basis(shipped_engines())
+    accepted = acceptance_of(pool, model, basis)
+    drafts = accepted is not None and accepted.is_enough
     curve = step_time(
         model,
         chip,
@@ -105,14 +108,14 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         dtypes_of(pool),
         token_budget=limits.token_budget,
         maximum_sequences=limits.maximum_sequences,
+        sequence_tokens=sequence_tokens_of(pool) if drafts else 1.0,
         engine=pool.engine.name,
         curves=basis.curves(chip),
         overhead=basis.engines.find(pool.engine.name, chip.name),
     )
-    drafter = draft_of(pool, model, catalog)
-    draft = lower_draft(pool, model, chip, node, drafter, curve, basis)
-    if draft is not None and draft.plan is None:
-        drafter = None  # what is never used is not loaded
+    # What is never used is not loaded.
+    drafter = draft_of(pool, model, catalog) if drafts else None
+    draft = lower_draft(pool, accepted, model, chip, node, drafter, curve, basis)
     memory = pool_memory(pool, model, chip, drafter)
     blocks = kv_blocks_of(pool, model, chip, drafter)
     if blocks < 1:

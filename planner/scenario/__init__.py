@@ -15,6 +15,7 @@ from planner.scenario.replicas import (
     parallelism_of,
     pool_memory,
     replicas_of,
+    sequence_tokens_of,
     step_limits_of,
 )
 from planner.scenario.schema import Scenario
@@ -36,5 +37,6 @@ __all__ = [
     "parallelism_of",
     "pool_memory",
     "replicas_of",
+    "sequence_tokens_of",
     "step_limits_of",
 ]

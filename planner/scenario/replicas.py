@@ -163,6 +163,19 @@ def step_limits_of(pool: Pool) -> StepLimits:
     )
 
 
+def sequence_tokens_of(pool: Pool) -> float:
+    """Return the tokens that a decode step of most tokens has, over the most sequences.
+
+    With drafts these are the sequence's own and those verified, where the batch may be full.
+    """
+    speculation = pool.speculation
+    if speculation is None:
+        return 1.0
+    most = pool.engine.maximum_sequences
+    drafting = min(speculation.maximum_sequences or most, most)
+    return max(1.0, drafting * (1 + speculation.verified) / most)
+
+
 def limits_of(pool: Pool) -> MemoryLimits:
     """Return the limits of the engine that decide its memory; a device holds one micro-batch."""
     engine = pool.engine

@@ -26,7 +26,7 @@ from planner.curves.speculation import acceptance
 from planner.errors import ScenarioError
 from planner.kernel.plan import DraftPlan
 from planner.lowering.pools import Basis, LoweredPool, lower_pool
-from planner.scenario import check_speculation, load_checked
+from planner.scenario import check_speculation, load_checked, sequence_tokens_of
 from planner.scenario.schema.pools import Pool, Speculation
 from planner.scenario.schema.workload import RequestClass
 from planner.search.bottleneck import LIFTS
@@ -242,7 +242,7 @@ def test_searches_that_find_nothing_verify_nothing() -> None:
     """With a match in every fourth step, steps hold 1 + 0.25 · 4 tokens of a sequence."""
     always = {"method": "n-gram", "draft_tokens": 4, "acceptance": [0.8, 0.8, 0.8, 0.8]}
     seldom = draft_of(always | {"match_rate": 0.25})
-    table = lowered(None).plan.linear_s
+    table = lowered(always).plan.linear_s
     saved = draft_of(always).seconds - seldom.seconds
     for sequences in (1, 20, 64):
         assert saved[sequences] == pytest.approx(table[5 * sequences] - table[2 * sequences])
@@ -282,6 +282,14 @@ def test_a_head_of_few_tokens_is_lighter() -> None:
     assert draft.seconds[1] > draft_of(EAGLE).seconds[1]
 
 
+def test_a_step_may_hold_the_drafts_of_all_sequences() -> None:
+    """Or of as many as draft at all, if those are more tokens than one of each sequence."""
+    assert sequence_tokens_of(pool(None)) == 1.0
+    assert sequence_tokens_of(pool(EAGLE)) == 4.0
+    assert sequence_tokens_of(pool(EAGLE | {"maximum_sequences": 32})) == 2.0
+    assert sequence_tokens_of(pool(EAGLE | {"maximum_sequences": 4})) == 1.0
+
+
 def test_a_tree_verifies_more_than_it_can_emit() -> None:
     plan = draft_of(EAGLE | {"verified_tokens": 16, "acceptance": [0.8, 0.7, 0.6]})
     assert (plan.tokens, len(plan.emitted[0])) == (16, 4)
@@ -315,7 +323,7 @@ def test_classes_count_by_their_steps() -> None:
     def mean(*classes: RequestClass) -> float:
         found = lowered(EAGLE, *classes).draft
         assert found is not None
-        return found.length
+        return found.acceptance.length
 
     assert mean(coding, writing) == pytest.approx(200 / (100 / one + 100 / other))
     busy, idle = (
