@@ -10,7 +10,15 @@ from planner.catalog.figures import TIERS, Figure, Source, Tier
 from planner.catalog.hardware import Chip, Node, Status
 from planner.catalog.loading import load_catalog
 from planner.catalog.lookup import Catalog, Entry
-from planner.catalog.models import Attention, AttentionKind, Ffn, FfnKind, LayerRun, Model
+from planner.catalog.models import (
+    Attention,
+    AttentionKind,
+    Ffn,
+    FfnKind,
+    LayerRun,
+    Model,
+    Projection,
+)
 from planner.catalog.prices import ApiPrice, MachinePrice, Terms
 
 __all__ = [
@@ -28,6 +36,7 @@ __all__ = [
     "MachinePrice",
     "Model",
     "Node",
+    "Projection",
     "Source",
     "Status",
     "Terms",

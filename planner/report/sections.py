@@ -11,6 +11,7 @@ import pandas as pd
 
 from planner.report import figures
 from planner.report.caching import cache_sentence, caches
+from planner.report.drafting import drafts
 from planner.report.fragments import (
     Cell,
     chart,
@@ -299,13 +300,14 @@ def _fate_cells(name: str, row: dict[Any, Any], *, alarm: bool) -> list[Cell]:
 
 def pools(result: Result) -> str:
     """Return what the pools are, how they are used, and what binds them."""
-    cached = caches(result)
-    rows = [_pool_cells(row, cached) for row in result.frames.pools.to_dict("records")]
+    cached, drafted = caches(result), drafts(result)
+    rows = [_pool_cells(row, cached, drafted) for row in result.frames.pools.to_dict("records")]
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
         "#bandwidth", "#KV memory", "#running", "#waiting",
-        "#tokens/s per accelerator", *(["#prompt cached"] if cached else []), "busiest resource",
+        "#tokens/s per accelerator", *(["#tokens per draft step"] if drafted else []),
+        *(["#prompt cached"] if cached else []), "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
@@ -318,7 +320,7 @@ def pools(result: Result) -> str:
     )
 
 
-def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
+def _pool_cells(row: dict[Any, Any], cached: bool, drafted: bool) -> list[Cell]:
     shape = " · ".join(part for part in (row["parallelism"], row["weight_dtype"]) if part)
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
@@ -332,6 +334,7 @@ def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
         number(count(row["decode_tokens_per_s_per_accelerator"])),
+        *([number(count(row["acceptance_length"]))] if drafted else []),
         *([_cache_cell(row)] if cached else []),
         Cell(
             RESOURCE_TITLES[row["busiest_resource"]],

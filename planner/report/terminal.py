@@ -14,6 +14,7 @@ from rich.text import Text
 
 from planner.report.caching import cache_sentence, caches
 from planner.report.console import print_parts
+from planner.report.drafting import acceptance_sentence
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
@@ -229,7 +230,7 @@ def _pools(result: Result) -> RenderableType:
         names = ("busy", "compute", "memory", "kv_usage")
         grows = "" if row["stable"] else "\n✗ queue grows"
         tokens = count(row["decode_tokens_per_s_per_accelerator"])
-        cached = cache_sentence(row)
+        cached, drafted = cache_sentence(row), acceptance_sentence(row)
         shape = f"{row['parallelism']} {row['weight_dtype']}".strip()
         table.add_row(
             Text.assemble(
@@ -237,6 +238,7 @@ def _pools(result: Result) -> RenderableType:
                 (f"\n{what}\n{shape}".rstrip(), "dim"),
                 (f"\n{row['tier']} step times", "dim"),
                 (f"\n{tokens} tok/s per accel.", "dim"),
+                (f"\n{drafted}" if drafted else "", "dim"),
                 (f"\n{cached}" if cached else "", "dim"),
                 (f"\n{handover_words(row)}".rstrip(), "dim"),
             ),

@@ -253,6 +253,14 @@ POOLS: Final = (
         "first) in the measured time, per second and device in service",
         "recompute",
     ),
+    Column(
+        "acceptance_length",
+        "tokens",
+        "tokens that a step with drafts emits of a sequence, the model's own included: "
+        "expected, in the mean over the steps of what its classes decoded; NaN where nothing "
+        "is drafted",
+        "recompute",
+    ),
     Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
     *_FLOW,
     Column(

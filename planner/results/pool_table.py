@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +47,7 @@ def build_pool_table(
     nodes: NDArray[np.int64],
     pools: Sequence[PoolMeta],
     timeline: Timeline,
+    decoded: Mapping[str, float] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return one row per pool, and a sentence for every queue that grows.
 
@@ -57,6 +58,7 @@ def build_pool_table(
         nodes: most nodes paid for at one time of the window, shape `(windows, pools)`.
         pools: in row order.
         timeline: the same windows.
+        decoded: tokens decoded, by class; None: not known.
     """
     rows: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -67,6 +69,7 @@ def build_pool_table(
         row["busiest_resource"] = _busiest_resource(
             windows, pool, _links(table, pools, pool), timeline
         )
+        row["acceptance_length"] = acceptance_length(pool.acceptance, decoded or {})
         rows.append(row)
         warning = _warning(row, windows, timeline, growth)
         if warning:
@@ -141,6 +144,20 @@ def _links(
         for number, source in enumerate(pools)
         if source.decode_pool and pool.name in (source.name, source.decode_pool)
     ]
+
+
+def acceptance_length(lengths: Mapping[str, float], decoded: Mapping[str, float]) -> float:
+    """Return the tokens per step over several classes: their tokens over their steps.
+
+    Args:
+        lengths: tokens per step, by class.
+        decoded: tokens decoded, by class.
+
+    >>> acceptance_length({"a": 2.0, "b": 4.0}, {"a": 100.0, "b": 200.0})
+    3.0
+    """
+    steps = sum(decoded.get(name, 0.0) / length for name, length in lengths.items())
+    return divide(sum(decoded.get(name, 0.0) for name in lengths), steps)
 
 
 def _busiest_resource(

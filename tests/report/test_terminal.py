@@ -60,6 +60,19 @@ def caching_result() -> Result:
     return replace(make_result(), frames=replace(run, pools=(chat, *run.pools[1:])).frames())
 
 
+def test_drafts_are_shown_where_there_are_any() -> None:
+    assert "draft step" not in printed(make_result())
+    assert "draft step" not in page_text(make_result())
+    run = make_run()
+    lengths = {klass.name: 2.5 for klass in run.classes}
+    pools = (replace(run.pools[0], acceptance=lengths), *run.pools[1:])
+    drafting = replace(make_result(), frames=replace(run, pools=pools).frames())
+    assert printed(drafting).count("2.50 tokens per draft step") == 1
+    page = page_text(drafting)
+    assert "tokens per draft step" in page
+    assert "2.50" in page
+
+
 def test_caches_are_shown_where_there_are_any() -> None:
     assert "cached" not in printed(make_result())
     assert "cached" not in page_text(make_result())

@@ -95,6 +95,32 @@ def test_pools_are_averaged_over_the_measured_windows() -> None:
     assert row["stable"]
 
 
+def test_tokens_of_a_draft_step_are_those_over_the_steps() -> None:
+    """300 tokens at 2 a step and 300 at 4: 225 steps."""
+    run = small_run()
+    assert math.isnan(run.frames().pools.iloc[0]["acceptance_length"])
+    tables = [run.class_windows.copy() for _ in range(2)]
+    for table in tables:
+        table["output_tokens"][:3, 0] = table["ended"][:3, 0, Fate.SERVED] + 100
+    run.class_windows = np.concatenate(tables, axis=1)
+    run.histograms = np.concatenate([run.histograms] * 2)
+    run.classes = (run.classes[0], replace(run.classes[0], name="b"))
+    run.pools = (replace(POOL, acceptance={"a": 2.0, "b": 4.0}),)
+    assert run.frames().pools.iloc[0]["acceptance_length"] == pytest.approx(600 / 225)
+    run.pools = (replace(POOL, acceptance={"b": 4.0}),)
+    assert run.frames().pools.iloc[0]["acceptance_length"] == 4.0
+
+
+def test_no_window_has_decoded_less_than_nothing() -> None:
+    """What a sequence was counted too much is taken from the windows in which it was."""
+    run = small_run()
+    run.pool_windows["decode_tokens"][:3, 0] = [100, 20, -50]
+    frames = run.frames()
+    assert frames.pool_windows["decode_tokens"].tolist() == [70, 0, 0]
+    assert frames.pools.iloc[0]["decode_tokens"] == 70
+    assert run.pool_windows["decode_tokens"][:3, 0].tolist() == [100, 20, -50]
+
+
 def test_what_caches_saved() -> None:
     run = small_run()
     run.class_windows["input_tokens"][:3, 0] = [1000, 2000, 3000]
