@@ -4,9 +4,17 @@
 under every definition, unit costs. The rest are its parts, each usable alone.
 """
 
-from planner.economics.allocation import UNALLOCATED, CostShare, allocate_costs
+from planner.economics.allocation import (
+    UNALLOCATED,
+    CostShare,
+    TokenCosts,
+    allocate_costs,
+    allocate_to_tokens,
+)
 from planner.economics.capital import (
+    OwnedAsset,
     OwnedCost,
+    Recovery,
     capital_recovery_factor,
     capital_recovery_per_hour_usd,
     owned_cost_per_hour,
@@ -31,19 +39,37 @@ from planner.economics.margin_arithmetic import (
     margin_of_rest,
     revenue_share_of_part,
 )
-from planner.economics.money import split_exactly, to_microusd, to_usd
-from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan, is_paying
-from planner.economics.rates import MachineRate, Terms, billed_node_hours
+from planner.economics.money import CURRENCY, split_exactly, to_microusd, to_usd
+from planner.economics.plans import (
+    AdvertisingPlan,
+    ApiPlan,
+    FreePlan,
+    LongContextPrice,
+    Plan,
+    SubscriptionPlan,
+    is_paying,
+)
+from planner.economics.rates import MachineRate, RatePart, Terms, billed_node_hours
 from planner.economics.revenue import partner_share_line, revenue_lines
 from planner.economics.statement import ClassStatement, PoolStatement, Statement, settle
-from planner.economics.usage import ClassUsage, PoolUsage, token_weight
+from planner.economics.usage import (
+    ClassUsage,
+    PoolRole,
+    PoolTime,
+    PoolUsage,
+    PriceLayer,
+    Tokens,
+    TokenWeights,
+)
 
 __all__ = [
     "COST_KINDS",
+    "CURRENCY",
     "DEFINITIONS",
     "DEFINITION_TEXT",
     "LEDGER_COLUMNS",
     "UNALLOCATED",
+    "AdvertisingPlan",
     "ApiPlan",
     "ClassStatement",
     "ClassUsage",
@@ -54,19 +80,29 @@ __all__ = [
     "Ledger",
     "LedgerLine",
     "LineKind",
+    "LongContextPrice",
     "MachineRate",
     "Margin",
     "MarginReport",
+    "OwnedAsset",
     "OwnedCost",
     "Plan",
     "Policy",
+    "PoolRole",
     "PoolStatement",
+    "PoolTime",
     "PoolUsage",
     "PowerTerms",
+    "PriceLayer",
+    "RatePart",
+    "Recovery",
     "Statement",
     "SubscriptionPlan",
     "Terms",
+    "TokenCosts",
+    "Tokens",
     "allocate_costs",
+    "allocate_to_tokens",
     "billed_node_hours",
     "capital_recovery_factor",
     "capital_recovery_per_hour_usd",
@@ -89,5 +125,5 @@ __all__ = [
     "sum_margins",
     "to_microusd",
     "to_usd",
-    "token_weight",
+    "TokenWeights",
 ]
