@@ -100,6 +100,7 @@ __all__ = [
     "SubscriptionPlan",
     "Terms",
     "TokenCosts",
+    "TokenWeights",
     "Tokens",
     "allocate_costs",
     "allocate_to_tokens",
@@ -125,5 +126,4 @@ __all__ = [
     "sum_margins",
     "to_microusd",
     "to_usd",
-    "TokenWeights",
 ]

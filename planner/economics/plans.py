@@ -47,6 +47,8 @@ class ApiPlan:
     """None: prompts of any length cost the same."""
     service_tier: str = "standard"
     """What the prices are for: standard, batch, flex or priority."""
+    tier: str = "scenario"
+    """How well the price is founded: official, …, estimated, or the scenario's own."""
 
     def __post_init__(self) -> None:
         _require_prices(f"ApiPlan({self.name})", self)

@@ -204,6 +204,30 @@ class Statement:
         frame = pd.DataFrame(rows, columns=list(last))
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
+    def unit_frame(self) -> pd.DataFrame:
+        """Return what one unit costs, USD, by class and over all: NaN where there was none.
+
+        A million input, cached input or output tokens cost what they cost by themselves, so they
+        compare with prices; `all_per_mtok_output_usd` is all cost over the output. Cost that no
+        class bears is in the last row's costs of requests, but in no token's.
+        """
+        every = [
+            _unit_row(each.usage.name, [each], each.cost.cost_microusd) for each in self.classes
+        ]
+        every.append(_unit_row("all", self.classes, self.ledger.cost_microusd))
+        return pd.DataFrame(every).astype(dict.fromkeys(list(every[0])[1:], "float64"))
+
+    def revenue_frame(self) -> pd.DataFrame:
+        """Return revenue by plan and line: quantity, unit price and amount in USD, with its origin.
+
+        The classes of a plan are added up.
+        """
+        frame = self.ledger.to_frame()
+        earned = frame[frame["kind"] == LineKind.REVENUE.value]
+        keys = ["price", "line", "unit", "unit_price_usd", "currency", "date", "source"]
+        sums = ["quantity", "amount_usd", "amount_microusd"]
+        return earned.groupby(keys, sort=False, as_index=False)[sums].sum()
+
     def pool_frame(self) -> pd.DataFrame:
         """Return one row per pool and price: hours, utilisation, cost by kind, energy."""
         return pd.DataFrame([_pool_row(each) for each in self.pools])
@@ -336,6 +360,32 @@ def _class_row(each: ClassStatement, margin: Margin) -> dict[str, object]:
         "input_cost_usd_per_mtok": each.input_cost_usd_per_mtok,
         "cached_input_cost_usd_per_mtok": each.cached_input_cost_usd_per_mtok,
         "output_cost_usd_per_mtok": each.output_cost_usd_per_mtok,
+    }
+
+
+def _unit_row(
+    name: str, classes: Sequence[ClassStatement], cost_microusd: int
+) -> dict[str, object]:
+    usages = [each.usage for each in classes]
+    cost_usd = to_usd(cost_microusd)
+    cached = sum(usage.cached_input_tokens for usage in usages)
+    uncached = sum(usage.input_tokens for usage in usages) - cached
+    output = sum(usage.output_tokens for usage in usages)
+    costs = [each.token_costs for each in classes]
+    seats = [each for each in classes if each.seat_months]
+    return {
+        "class": name,
+        "per_request_usd": ratio(cost_usd, sum(usage.requests for usage in usages)),
+        "per_conversation_usd": ratio(cost_usd, sum(usage.tasks for usage in usages)),
+        "per_mtok_input_usd": ratio(to_usd(sum(c.input_microusd for c in costs)), uncached / 1e6),
+        "per_mtok_cached_input_usd": ratio(
+            to_usd(sum(c.cached_input_microusd for c in costs)), cached / 1e6
+        ),
+        "per_mtok_output_usd": ratio(to_usd(sum(c.output_microusd for c in costs)), output / 1e6),
+        "all_per_mtok_output_usd": ratio(cost_usd, output / 1e6),
+        "per_seat_month_usd": ratio(
+            sum(each.cost.cost_usd for each in seats), sum(each.seat_months for each in seats)
+        ),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isclose
 from typing import Literal
 
 from planner.economics.checks import require_range
@@ -36,9 +37,10 @@ class PoolTime:
     """Node type in the catalogue."""
     chip: str
     devices_per_node: int
+    period_hours: float
+    """Length of the period that is billed."""
     held: tuple[tuple[float, float], ...]
-    """(hours, nodes): for so long so many nodes were held, one after the other. The hours add up to
-    the period that is billed."""
+    """(hours, nodes): for so long so many nodes were held, one after the other."""
     busy_device_hours: float
     """Hours devices spent in steps: busy time of the replicas times devices per replica."""
     node_power_w: float
@@ -49,11 +51,12 @@ class PoolTime:
         for hours, nodes in self.held:
             require_range(f"PoolTime({self.pool}).held hours", hours)
             require_range(f"PoolTime({self.pool}).held nodes", nodes)
-
-    @property
-    def period_hours(self) -> float:
-        """Length of the period."""
-        return sum(hours for hours, _ in self.held)
+        total = sum(hours for hours, _ in self.held)
+        if not isclose(total, self.period_hours, rel_tol=_ROUNDING):
+            raise ValueError(
+                f"PoolTime({self.pool}).held adds up to {total!r} h, and the period is "
+                f"{self.period_hours!r} h"
+            )
 
     @property
     def peak_nodes(self) -> float:
@@ -80,7 +83,7 @@ class PoolTime:
 
         >>> rate = MachineRate("list", "h100", "on_demand", 2.0, "2026-11", "example")
         >>> base = MachineRate("base", "h100", "committed_1y", 1.0, "2026-11", "example")
-        >>> time = PoolTime("chat", "hgx", "h100", 8, held=((6.0, 2), (18.0, 5)),
+        >>> time = PoolTime("chat", "hgx", "h100", 8, 24.0, held=((6.0, 2), (18.0, 5)),
         ...                 busy_device_hours=408.0, node_power_w=10_200.0)
         >>> for usage in time.priced([PriceLayer(base, 3), PriceLayer(rate)]):
         ...     print(usage.rate.name, usage.peak_nodes, usage.node_hours, usage.busy_device_hours)
