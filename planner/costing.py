@@ -110,6 +110,7 @@ class Costing:
             "cost_usd": finance.cost_usd,
             "revenue_usd": finance.revenue_usd,
             "margin": {"definition": finance.margin_definition, "rate": finance.gross_margin_rate},
+            "break_even_share": self.statement.break_even_share,
             "overloaded": self.overloaded,
             "notes": list(self.notes),
             "version": self.version,

@@ -228,10 +228,10 @@ def plan_of(stated: StatedPlan, date: str, catalog: Catalog) -> Plan:
     """
     _require_day(stated, date)
     if stated.kind == "free":
-        return _dated(FreePlan(stated.name), stated)
+        return _dated(FreePlan(stated.name), stated, date)
     if stated.kind == "advertising":
         assert stated.per_message is not None
-        return _dated(AdvertisingPlan(stated.name, stated.per_message), stated)
+        return _dated(AdvertisingPlan(stated.name, stated.per_message), stated, date)
     if stated.kind == "subscription":
         assert stated.per_seat is not None
         assert stated.requests_per_seat_month is not None
@@ -241,7 +241,7 @@ def plan_of(stated: StatedPlan, date: str, catalog: Catalog) -> Plan:
             stated.requests_per_seat_month,
             included_requests_per_seat_month=stated.included_requests_per_seat_month,
         )
-        return _dated(plan, stated)
+        return _dated(plan, stated, date)
     if stated.api_price is not None:
         return _listed_plan(stated, catalog.api_price_on(stated.api_price, date))
     assert stated.input is not None
@@ -262,11 +262,13 @@ def plan_of(stated: StatedPlan, date: str, catalog: Catalog) -> Plan:
             ),
         ),
         stated,
+        date,
     )
 
 
-def _dated(plan: _AnyPlan, stated: StatedPlan) -> _AnyPlan:
-    return replace(plan, date=stated.as_of or "", source=stated.source or SCENARIO)
+def _dated(plan: _AnyPlan, stated: StatedPlan, date: str) -> _AnyPlan:
+    """Return the plan with its origin; a price that says nothing of its own is of the day asked."""
+    return replace(plan, date=stated.as_of or date, source=stated.source or SCENARIO)
 
 
 def _listed_plan(stated: StatedPlan, price: ApiPrice) -> ApiPlan:

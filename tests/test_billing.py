@@ -240,8 +240,8 @@ def test_plans_of_the_scenario_are_taken_as_stated(catalog: Catalog) -> None:
     assert api == ApiPlan("plan", 1.0, 0.0, 0.1, "2026-03-01", "the price list")
     seats = {"per_seat": "20 USD/month", "requests_per_seat_month": 400.0}
     found = plan_of(plan(kind="subscription", **seats), DAY, catalog)
-    assert found == SubscriptionPlan("plan", 20.0, 400.0, "", "the scenario")
-    assert plan_of(plan(kind="free"), DAY, catalog) == FreePlan("plan", "", "the scenario")
+    assert found == SubscriptionPlan("plan", 20.0, 400.0, DAY, "the scenario")
+    assert plan_of(plan(kind="free"), DAY, catalog) == FreePlan("plan", DAY, "the scenario")
 
 
 def test_what_the_scenario_states_is_its_own_the_rest_are_defaults() -> None:

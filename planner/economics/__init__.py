@@ -21,7 +21,13 @@ from planner.economics.capital import (
     straight_line_per_hour_usd,
 )
 from planner.economics.cost import Policy, pool_cost_lines
-from planner.economics.energy import EnergyUse, PowerTerms, device_power_w, pool_energy
+from planner.economics.energy import (
+    HOURS_PER_MONTH,
+    EnergyUse,
+    PowerTerms,
+    device_power_w,
+    pool_energy,
+)
 from planner.economics.ledger import COST_KINDS, LEDGER_COLUMNS, Ledger, LedgerLine, LineKind
 from planner.economics.margin import (
     DEFINITION_TEXT,
@@ -67,6 +73,7 @@ __all__ = [
     "CURRENCY",
     "DEFINITIONS",
     "DEFINITION_TEXT",
+    "HOURS_PER_MONTH",
     "LEDGER_COLUMNS",
     "UNALLOCATED",
     "AdvertisingPlan",

@@ -174,6 +174,14 @@ class Statement:
         return ratio(self.cost_usd, sum(c.usage.requests for c in self.classes))
 
     @property
+    def break_even_share(self) -> float | None:
+        """Share of this traffic at which its revenue would pay for this fleet; None without any.
+
+        The fleet stays as it is, so its cost does, but for the electricity of owned nodes.
+        """
+        return ratio(self.cost_usd, self.revenue_usd)
+
+    @property
     def energy_kwh(self) -> float:
         """Energy of all pools at the meter, PUE included."""
         return sum(pool.energy.total_kwh for pool in self.pools)
@@ -208,8 +216,8 @@ class Statement:
         """Return what one unit costs, USD, by class and over all: NaN where there was none.
 
         A million input, cached input or output tokens cost what they cost by themselves, so they
-        compare with prices; `all_per_mtok_output_usd` is all cost over the output. Cost that no
-        class bears is in the last row's costs of requests, but in no token's.
+        compare with prices; `all_per_mtok_output_usd` is all cost over the output. Those of
+        conversations and seats are over the classes that have them.
         """
         every = [
             _unit_row(each.usage.name, [each], each.cost.cost_microusd) for each in self.classes
@@ -373,10 +381,13 @@ def _unit_row(
     output = sum(usage.output_tokens for usage in usages)
     costs = [each.token_costs for each in classes]
     seats = [each for each in classes if each.seat_months]
+    talking = [each for each in classes if each.usage.tasks]
     return {
         "class": name,
         "per_request_usd": ratio(cost_usd, sum(usage.requests for usage in usages)),
-        "per_conversation_usd": ratio(cost_usd, sum(usage.tasks for usage in usages)),
+        "per_conversation_usd": ratio(
+            sum(each.cost.cost_usd for each in talking), sum(each.usage.tasks for each in talking)
+        ),
         "per_mtok_input_usd": ratio(to_usd(sum(c.input_microusd for c in costs)), uncached / 1e6),
         "per_mtok_cached_input_usd": ratio(
             to_usd(sum(c.cached_input_microusd for c in costs)), cached / 1e6

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from planner.economics import HOURS_PER_MONTH
 from planner.report.wording import DEFINITION_TITLES
-from planner.results.formatting import MISSING, count, money, percent, span
+from planner.results.formatting import count, money, percent, span
 
 if TYPE_CHECKING:
     from planner.costing import Costing
@@ -52,11 +53,26 @@ def headline(found: Costing) -> list[str]:
             f"It earns {money(finance.revenue_per_hour_usd)} per hour, a gross margin of "
             f"{percent(finance.gross_margin_rate)} ({name}, {finance.margin_definition}); {others}."
         )
+        sentences += _break_even(found)
     else:
         sentences.append("It earns nothing.")
     if found.overloaded:
         sentences.append("The fleet breaks promises or cannot keep up: this is not what it takes.")
     return sentences
+
+
+def _break_even(found: Costing) -> list[str]:
+    share, finance = found.statement.break_even_share, found.finance
+    if share is None:
+        return []
+    requests = float(finance.class_costs["requests"].sum())
+    tokens = float(finance.class_costs[["input_tokens", "output_tokens"]].to_numpy().sum())
+    per_month = share * tokens / finance.hours * HOURS_PER_MONTH
+    rate = share * requests / (finance.hours * 3600)
+    return [
+        f"This fleet breaks even at {share:.3g} times this traffic: {count(rate)} requests/s, "
+        f"{count(per_month)} tokens a month."
+    ]
 
 
 def run_words(found: Costing) -> str:
@@ -92,9 +108,3 @@ def exact(usd: float) -> str:
     ('$87,072.00', '−$0.50')
     """
     return f"\u2212${-usd:,.2f}" if usd < 0 else f"${usd:,.2f}"
-
-
-__all__ = [
-    "KINDS", "MISSING", "UNITS", "UNIT_NOTE", "exact", "headline", "quantity_of", "run_words",
-    "shown_units", "unit_price",
-]  # fmt: skip
