@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.control.fleet import Fleet, Spans, nodes_over_time
+from planner.control.fleet import Fleet, held_over
 from planner.economics import ClassUsage, PoolRole, PoolTime, Tokens
 from planner.engine import Engine
 from planner.kernel.enums import Fate
@@ -102,14 +102,6 @@ def _pool_time(
         node_power_w=float(lowered.node.power_w),
         role=role_of(pool, scenario),
     )
-
-
-def held_over(spans: Spans, until_s: float) -> tuple[tuple[float, float], ...]:
-    """Return for how many hours how many nodes were held, one after the other, from 0 on."""
-    times_s, nodes = nodes_over_time(spans)
-    inside = (times_s >= 0.0) & (times_s < until_s)
-    hours = np.diff(np.append(times_s[inside], until_s)) / 3600.0
-    return tuple(zip(hours.tolist(), nodes[inside].tolist(), strict=True))
 
 
 def role_of(pool: Pool, scenario: Scenario) -> PoolRole:
