@@ -107,8 +107,8 @@ class Catalog:
         self.chip(chip)
         of_chip = [p for p in self.machine_prices.values() if p.chip == chip and p.reference]
         fitting = [p for p in of_chip if p.terms == terms and holds(p, date)]
-        if fitting:
-            return max(fitting, key=lambda price: price.date)
+        if fitting:  # of two from one day the later one read, which is the user's own
+            return max(reversed(fitting), key=lambda price: price.date)
         known = ", ".join(f"{p.terms} from {p.date}" for p in of_chip) or "no price of that chip"
         raise CatalogError(
             f"no {terms} price for {chip} on {date}; the catalogue has {known}. "

@@ -15,6 +15,7 @@ from planner.report.cost_wording import (
     UNIT_NOTE,
     exact,
     headline,
+    other_margins,
     quantity_of,
     run_words,
     shown_units,
@@ -74,9 +75,6 @@ def render_cost_html(found: Costing) -> str:
 def _lead(found: Costing) -> str:
     finance = found.finance
     title = DEFINITION_TITLES.get(finance.margin_definition, finance.margin_definition)
-    others = ", ".join(
-        f"{percent(rate)} as {name}" for name, rate in found.statement.margin.others.items()
-    )
     cards = (
         ("cost per hour", money(finance.cost_per_hour_usd), f"{exact(finance.cost_usd)} in all"),
         (
@@ -89,7 +87,7 @@ def _lead(found: Costing) -> str:
             money(finance.revenue_per_hour_usd),
             f"{exact(finance.revenue_usd)} in all",
         ),
-        ("gross margin", percent(finance.gross_margin_rate), f"{title}; {others}"),
+        ("gross margin", percent(finance.gross_margin_rate), f"{title}; {other_margins(found)}"),
     )
     shown = "".join(
         f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'

@@ -45,13 +45,10 @@ def headline(found: Costing) -> list[str]:
     ]
     if finance.revenue_usd:
         name = DEFINITION_TITLES.get(finance.margin_definition, finance.margin_definition)
-        others = ", ".join(
-            f"{percent(rate)} as {definition}"
-            for definition, rate in statement.margin.others.items()
-        )
         sentences.append(
             f"It earns {money(finance.revenue_per_hour_usd)} per hour, a gross margin of "
-            f"{percent(finance.gross_margin_rate)} ({name}, {finance.margin_definition}); {others}."
+            f"{percent(finance.gross_margin_rate)} ({name}, {finance.margin_definition}); "
+            f"{other_margins(found)}."
         )
         sentences += _break_even(found)
     else:
@@ -59,6 +56,14 @@ def headline(found: Costing) -> list[str]:
     if found.overloaded:
         sentences.append("The fleet breaks promises or cannot keep up: this is not what it takes.")
     return sentences
+
+
+def other_margins(found: Costing) -> str:
+    """Return the margin under the definitions that the headline does not use."""
+    margin = found.statement.margin
+    if set(margin.others.values()) == {margin.margin_rate}:
+        return "the same under every definition"
+    return ", ".join(f"{percent(rate)} as {name}" for name, rate in margin.others.items())
 
 
 def _break_even(found: Costing) -> list[str]:

@@ -143,6 +143,17 @@ def test_faults_have_a_place(write: Callable[..., Path], old: str, new: str, mes
         read_price_table(path)
 
 
+def test_a_reference_price_of_ones_own_comes_before_the_catalogues(
+    write: Callable[..., Path],
+) -> None:
+    shipped = CATALOG.price_for("h100-sxm", "on_demand", "2026-11-01")
+    own = f"    reference: true\n    price: {{value: 9 USD/h, date: {shipped.date}}}\n"
+    text = TABLE.replace("    price: 1.9 USD/h\n", own).replace("committed_1y", "on_demand")
+    table = read_price_table(write(text))
+    catalog = CATALOG.with_prices(table.machine_prices.values())
+    assert catalog.price_for("h100-sxm", "on_demand", "2026-11-01").name == "reserved"
+
+
 # --- LiteLLM -------------------------------------------------------------------------------------
 
 
