@@ -15,6 +15,7 @@ from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
+    from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
     from planner.search.size import size as size
@@ -27,6 +28,7 @@ __version__ = VERSION
 _HOMES = {
     "PlannerError": "planner.errors",
     "Result": "planner.results.result",
+    "cost": "planner.costing",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
@@ -38,6 +40,7 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "cost",
     "load_catalog",
     "load_scenario",
     "open_trace",

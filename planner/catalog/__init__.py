@@ -19,9 +19,19 @@ from planner.catalog.models import (
     Model,
     Projection,
 )
-from planner.catalog.prices import ApiPrice, MachinePrice, Terms
+from planner.catalog.price_tables import PriceTable, read_price_table
+from planner.catalog.prices import (
+    SERVICE_TIERS,
+    ApiPrice,
+    LongContext,
+    MachinePrice,
+    ServiceTier,
+    Terms,
+    TokenPrices,
+)
 
 __all__ = [
+    "SERVICE_TIERS",
     "TIERS",
     "ApiPrice",
     "Attention",
@@ -33,13 +43,18 @@ __all__ = [
     "FfnKind",
     "Figure",
     "LayerRun",
+    "LongContext",
     "MachinePrice",
     "Model",
     "Node",
+    "PriceTable",
     "Projection",
+    "ServiceTier",
     "Source",
     "Status",
     "Terms",
     "Tier",
+    "TokenPrices",
     "load_catalog",
+    "read_price_table",
 ]

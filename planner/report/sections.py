@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
@@ -22,11 +22,10 @@ from planner.report.fragments import (
     table,
     tools,
 )
+from planner.report.money import class_cost_table, ledger_table, margin_table
 from planner.report.wording import (
-    DEFINITION_TITLES,
     FATE_TITLES,
     METRIC_SHORT,
-    cost_per_request,
     handover_words,
     headline_cards,
     light_sentence,
@@ -55,7 +54,7 @@ from planner.results.formatting import (
 from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
-_TONES: Final = {
+TONES: Final = {
     "official": "good",
     "measured": "good",
     "fitted": "good",
@@ -327,7 +326,7 @@ def _pool_cells(row: dict[Any, Any], cached: bool, drafted: bool) -> list[Cell]:
     return [
         Cell(row["pool"], small=" · ".join(filter(None, (row["model"], handover_words(row))))),
         Cell(row["node"], "w", small=shape),
-        Cell(row["tier"], tag=_TONES.get(row["tier"], "plain")),
+        Cell(row["tier"], tag=TONES.get(row["tier"], "plain")),
         number(count(row["nodes_at_peak"])),
         number(count(row["accelerators_at_peak"])),
         *(number(share(rate)) for rate in rates),
@@ -356,8 +355,8 @@ def money_section(result: Result) -> str:
     finance = result.finance
     if finance is None:
         return ""
-    waterfall, cost = figures.waterfall_figure(result), figures.cost_figure(result)
-    charts = "".join(chart(figure) for figure in (waterfall, cost) if figure)
+    drawn = (figures.waterfall_figure(finance), figures.cost_figure(finance))
+    charts = "".join(map(chart, drawn))
     energy = f"{count(finance.energy_kwh)} kWh at the meter"
     return section(
         "money",
@@ -365,101 +364,10 @@ def money_section(result: Result) -> str:
         f"For the simulated {duration(finance.hours * 3600)}: {money(finance.cost_usd)} of cost, "
         f"{money(finance.revenue_usd)} of revenue, {energy}. Rates are per hour of it.",
         f'<div class="grid">{charts}</div>',
-        panel(tools("By class, per hour", "class_costs"), _class_cost_table(result)),
-        panel(tools("Gross margin by definition, per hour", "margins"), _margin_table(result)),
-        panel(tools("The ledger: every line of the bill", "ledger"), _ledger_table(finance.ledger)),
+        panel(tools("By class, per hour", "class_costs"), class_cost_table(finance)),
+        panel(tools("Gross margin by definition, per hour", "margins"), margin_table(finance)),
+        panel(tools("The ledger: every line of the bill", "ledger"), ledger_table(finance.ledger)),
     )
-
-
-def _class_cost_table(result: Result) -> str:
-    finance = result.finance
-    if finance is None:
-        return ""
-    head = [
-        "class", "plan", "#revenue", "#cost", "#gross profit", "#margin", "#per 1M output tokens",
-        "#per request",
-    ]  # fmt: skip
-
-    def cells(row: dict[Any, Any], rate: Callable[[float], str]) -> list[Cell]:
-        names = ("revenue_usd", "cost_usd", "gross_profit_usd")
-        return [
-            Cell(row["class"]),
-            Cell(row["plan"]),
-            *(number(rate(row[name])) for name in names),
-            number(percent(row["margin_rate"])),
-            number(money(row["cost_per_million_output_tokens_usd"])),
-            number(money(row["cost_per_request_usd"])),
-        ]
-
-    def per_hour(usd: float) -> str:
-        return money(usd / finance.hours)
-
-    total = {
-        "class": "all",
-        "plan": "",
-        "revenue_usd": finance.revenue_usd,
-        "cost_usd": finance.cost_usd,
-        "gross_profit_usd": float(finance.class_costs["gross_profit_usd"].sum()),
-        "margin_rate": finance.gross_margin_rate,
-        "cost_per_million_output_tokens_usd": finance.cost_per_million_output_tokens_usd,
-        "cost_per_request_usd": cost_per_request(finance),
-    }
-    rows = [cells(row, per_hour) for row in finance.class_costs.to_dict("records")]
-    return table("Money by class", head, rows, total=cells(total, per_hour))
-
-
-def _margin_table(result: Result) -> str:
-    finance = result.finance
-    if finance is None:
-        return ""
-    rows = []
-    for row in finance.margins.to_dict("records"):
-        name = DEFINITION_TITLES.get(row["definition"], row["definition"])
-        amounts = (
-            row["revenue_usd"],
-            row["cost_of_revenue_usd"],
-            row["partner_share_deducted_usd"],
-            row["gross_profit_usd"],
-        )
-        rows.append(
-            [
-                Cell(name, small=row["definition"]),
-                Cell("headline", tag="good") if row["headline"] else Cell(""),
-                *(number(money(amount / finance.hours)) for amount in amounts),
-                number(percent(row["margin_rate"])),
-            ]
-        )
-    head = [
-        "definition",
-        "",
-        "#revenue",
-        "#cost counted",
-        "#to a partner",
-        "#gross profit",
-        "#margin",
-    ]
-    return table("Gross margin by definition", head, rows)
-
-
-def _ledger_table(ledger: pd.DataFrame) -> str:
-    rows = [
-        [
-            Cell(row["line"], small=row["pool"] or row["class"]),
-            Cell(row["kind"].replace("_", " ")),
-            number(f"{count(row['quantity'])} {row['unit']}"),
-            number(_unit_price(row)),
-            number(f"${row['amount_usd']:,.2f}"),
-            Cell(row["price"], small=" · ".join(x for x in (row["source"], row["date"]) if x)),
-        ]
-        for row in ledger.to_dict("records")
-    ]
-    head = ["line", "kind", "#quantity", "#unit price", "#amount", "price and source"]
-    return table("Ledger", head, rows)
-
-
-def _unit_price(row: dict[Any, Any]) -> str:
-    price = row["unit_price_usd"]
-    return f"{100 * price:g}%" if row["unit"] == "USD" else money(price)
 
 
 def assumptions(result: Result) -> str:
@@ -468,7 +376,7 @@ def assumptions(result: Result) -> str:
         [
             Cell(each.name, small=each.note),
             number(quantity(each.value, each.unit)),
-            Cell(each.tier, tag=_TONES.get(each.tier, "plain")),
+            Cell(each.tier, tag=TONES.get(each.tier, "plain")),
             Cell(each.source),
             Cell(each.date or MISSING, "w"),
         ]

@@ -314,6 +314,7 @@ _COST_KINDS = (
     Column("overhead_usd", "USD", "cost beside the machines", "sum"),
     Column("cost_usd", "USD", "the sum of the three", "sum"),
 )
+_CURRENCY = Column("currency", "", "of the amounts", "same")
 _PRICE_ORIGIN = (
     Column("source", "", "where the price comes from", "same"),
     Column("date", "", "of the price", "same"),
@@ -329,17 +330,19 @@ LEDGER: Final = (
     Column("unit_price_usd", "USD/unit", "price of one unit", "same"),
     Column("amount_usd", "USD", "quantity at unit price, for showing", "sum"),
     Column("amount_microusd", "µUSD", "the same, exactly", "sum"),
+    _CURRENCY,
     *_PRICE_ORIGIN,
 )
 MARGINS: Final = (
     Column("definition", "", "name of the definition", "key"),
     Column("headline", "", "the definition that the headline uses", "same"),
-    Column("revenue_usd", "USD", "revenue before the partner's share", "sum"),
+    Column("revenue_usd", "USD", "that the definition counts, before the partner's share", "sum"),
     Column("cost_of_revenue_usd", "USD", "inference that the definition counts", "sum"),
     Column("partner_share_usd", "USD", "owed to the partner", "sum"),
     Column("partner_share_deducted_usd", "USD", "of that, deducted by the definition", "sum"),
     Column("gross_profit_usd", "USD", "revenue less what the definition counts", "sum"),
     Column("left_out_usd", "USD", "inference for free users that is not counted", "sum"),
+    Column("left_out_revenue_usd", "USD", "advertising to free users that is not counted", "sum"),
     Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
     Column("margin_before_partner_rate", "1", "as if the partner got nothing", "recompute"),
     Column("meaning", "", "the definition in words", "same"),
@@ -347,7 +350,7 @@ MARGINS: Final = (
 CLASS_COSTS: Final = (
     _CLASS,
     Column("plan", "", "price plan", "same"),
-    Column("paying", "", "the plan earns something", "same"),
+    Column("paying", "", "its users pay", "same"),
     Column("requests", "requests", "requests served in the arrival period, which is billed", "sum"),
     Column("input_tokens", "tokens", "prompt tokens, cached ones included", "sum"),
     Column("cached_input_tokens", "tokens", "of these, found in the prefix cache", "sum"),
@@ -369,13 +372,19 @@ CLASS_COSTS: Final = (
     ),
     Column("cost_per_task_usd", "USD", "cost over these; NaN if none finished", "recompute"),
     Column("revenue_per_task_usd", "USD", "revenue over the same", "recompute"),
+    Column("seat_months", "seat-months", "seats needed for a month by its requests", "sum"),
+    Column("cost_per_seat_month_usd", "USD", "cost of serving a seat for a month", "recompute"),
+    Column("input_cost_usd_per_mtok", "USD/Mtok", "cost of uncached input by itself", "recompute"),
+    Column("cached_input_cost_usd_per_mtok", "USD/Mtok", "of cached input by itself", "recompute"),
+    Column("output_cost_usd_per_mtok", "USD/Mtok", "of output by itself", "recompute"),
 )
 POOL_COSTS: Final = (
     _POOL,
     Column("node", "", "node in the catalogue", "same"),
     Column("chip", "", "chip in the catalogue", "same"),
+    Column("role", "", "prefill, decode, or both", "same"),
     Column("price", "", "name of the price of machine time", "key"),
-    Column("terms", "", "on_demand, committed_1y, committed_3y, spot or owned", "same"),
+    Column("terms", "", "on_demand, committed_1y, …, spot, capacity_block or owned", "same"),
     Column("per_device_hour_usd", "USD/h", "price of one device for one hour", "same"),
     Column("peak_nodes", "nodes", "most nodes paid for at one time", "sum"),
     Column("device_hours", "h", "device-hours held", "sum"),
@@ -384,8 +393,10 @@ POOL_COSTS: Final = (
     Column("utilisation_rate", "1", "busy share", "recompute"),
     *_COST_KINDS,
     Column("energy_kwh", "kWh", "energy at the meter, PUE included", "sum"),
+    _CURRENCY,
     Column("date", "", "of the price", "same"),
     Column("source", "", "where the price comes from", "same"),
+    Column("tier", "", "of the price: official, measured, analyst, estimated, …", "same"),
 )
 ASSUMPTIONS: Final = (
     Column("name", "", "what it is", "key"),

@@ -116,6 +116,7 @@ class Result:
             start="19:00", weekday="mon",
             frames=build_frames(...),
             finance=Finance.of(...),   # a statement; or None: a run without prices
+            books={...},               # what the statement was made from: `pricing.Books`
             assumptions=(Assumption(...), ...),
             notes=("...",),            # sentences for the reader: approximations, tiers
             counters={"events": ..., "abandoned_turns": ..., "unsent": ...},
@@ -133,6 +134,8 @@ class Result:
     end_s: float
     frames: Frames
     finance: Finance | None = None
+    books: Mapping[str, Any] | None = None
+    """What the money was computed from, as `planner.pricing.Books` reads it, to price it again."""
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -261,6 +264,7 @@ class Result:
             "percentiles_over": PERCENTILES_OVER,
             "stability": list(self.stability),
             "finance": None if finance is None else _finance_content(finance),
+            "books": self.books,
             "assumptions": [asdict(assumption) for assumption in self.assumptions],
             "notes": list(self.notes),
             "counters": dict(self.counters),

@@ -163,6 +163,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
         **content["time"],
         frames=frames,
         finance=finance,
+        books=content["books"],
         assumptions=tuple(Assumption(**row) for row in content["assumptions"]),
         notes=tuple(content["notes"]),
         counters=content["counters"],

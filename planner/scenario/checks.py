@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from planner.catalog import Catalog
-from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
+from planner.errors import Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
 from planner.scenario.capacity import longest_in, shortfall
 from planner.scenario.check_agents import check_agents
@@ -21,6 +21,7 @@ from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
 from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
+from planner.scenario.check_prices import check_prices
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
@@ -86,7 +87,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_shipped_names,
         _check_repeats,
         check_agents,
-        _check_prices,
+        check_prices,
         _check_pools,
         check_scheduling,
         check_handover,
@@ -289,57 +290,6 @@ def _check_repeats(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
             if promise in promises[:index]:
                 message = f"p{promise[1]:g} of {promise[0]} has a limit already; keep one"
                 yield (*where, "objectives", index), message
-
-
-# --- money ---------------------------------------------------------------------------------------
-
-
-def _check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    for where, plan in parts.plans.items():
-        if plan.api_price is not None and plan.api_price not in catalog.api_prices:
-            message = _unknown("API price", plan.api_price, list(catalog.api_prices), _LIST_API)
-            yield (*where, "api_price"), message
-        elif plan.api_price is not None:
-            yield from _not_yet(
-                (*where, "api_price"), catalog.api_price(plan.api_price).date, parts
-            )
-    own = parts.names("prices", "nodes")
-    for where, pool in parts.pools.items():
-        node = catalog.nodes.get(pool.node)
-        if node is None or pool.price in own:
-            continue
-        if pool.price is None:
-            if parts.prices is not None:
-                yield from _default_price(where, node.chip, parts, catalog)
-        elif pool.price not in catalog.machine_prices:
-            known = [name for name, p in catalog.machine_prices.items() if p.chip == node.chip]
-            message = _unknown("price", pool.price, own + known, _LIST_PRICES)
-            yield (*where, "price"), message
-        elif (chip := catalog.machine_prices[pool.price].chip) != node.chip:
-            message = f"{shown(pool.price)} is a price of {chip}; {pool.node} has {node.chip}"
-            yield (*where, "price"), f"{message}: choose another, or state one in prices.nodes"
-        else:
-            price = catalog.machine_prices[pool.price]
-            yield from _not_yet((*where, "price"), price.date, parts)
-
-
-_LIST_API = "`planner catalog list api` shows them all"
-_LIST_PRICES = "`planner catalog list prices` shows them all; or state it in prices.nodes"
-
-
-def _not_yet(where: Location, since: str, parts: Parts) -> Iterator[Finding]:
-    """A price chosen by name must hold on `prices.date`, as one chosen by terms does."""
-    if parts.prices is not None and parts.prices.date < since:
-        message = f"this price holds from {since}, after prices.date, {parts.prices.date}"
-        yield where, f"{message}: choose an older price, or a later prices.date"
-
-
-def _default_price(where: Location, chip: str, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    assert parts.prices is not None
-    try:
-        catalog.price_for(chip, parts.prices.default_terms, parts.prices.date)
-    except CatalogError as error:
-        yield (*where, "price"), str(error)
 
 
 # --- pools ---------------------------------------------------------------------------------------

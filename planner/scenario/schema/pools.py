@@ -16,6 +16,7 @@ from planner.scenario.schema.fields import (
     StepLimit,
     TimeOfDay,
 )
+from planner.scenario.schema.money import PriceShare
 from planner.units import Bandwidth, Bytes, Duration, Fraction, PositiveDuration
 
 
@@ -331,7 +332,25 @@ class Pool(Part):
     cold_start: Duration = 300.0
     """From ordering a node to its first request."""
     price: str | None = None
-    """Price in the catalogue or in `prices.nodes`; absent: `prices.default_terms` for its chip."""
+    """Price in the catalogue, a price table or `prices.nodes`; absent: `prices.default_terms` for
+    its chip."""
+    price_mix: list[PriceShare] = []
+    """Instead of one price: several, for nodes stacked from the first (base load) to the last
+    (peaks), as reserved, then on demand, then spot."""
+
+    @model_validator(mode="after")
+    def _mix_covers_all_nodes(self) -> Self:
+        if not self.price_mix:
+            return self
+        if self.price is not None:
+            raise ValueError("has a price and a price_mix; delete one of them")
+        *below, last = self.price_mix
+        if last.nodes is not None or any(share.nodes is None for share in below):
+            raise ValueError(
+                "the last price of price_mix, and it alone, is for all other nodes; leave its "
+                "`nodes` out, and state those of the others"
+            )
+        return self
 
     @model_validator(mode="after")
     def _budget_holds_drafts(self) -> Self:
