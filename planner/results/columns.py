@@ -367,6 +367,11 @@ POOL_COSTS: Final = (
     Column("date", "", "of the price", "same"),
     Column("source", "", "where the price comes from", "same"),
 )
+CLASS_POOLS: Final = (
+    _CLASS,
+    _POOL,
+    Column("busy_device_hours", "h", "device-hours of steps that the class took", "sum"),
+)
 ASSUMPTIONS: Final = (
     Column("name", "", "what it is", "key"),
     Column("value", "unit", "the figure", "same"),
@@ -393,6 +398,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "margins": MARGINS,
     "class_costs": CLASS_COSTS,
     "pool_costs": POOL_COSTS,
+    "class_pools": CLASS_POOLS,
     "assumptions": ASSUMPTIONS,
 }
 """Table name → its columns, in order."""
