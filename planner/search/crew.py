@@ -1,33 +1,45 @@
-"""Many subsets measured: in which order, from which guess, in how many processes."""
+"""Many tasks of one kind: in how many processes; and from which guess to size a fleet."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from planner.errors import SimulationError
-from planner.search.subsets import Measured, Task, measure
+
+TaskT = TypeVar("TaskT")
+AnswerT = TypeVar("AnswerT")
 
 PROCESS_S: Final = 3.0
 """What starting the processes takes; less work than that is done without them."""
 
 
-@dataclass
-class Crew:
-    """Measures tasks, in processes of its own once there is enough to do; use it as a context."""
+class Sized(Protocol):
+    """What is known of a fleet."""
 
+    @property
+    def nodes(self) -> Mapping[str, int] | None:
+        """Nodes by pool; None: there is no such fleet."""
+
+
+@dataclass
+class Crew(Generic[TaskT, AnswerT]):
+    """Does tasks, in processes of its own once there is enough to do; use it as a context."""
+
+    work: Callable[[TaskT], AnswerT]
+    """Does one; it goes to another process, so it is a function of a module."""
     jobs: int
     """Processes at most; 1: none."""
     _pool: ProcessPoolExecutor | None = None
     _seconds: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Crew[TaskT, AnswerT]:
         """Start nothing yet."""
         return self
 
@@ -36,7 +48,7 @@ class Crew:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def measure(self, tasks: Sequence[Task], left: int) -> Iterator[Measured]:
+    def measure(self, tasks: Sequence[TaskT], left: int) -> Iterator[AnswerT]:
         """Yield the answers to tasks, in any order.
 
         Args:
@@ -49,7 +61,7 @@ class Crew:
         if self._pool is None and not self._is_worth_it(left):
             for task in tasks:
                 started_s = time.monotonic()
-                yield measure(task)
+                yield self.work(task)
                 self._seconds.append(time.monotonic() - started_s)
             return
         if self._pool is None:
@@ -58,7 +70,7 @@ class Crew:
                 self.jobs, multiprocessing.get_context("spawn"), _ignore_interrupts
             )
         try:
-            for done in as_completed([self._pool.submit(measure, task) for task in tasks]):
+            for done in as_completed([self._pool.submit(self.work, task) for task in tasks]):
                 yield done.result()
         except BrokenProcessPool:
             raise SimulationError(
@@ -79,7 +91,7 @@ def _ignore_interrupts() -> None:
 
 
 def guess(
-    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Measured]
+    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Sized]
 ) -> dict[str, int]:
     """Return nodes to start sizing from, by what is known with one or two techniques more.
 
