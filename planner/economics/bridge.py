@@ -147,7 +147,7 @@ def _subjects(before: Drivers, after: Drivers) -> _Subjects:
         found.prices.setdefault(subject[0], []).append(subject[1:])
     for subject in of("tokens"):
         found.tokens.setdefault(subject[0], []).append(subject[1:])
-    for name, kind, context, part in of("token_share", "token_price"):
+    for name, kind, context, part in of("token_share", "price_ratio"):
         found.parts.setdefault((name, kind, context), []).append(part)
     return found
 
@@ -226,7 +226,10 @@ def _earned_per_request(subjects: _Subjects, blend: Blend, name: str) -> Amount:
         price = np.zeros_like(earned)
         for part in subjects.parts.get(subject, []):
             share = blend("token_share", *subject, part)
-            price = price + share * blend("token_price", *subject, part)
+            price = price + (
+                share * blend("price_ratio", *subject, part) if part or context else share
+            )
+        price = price * blend("token_price", name, kind)
         earned = earned + blend("tokens", *subject) * price / 1e6
     return earned
 

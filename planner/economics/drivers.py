@@ -31,7 +31,7 @@ FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "machine prices": ("machine_price", "node_overhead"),
     "purchase terms": ("terms_share",),
     "power": ("site_per_busy_hour", "site_per_idle_hour", "site_fixed", "facility"),
-    "revenue prices": ("token_price", "request_price", "paying"),
+    "revenue prices": ("token_price", "price_ratio", "request_price", "paying"),
     "partner's share": ("partner",),
 }
 """Factor → its drivers."""
@@ -279,10 +279,11 @@ def _tokens(
     All tokens of a class are counted also where it pays nothing for them.
     """
     billed: dict[Key, float] = {}
+    prices: dict[Key, float] = {}
     for line in _rows(lines):
         subject = _subject(str(line["line"]))
         billed[subject] = billed.get(subject, 0.0) + float(line["quantity"]) * _MICRO
-        yield ("token_price", name, *subject), float(line["unit_price_usd"])
+        prices[subject] = float(line["unit_price_usd"])
     if not billed:
         cached = float(row["cached_input_tokens"])
         billed = {
@@ -290,18 +291,33 @@ def _tokens(
             ("input", "", "cached"): cached,
             ("output", "", ""): float(row["output_tokens"]),
         }
-    free = lines.empty
+        prices = {("input", "", ""): 0.0, ("output", "", ""): 0.0}
+    yield from _token_prices(name, prices)
     for context in ("", _LONG):
         for kind in ("input", "output"):
             parts = [part for found, part in _TOKENS.values() if found == kind]
             total = sum(billed.get((kind, context, part), 0.0) for part in parts)
             yield ("tokens", name, kind, context), total / requests
-            for part in parts:
-                if total:
-                    share = billed.get((kind, context, part), 0.0) / total
-                    yield ("token_share", name, kind, context, part), share
-                if free:
-                    yield ("token_price", name, kind, context, part), 0.0
+            for part in parts if total else ():
+                share = billed.get((kind, context, part), 0.0) / total
+                yield ("token_share", name, kind, context, part), share
+
+
+def _token_prices(name: str, prices: Mapping[Key, float]) -> Iterator[tuple[Key, float]]:
+    """Yield the price of each kind of tokens, and what its parts cost in proportion.
+
+    A discount that nobody used is not in the ledger: it is then that of the other side, not its
+    price.
+    """
+    for kind in ("input", "output"):
+        own = {subject: price for subject, price in prices.items() if subject[0] == kind}
+        base = own.get((kind, "", ""), next(iter(own.values()), None))
+        if base is None:
+            continue
+        yield ("token_price", name, kind), base
+        for subject, price in own.items():
+            if base and subject != (kind, "", ""):
+                yield ("price_ratio", name, *subject), price / base
 
 
 def _base(line: str) -> str:

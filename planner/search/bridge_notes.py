@@ -61,8 +61,8 @@ def notes(found: Bridge) -> Iterator[str]:
         listed = [figure.name for figure in found.figures[:_LISTED]]
         listed += [f"{len(found.figures) - _LISTED} more"] if len(found.figures) > _LISTED else []
         yield (
-            f"The sides stand on figures that differ ({', '.join(listed)}): prices are in the parts "
-            "of prices, all others in throughput and power."
+            f"The sides stand on figures that differ ({', '.join(listed)}): prices are in parts "
+            "of their own, all others in throughput and power."
         )
 
 
