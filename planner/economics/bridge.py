@@ -32,6 +32,11 @@ RATE_UNITS: Final = 1_000_000_000
 _SAME: Final = 1e-12
 """Relative difference up to which two drivers are equal but for the rounding of floats."""
 
+_ROUNDING: Final = 1e-6
+_ROUNDING_UNITS: Final = 10_000
+"""How far the lines of a ledger, each rounded to a micro-dollar, may be off: of the whole, and in
+units per hour."""
+
 Quantity = tuple[str, str]
 """cost, revenue, profit or margin, and the definition of margin; empty for the first two."""
 
@@ -98,6 +103,8 @@ def attribute(before: Drivers, after: Drivers) -> dict[Quantity, Change]:
         values = found[quantity]
         if not np.isfinite(values).all() or any(quantity not in each for each in ends):
             continue
+        for end, value in zip((each[quantity] for each in ends), values[[0, -1]], strict=True):
+            _require_explained(quantity, end, float(value))
         shares = dict.fromkeys(FACTORS, 0.0)
         shares |= dict(zip(changed, shapley_shares(values, len(changed)), strict=True))
         changes[quantity] = Change(ends[0][quantity], ends[1][quantity], shares)
@@ -112,6 +119,15 @@ def _pair(key: Key, before: Drivers, after: Drivers) -> tuple[float, float]:
     if second is None or math.isclose(first, second, rel_tol=_SAME):
         second = first = first if second is None else min(first, second)
     return first, second
+
+
+def _require_explained(quantity: Quantity, amount: int, value: float) -> None:
+    """Raise unless the drivers account for an amount, but for rounded lines of the ledger."""
+    if abs(value - amount) > _ROUNDING * abs(amount) + _ROUNDING_UNITS:
+        raise ValueError(
+            f"{' '.join(quantity).strip()} is {amount} and its drivers explain {value:.0f}: the "
+            "ledger has lines that the bridge does not know"
+        )
 
 
 def _differs(factor: str, before: Drivers, after: Drivers) -> bool:

@@ -57,9 +57,10 @@ BEHAVIOUR: Final = ("cache hits", "throughput", "utilisation")
 OUTPUT_WEIGHT: Final = 5.0
 """Work of an output token in input tokens: the default of `token_weight`."""
 
-SIBLINGS: Final[Mapping[str, int]] = {"class_share": 0, "terms_share": 1}
-"""Shares of a whole → how much of the subject names the whole. A share that is absent is none of
-the whole, if the side has other shares of it; if not, there is no whole to have a share of."""
+SIBLINGS: Final[Mapping[str, int]] = {"class_share": 0, "terms_share": 1, "hours_per_token": 1}
+"""Parts of a whole (all requests, a pool's machines, a class's work) → how much of the subject
+names the whole. A part that is absent is nothing, if the side has other parts of the whole; if not,
+there is no whole to have a part of."""
 
 AMOUNTS: Final = frozenset({"stray_hours", "idle_pool_hours", "site_fixed"})
 """Drivers whose absence means nothing of them."""
@@ -97,7 +98,7 @@ class Drivers:
         return (key[1:] for key in self.values if key[0] == name)
 
     def has_whole(self, key: Key) -> bool:
-        """Tell whether there is a whole that the driver is a share of."""
+        """Tell whether there is a whole that the driver is a part of."""
         return any(
             other[: SIBLINGS[key[0]]] == key[1 : 1 + SIBLINGS[key[0]]]
             for other in self.subjects(key[0])
