@@ -82,7 +82,11 @@ def attribute(before: Drivers, after: Drivers) -> dict[Quantity, Change]:
         after: the second.
 
     Returns:
-        By quantity. A margin rate is left out where a side, or a mixture of both, has no revenue.
+        By quantity. A margin rate is left out where a side, or a mixture of both, has no revenue,
+        or one of micro-dollars.
+
+    Raises:
+        ValueError: a ledger has lines that the drivers do not account for.
     """
     changed = [name for name in FACTORS if _differs(name, before, after)]
     rows = substitutions(len(changed))
@@ -103,8 +107,8 @@ def attribute(before: Drivers, after: Drivers) -> dict[Quantity, Change]:
         values = found[quantity]
         if not np.isfinite(values).all() or any(quantity not in each for each in ends):
             continue
-        for end, value in zip((each[quantity] for each in ends), values[[0, -1]], strict=True):
-            _require_explained(quantity, end, float(value))
+        if not _explained(quantity, ends, values[[0, -1]]):
+            continue
         shares = dict.fromkeys(FACTORS, 0.0)
         shares |= dict(zip(changed, shapley_shares(values, len(changed)), strict=True))
         changes[quantity] = Change(ends[0][quantity], ends[1][quantity], shares)
@@ -121,13 +125,24 @@ def _pair(key: Key, before: Drivers, after: Drivers) -> tuple[float, float]:
     return first, second
 
 
-def _require_explained(quantity: Quantity, amount: int, value: float) -> None:
-    """Raise unless the drivers account for an amount, but for rounded lines of the ledger."""
-    if abs(value - amount) > _ROUNDING * abs(amount) + _ROUNDING_UNITS:
-        raise ValueError(
-            f"{' '.join(quantity).strip()} is {amount} and its drivers explain {value:.0f}: the "
-            "ledger has lines that the bridge does not know"
-        )
+def _explained(
+    quantity: Quantity, ends: tuple[Mapping[Quantity, int], ...], values: Amount
+) -> bool:
+    """Tell whether the drivers account for a quantity, but for rounded lines of the ledger.
+
+    Raises:
+        ValueError: they do not account for an amount of money.
+    """
+    for end, value in zip(ends, values, strict=True):
+        amount = end[quantity]
+        if abs(value - amount) > _ROUNDING * abs(amount) + _ROUNDING_UNITS:
+            if quantity[0] == "margin":  # of a revenue of micro-dollars
+                return False
+            raise ValueError(
+                f"{' '.join(quantity).strip()} is {amount} and its drivers explain {value:.0f}: "
+                "the ledger has lines that the bridge does not know"
+            )
+    return True
 
 
 def _differs(factor: str, before: Drivers, after: Drivers) -> bool:

@@ -132,9 +132,10 @@ def read_drivers(
         margins: …
     """
     classes = class_costs[class_costs["class"] != UNALLOCATED]
+    pools = sorted({str(name) for name in pool_costs["pool"]})
     values: dict[Key, float] = {}
     values.update(_traffic(classes, hours))
-    values.update(_work(classes, class_pools, hours))
+    values.update(_work(classes, class_pools, pools, hours))
     values.update(_pools(ledger, pool_costs, class_pools, hours))
     values.update(_revenue(ledger, classes))
     cost = ledger["kind"].isin([kind.value for kind in COST_KINDS])
@@ -175,12 +176,12 @@ def _work_tokens(row: Mapping[str, Any]) -> float:
 
 
 def _work(
-    classes: pd.DataFrame, class_pools: pd.DataFrame, hours: float
+    classes: pd.DataFrame, class_pools: pd.DataFrame, pools: list[str], hours: float
 ) -> Iterator[tuple[Key, float]]:
     """Yield device-hours per token; of a class that was served nothing, the hours themselves."""
     work = {str(row["class"]): _work_tokens(row) for row in _rows(classes)}
     taken = {(str(r["class"]), str(r["pool"])): r["busy_device_hours"] for r in _rows(class_pools)}
-    for pool in sorted({str(name) for name in class_pools["pool"]}):
+    for pool in pools:
         for name, tokens in work.items():
             busy = float(taken.get((name, pool), 0.0))
             if tokens:

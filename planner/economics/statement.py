@@ -176,7 +176,7 @@ class Statement:
             for pool in busy
         }
         rows = [
-            (each.usage.name, pool, busy[pool] * weight / whole[pool])
+            (each.usage.name, pool, busy[pool] * (weight / whole[pool]))
             for each in self.classes
             for pool, weight in each.usage.pool_weights.items()
             if weight

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.bridge_figures import LEGEND, table_of, waterfalls
 from planner.report.bridge_wording import (
+    brief_title_of,
     group_words,
     headline,
     is_better,
@@ -107,7 +108,7 @@ def _lead(found: Bridge, per: str) -> str:
     return (
         f'<div class="lead"><h1>{escape(title)}</h1>'
         f"<p>{escape(' '.join(headline(found, per)))}</p>"
-        f'<p class="facts">{escape(run_words(found))}</p>'
+        f'<p class="facts">{escape(run_words(found, per))}</p>'
         f'<dl class="cards">{boxes}</dl></div>'
     )
 
@@ -133,7 +134,7 @@ def _parts(found: Bridge, per: str) -> str:
             )
             for key, scale, row in zip(keys, scales, own, strict=True)
         ]
-        rows.append([Cell(any_row.label, small=any_row.meaning), Cell(any_row.group), *cells])
+        rows.append([Cell(any_row.label, small=any_row.group), Cell(any_row.meaning), *cells])
     total = [
         Cell("all of it"),
         Cell(""),
@@ -142,7 +143,7 @@ def _parts(found: Bridge, per: str) -> str:
             for key, scale in zip(keys, scales, strict=True)
         ),
     ]
-    head = ["part", "kind", *(f"#{title_of(*key, per)}" for key in keys)]
+    head = ["part", "what it is", *(f"#{brief_title_of(key[0], per)}" for key in keys)]
     words = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in group_words(kept)
     )
@@ -183,8 +184,8 @@ def _techniques(found: Bridge, techniques: Techniques, per: str) -> str:
         changes = [scale.change(own[f]) if own else MISSING for f in _behaviour(found)]
         total = scale.change(sum(own.values())) if own else "not divided off"
         meaning = techniques.meanings.get(name, "")
-        rows.append([Cell(name, small=meaning), *map(number, changes), number(total)])
-    head = ["technique", *(f"#{factor}" for factor in _behaviour(found)), "#cost"]
+        rows.append([Cell(name), Cell(meaning), *map(number, changes), number(total)])
+    head = ["technique", "what it is", *(f"#{factor}" for factor in _behaviour(found)), "#cost"]
     fleets = [
         [
             Cell((found.before.label, found.after.label)[fleet.side]),

@@ -32,11 +32,12 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
     texts, colours = [scale.level(before)], ["var:series-1"]
     at = before
     for row in found.rows(quantity, definition):
-        labels.append(row.label)
-        starts.append(at)
-        sizes.append(row.amount)
-        texts.append(scale.part(row))
-        colours.append("var:good" if is_better(quantity, row.amount) else "var:bad")
+        if not scale.is_negligible(row.amount):  # the table behind the chart has them all
+            labels.append(row.label)
+            starts.append(at)
+            sizes.append(row.amount)
+            texts.append(scale.part(row))
+            colours.append("var:good" if is_better(quantity, row.amount) else "var:bad")
         at += row.amount
     labels.append(found.after.label)
     starts.append(0)

@@ -47,7 +47,7 @@ def print_bridge(found: Bridge, per: str = "hour", console: Console | None = Non
 def _parts(found: Bridge, per: str) -> Iterator[RenderableType]:
     title = Text(f"{found.before.label} → {found.after.label}", style="bold")
     title.append("  why cost and margin changed", style="not bold")
-    yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
+    yield Padding(Group(title, Text(run_words(found, per), style="dim")), (1, 0, 1, 0))
     yield Padding(Text("\n".join(headline(found, per))), (0, 0, 1, 0))
     for quantity, definition in shown(found):
         yield _waterfall(found, quantity, definition, per)

@@ -89,6 +89,11 @@ def title_of(quantity: str, definition: str = "", per: str = "hour") -> str:
     }[quantity]
 
 
+def brief_title_of(quantity: str, per: str) -> str:
+    """Return the title of a quantity for the head of a column."""
+    return "margin" if quantity == "margin" else f"{quantity}/{per}"
+
+
 def is_better(quantity: str, amount: int) -> bool | None:
     """Tell whether a change is for the better; None where it is none."""
     return None if amount == 0 else (amount < 0) == (quantity == "cost")
@@ -133,11 +138,13 @@ def _largest(found: Bridge, quantity: str, definition: str, scale: Scale) -> str
     return ", ".join(parts)
 
 
-def run_words(found: Bridge) -> str:
+def run_words(found: Bridge, per: str = "hour") -> str:
     """Return one line: what is compared."""
     facts = [f"{_side(found.before)} → {_side(found.after)}"]
     if found.simulations:
         facts.append(f"{found.simulations:,} simulated fleets for the techniques")
+    if per == "month":
+        facts.append(f"a month is {HOURS_PER_MONTH:g} hours like those simulated")
     return " · ".join([*facts, f"planner {VERSION}"])
 
 

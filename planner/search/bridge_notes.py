@@ -107,7 +107,7 @@ def _margins(found: Bridge) -> Iterator[str]:
             f"{found.after.label} as {second.margin_definition}; both are shown under the latter."
         )
     if not found.definitions:
-        yield "No margin is divided: a side, or a mixture of both, has no revenue."
+        yield "No margin is divided: a side, or a mixture of both, has (almost) no revenue."
 
 
 def _pools(before: Side, after: Side) -> Iterator[str]:

@@ -26,6 +26,7 @@ GROUPS: Final[Mapping[str, str]] = {
     CATALOGUE: "catalogue",
 }
 """Factor → what kind of change it is."""
+GROUP_ORDER: Final = ("traffic", "techniques", "behaviour", "prices", "revenue terms", "catalogue")
 MEANING: Final[Mapping[str, str]] = {
     **FACTOR_TEXT,
     CATALOGUE: "prices, chips, models and step-time curves of the catalogue itself, with the same "
@@ -117,7 +118,7 @@ class Bridge:
         return after - before
 
     def rows(self, quantity: str, definition: str = "", *, every: bool = False) -> list[Row]:
-        """Return the bars of a waterfall; their amounts add up to the change exactly.
+        """Return the bars of a waterfall, by group; their amounts add up to the change exactly.
 
         Args:
             quantity: cost, revenue, profit or margin.
@@ -145,7 +146,9 @@ class Bridge:
                 variances[group, label] ** 0.5 if (group, label) in variances else None,
                 self._meaning(group, label),
             )
-            for (group, label), amount in amounts.items()
+            for (group, label), amount in sorted(
+                amounts.items(), key=lambda each: GROUP_ORDER.index(each[0][0])
+            )
             if amount or every
         ]
 
