@@ -228,10 +228,13 @@ def _costs(
         busy = sum(hours.values(), np.zeros_like(unborne))
         cost = _pool_cost(subjects, blend, pool, busy)
         worked = busy > 0
+        left = np.where(worked, 0.0, cost)
         for name, own in hours.items():
+            idle = np.where(worked, 0.0, cost * blend("idle_share", name, pool))
             share = np.divide(own, busy, out=np.zeros_like(busy), where=worked)
-            costs[name] = costs[name] + cost * share
-        unborne = unborne + np.where(worked, 0.0, cost)
+            costs[name] = costs[name] + cost * share + idle
+            left = left - idle
+        unborne = unborne + left
     return costs, unborne
 
 

@@ -8,6 +8,7 @@ is booked by the number that says how much of it there is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,7 +28,7 @@ FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "request size": ("work_tokens", "tokens"),
     "cache hits": ("token_share",),
     "throughput": ("hours_per_token", "stray_hours"),
-    "utilisation": ("billed_per_busy", "idle_pool_hours"),
+    "utilisation": ("billed_per_busy", "idle_pool_hours", "idle_share"),
     "machine prices": ("machine_price", "node_overhead"),
     "purchase terms": ("terms_share",),
     "power": ("site_per_busy_hour", "site_per_idle_hour", "site_fixed", "facility"),
@@ -52,7 +53,9 @@ FACTOR_TEXT: Final[Mapping[str, str]] = {
 """What each factor is."""
 
 BEHAVIOUR: Final = ("cache hits", "throughput", "utilisation")
-"""Factors by which serving techniques act."""
+"""How requests are served."""
+BY_TECHNIQUE: Final = ("demand", "mix", "request size", *BEHAVIOUR)
+"""Factors by which serving techniques act: they decide over who is served, too, and how soon."""
 
 OUTPUT_WEIGHT: Final = 5.0
 """Work of an output token in input tokens: the default of `token_weight`."""
@@ -62,7 +65,7 @@ SIBLINGS: Final[Mapping[str, int]] = {"class_share": 0, "terms_share": 1, "hours
 names the whole. A part that is absent is nothing, if the side has other parts of the whole; if not,
 there is no whole to have a part of."""
 
-AMOUNTS: Final = frozenset({"stray_hours", "idle_pool_hours", "site_fixed"})
+AMOUNTS: Final = frozenset({"stray_hours", "idle_pool_hours", "idle_share", "site_fixed"})
 """Drivers whose absence means nothing of them."""
 
 _MICRO: Final = 1e6
@@ -75,6 +78,8 @@ _TOKENS: Final = {
 }
 """Revenue lines by token → kind of tokens, and which part of them."""
 _LONG: Final = "long context"
+_ROUNDED_USD: Final = 1e-5
+"""Dollars by which a sum of a few rounded amounts may be off."""
 _NO_IDLE_RATE: Final = 1e-9
 """Share of idle hours below which there are none but for rounding."""
 
@@ -198,14 +203,16 @@ def _pools(
         lines = ledger[ledger["pool"] == name]
         busy = float(rows["busy_device_hours"].sum())
         billed = float(rows["billed_device_hours"].sum())
-        shared = float(class_pools.loc[class_pools["pool"] == name, "busy_device_hours"].sum())
-        if busy and not shared:
+        bearers = class_pools[class_pools["pool"] == name]
+        if busy and bearers.empty:
             yield ("stray_hours", UNALLOCATED, name), busy / hours
             yield ("paying", UNALLOCATED), 1.0  # as in every margin
         if busy:
             yield ("billed_per_busy", name), billed / busy
         else:
             yield ("idle_pool_hours", name), billed / hours
+            for row in _rows(bearers):  # classes that it worked for only after the period
+                yield ("idle_share", str(row["class"]), name), float(row["cost_share_rate"])
         yield from _machine_prices(name, lines, rows, billed)
         yield from _site(name, lines, busy, billed - busy, hours)
 
@@ -236,7 +243,8 @@ def _machine_prices(
 
 def _overhead(rate: float, on_top: pd.DataFrame, machine_usd: float) -> float:
     """Return the overhead on all machine time; only part of it bears one where terms are mixed."""
-    on_all = abs(float(on_top["quantity"].sum()) - machine_usd) <= 1e-6 * machine_usd
+    borne_usd = float(on_top["quantity"].sum())
+    on_all = math.isclose(borne_usd, machine_usd, rel_tol=1e-6, abs_tol=_ROUNDED_USD)
     return rate if on_all else _usd(on_top) / machine_usd
 
 

@@ -371,6 +371,7 @@ CLASS_POOLS: Final = (
     _CLASS,
     _POOL,
     Column("busy_device_hours", "h", "device-hours of steps that the class took", "sum"),
+    Column("cost_share_rate", "1", "share of the pool's cost that it bears", "recompute"),
 )
 ASSUMPTIONS: Final = (
     Column("name", "", "what it is", "key"),

@@ -1,8 +1,10 @@
-"""The part of a bridge that is how requests are served, divided among the serving techniques.
+"""The parts of a bridge that come from serving techniques, divided among these.
 
 A technique that both sides do not use alike is a player. Its coalition is simulated: the first side
 with only those of its techniques that are in the coalition, the second likewise. What each adds to
-the behaviour part of the bridge between the two, averaged over all orders, is its share.
+the parts of traffic and behaviour in the bridge between the two, averaged over all orders, is its
+share. (Traffic, because rate limits and admission decide over who is served, and because of the
+requests at the end of a simulation a faster fleet answers more.)
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, Final
 
 from planner.catalog import Catalog
 from planner.economics.bridge import Quantity, attribute
-from planner.economics.drivers import BEHAVIOUR, Drivers
+from planner.economics.drivers import BY_TECHNIQUE, Drivers
 from planner.errors import PlannerError
 from planner.lowering.pools import basis_of
 from planner.scenario import LoadedScenario
@@ -41,7 +43,7 @@ EXACT_AT_MOST: Final = 5
 """Techniques up to which every subset is simulated."""
 
 Cell = tuple[str, Quantity]
-"""A factor of behaviour and a quantity."""
+"""A factor and a quantity."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,15 @@ def simulate(work: Work) -> Fleet:
 
 @dataclass(frozen=True)
 class Techniques:
-    """Who did what to the behaviour of a bridge."""
+    """Which technique did what in a bridge."""
 
     players: tuple[str, ...]
     """Techniques that the sides do not use alike."""
     shares: Mapping[str, Mapping[Cell, Share]]
     """By technique; none where its share is not known."""
-    spare: Mapping[Cell, float]
-    """Behaviour between the smallest fleets, from all of the techniques: what the own fleets have
-    beyond them is the rest of the bridge's behaviour."""
+    smallest: Mapping[Cell, float]
+    """The same parts between the smallest fleets with all the techniques: the bridge between the
+    own fleets has more or less by what these have beyond them."""
     fleets: tuple[Fleet, ...]
     meanings: Mapping[str, str] = field(default_factory=dict)
     """By technique: one sentence."""
@@ -201,11 +203,11 @@ class Game:
         if needed is not None:
             free = [player for player in players if player not in needed]
             shares = self._shares(free, needed, orders)
-        spare = {} if needed is None else dict(self._worth(everyone))
+        smallest = {} if needed is None else dict(self._worth(everyone))
         return Techniques(
             players=tuple(players),
             shares=shares,
-            spare=spare,
+            smallest=smallest,
             fleets=tuple(self.found.values()),
             meanings={technique.name: technique.meaning for technique in techniques},
             needed=tuple(player for player in players if player in (needed or ())),
@@ -277,7 +279,7 @@ class Game:
         return Work(side, on, changed, self.catalog, start, self.maximum_nodes)
 
     def _worth(self, on: Coalition) -> Mapping[Cell, float]:
-        """Return the behaviour part of the bridge between the sides with these techniques."""
+        """Return parts of the bridge between the sides with these techniques."""
         if on not in self.worth:
             before, after = (self.found[side, self._own(side, on)].drivers for side in (0, 1))
             assert before is not None
@@ -285,7 +287,7 @@ class Game:
             self.worth[on] = {
                 (factor, quantity): change.shares[factor]
                 for quantity, change in attribute(before, after).items()
-                for factor in BEHAVIOUR
+                for factor in BY_TECHNIQUE
             }
         return self.worth[on]
 

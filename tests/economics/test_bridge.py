@@ -323,7 +323,7 @@ def sides(draw: st.DrawFn) -> Drivers:
     pools = []
     for name in names:
         nodes = draw(st.floats(0.5, 40.0))
-        busy = draw(st.floats(0.0, 1.0)) * nodes * 8
+        busy = draw(st.just(0.0) | st.floats(0.01, 1.0)) * nodes * 8
         terms = draw(st.sampled_from(["on_demand", "committed_1y", "owned"]))
         pools.append(
             pool(name, busy=busy, nodes=nodes, price_usd=draw(st.floats(0.1, 9.0)), terms=terms)
@@ -344,7 +344,7 @@ def sides(draw: st.DrawFn) -> Drivers:
     return drivers(pools, classes, partner_revenue_share_rate=share, node_overhead_rate=overhead)
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.generate])
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
 @given(sides(), sides())
 def test_parts_add_up_exactly_and_no_order_decides(before: Drivers, after: Drivers) -> None:
     forward, backward = attribute(before, after), attribute(after, before)
@@ -359,14 +359,14 @@ def test_parts_add_up_exactly_and_no_order_decides(before: Drivers, after: Drive
     assert not any(forward[REVENUE].parts[name] for name in ("power", "throughput"))
 
 
-@settings(max_examples=20, deadline=None, phases=[Phase.generate])
+@settings(max_examples=10, deadline=None, phases=[Phase.generate])
 @given(sides())
 def test_what_does_not_change_has_no_part(side: Drivers) -> None:
     for key, change in attribute(side, side).items():
         assert not parts({key: change}, key)
 
 
-@settings(max_examples=20, deadline=None, phases=[Phase.generate])
+@settings(max_examples=10, deadline=None, phases=[Phase.generate])
 @given(sides(), st.sampled_from(sorted(FACTORS)), st.floats(1.1, 3.0))
 def test_only_the_factor_that_changes_has_a_part(side: Drivers, factor: str, times: float) -> None:
     """Drivers alone, without a ledger: whatever one factor does, all others do nothing."""
@@ -401,4 +401,5 @@ def test_class_pools_says_which_class_took_which_time(
         "class": ["a", "b"],
         "pool": ["chat", "chat"],
         "busy_device_hours": [15.0, 45.0],
+        "cost_share_rate": [0.25, 0.75],
     }
