@@ -53,9 +53,7 @@ FACTOR_TEXT: Final[Mapping[str, str]] = {
 """What each factor is."""
 
 BEHAVIOUR: Final = ("cache hits", "throughput", "utilisation")
-"""How requests are served."""
-BY_TECHNIQUE: Final = ("demand", "mix", "request size", *BEHAVIOUR)
-"""Factors by which serving techniques act: they decide over who is served, too, and how soon."""
+"""Factors by which serving techniques act: how requests are served."""
 
 OUTPUT_WEIGHT: Final = 5.0
 """Work of an output token in input tokens: the default of `token_weight`."""

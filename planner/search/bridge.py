@@ -10,7 +10,7 @@ from typing import Final
 from planner.catalog import Catalog, load_catalog
 from planner.economics.attribution import whole_parts
 from planner.economics.bridge import Change, Quantity, attribute
-from planner.economics.drivers import BY_TECHNIQUE, FACTORS, Drivers
+from planner.economics.drivers import BEHAVIOUR, FACTORS, Drivers
 from planner.scenario import LoadedScenario
 from planner.search.bridge_notes import differing_figures, notes
 from planner.search.bridge_techniques import Game, Techniques, differing
@@ -55,9 +55,9 @@ def bridge(
     The parts (demand, mix, request size, cache hits, throughput, utilisation, machine prices,
     purchase terms, power, revenue prices, the partner's share) are Shapley shares, which no order
     decides; they add up to the change exactly. Between two scenarios, the serving techniques that
-    they do not use alike get their shares of traffic, cache hits, throughput and utilisation by
-    simulating every subset of them, and changes of the catalogue are told apart by simulating each
-    side with the other's.
+    they do not use alike get their shares of cache hits, throughput and utilisation by simulating
+    every subset of them, and changes of the catalogue are told apart by simulating each side with
+    the other's.
 
     Args:
         before: a scenario file (`FILE@NAME` for a named scenario of it), one already loaded, the
@@ -150,7 +150,7 @@ def _parts(
     causes = [(factor, "") for factor in FACTORS]
     if found is not None:
         names = (*found.shares, SPARE) if found.sized else tuple(found.shares)
-        causes += [(factor, name) for factor in BY_TECHNIQUE for name in names]
+        causes += [(factor, name) for factor in BEHAVIOUR for name in names]
     causes.append((CATALOGUE, ""))
     amounts: dict[tuple[str, str], dict[Quantity, int]] = {cause: {} for cause in causes}
     errors: dict[tuple[str, str], dict[Quantity, float]] = {cause: {} for cause in causes}
@@ -173,9 +173,9 @@ def _parts(
 def _divided(
     own: Mapping[tuple[str, str], float], key: Quantity, found: Techniques
 ) -> dict[tuple[str, str], float]:
-    """Return the parts of a quantity by technique, spare capacity, and what is left."""
+    """Return the behaviour of a quantity by technique, spare capacity, and what is left."""
     parts: dict[tuple[str, str], float] = {}
-    for factor in BY_TECHNIQUE:
+    for factor in BEHAVIOUR:
         rest = own[factor, ""]
         for name, shares in found.shares.items():
             if (factor, key) in shares:

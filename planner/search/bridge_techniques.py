@@ -1,10 +1,10 @@
-"""The parts of a bridge that come from serving techniques, divided among these.
+"""The behaviour in a bridge (how requests are served), divided among the serving techniques.
 
 A technique that both sides do not use alike is a player. Its coalition is simulated: the first side
 with only those of its techniques that are in the coalition, the second likewise. What each adds to
-the parts of traffic and behaviour in the bridge between the two, averaged over all orders, is its
-share. (Traffic, because rate limits and admission decide over who is served, and because of the
-requests at the end of a simulation a faster fleet answers more.)
+the behaviour parts of the bridge between the two, averaged over all orders, is its share. Traffic
+stays out of it: its parts depend on what a fleet costs, so a technique that had them would be
+judged at the second side's traffic alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from planner.catalog import Catalog
 from planner.economics.bridge import Quantity, attribute
-from planner.economics.drivers import BY_TECHNIQUE, Drivers
+from planner.economics.drivers import BEHAVIOUR, Drivers
 from planner.errors import PlannerError
 from planner.lowering.pools import basis_of
 from planner.scenario import LoadedScenario
@@ -104,8 +104,8 @@ class Techniques:
     shares: Mapping[str, Mapping[Cell, Share]]
     """By technique; none where its share is not known."""
     smallest: Mapping[Cell, float]
-    """The same parts between the smallest fleets with all the techniques: the bridge between the
-    own fleets has more or less by what these have beyond them."""
+    """Behaviour between the smallest fleets with all the techniques: that of the own fleets has
+    more or less by what these have beyond them."""
     fleets: tuple[Fleet, ...]
     meanings: Mapping[str, str] = field(default_factory=dict)
     """By technique: one sentence."""
@@ -279,7 +279,7 @@ class Game:
         return Work(side, on, changed, self.catalog, start, self.maximum_nodes)
 
     def _worth(self, on: Coalition) -> Mapping[Cell, float]:
-        """Return parts of the bridge between the sides with these techniques."""
+        """Return the behaviour in the bridge between the sides with these techniques."""
         if on not in self.worth:
             before, after = (self.found[side, self._own(side, on)].drivers for side in (0, 1))
             assert before is not None
@@ -287,7 +287,7 @@ class Game:
             self.worth[on] = {
                 (factor, quantity): change.shares[factor]
                 for quantity, change in attribute(before, after).items()
-                for factor in BY_TECHNIQUE
+                for factor in BEHAVIOUR
             }
         return self.worth[on]
 
