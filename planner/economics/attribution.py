@@ -63,9 +63,9 @@ def whole_parts(change: int, shares: Sequence[float]) -> tuple[int, ...]:
         change: what the parts add up to.
         shares: which add up to it but for rounding.
 
-    >>> whole_parts(10, [3.4, 0.0, 6.4])
+    >>> whole_parts(10, [3.6, 0.0, 6.4])
     (4, 0, 6)
-    >>> whole_parts(-10, [-3.4, 0.0, -6.4])
+    >>> whole_parts(-10, [-3.6, 0.0, -6.4])
     (-4, 0, -6)
     """
     if not shares:
