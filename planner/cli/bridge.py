@@ -65,10 +65,11 @@ def bridge(
 ) -> None:
     """Attribute a change of cost and margin to its causes.
 
-    From A to B: demand, mix, request size, cache hits, throughput, utilisation, prices,
-    power, revenue prices, the partner's share. Parts are Shapley shares and add up exactly.
-    Between two scenarios, techniques that they do not use alike get a part each, by
-    simulating every subset of them; a changed catalogue is a part of its own.
+    From A to B: demand, mix, request size, cache hits, throughput,
+    utilisation, prices, power, revenue prices, the partner's share. Parts
+    are Shapley shares and add up exactly. Between two scenarios,
+    techniques that they do not use alike get a part each, by simulating
+    every subset of them; a changed catalogue is a part of its own.
     Exit codes: 0 answered; 2 bad input.
 
     For example:
