@@ -137,7 +137,7 @@ class _Game:
         self, listed: tuple[Quantity, ...], orders: list[Order] | None, jobs: int
     ) -> tuple[Decomposition, ...]:
         """Return the decomposition of every quantity that the full stack has."""
-        with Crew(measure, jobs) as crew:
+        with Crew(jobs, measure) as crew:
             wanted = coalitions(self.players) if orders is None else self._of_interest(orders)
             while missing := [each for each in wanted if each not in self.measured]:
                 self._measure(missing, crew)

@@ -187,7 +187,7 @@ class Game:
         if len(players) > EXACT_AT_MOST:
             orders = antithetic_orders(players, self.pairs, self.loaded[1].scenario.seed)
         needed: Coalition | None = frozenset()
-        with Crew(simulate, jobs) as crew:
+        with Crew(jobs, simulate) as crew:
             while True:
                 wanted = self._coalitions(players, needed or frozenset(), orders)
                 missing = self._missing(wanted)

@@ -1,4 +1,4 @@
-"""Many tasks of one kind: in how many processes; and from which guess to size a fleet."""
+"""Many tasks done: in how many processes, and from which guess of nodes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,25 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from planner.errors import SimulationError
 
-TaskT = TypeVar("TaskT")
-AnswerT = TypeVar("AnswerT")
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 PROCESS_S: Final = 3.0
 """What starting the processes takes; less work than that is done without them."""
 
 
-class Sized(Protocol):
-    """What is known of a fleet."""
-
-    @property
-    def nodes(self) -> Mapping[str, int] | None:
-        """Nodes by pool; None: there is no such fleet."""
-
-
 @dataclass
-class Crew(Generic[TaskT, AnswerT]):
+class Crew(Generic[Task, Answer]):
     """Does tasks, in processes of its own once there is enough to do; use it as a context."""
 
-    work: Callable[[TaskT], AnswerT]
-    """Does one; it goes to another process, so it is a function of a module."""
     jobs: int
     """Processes at most; 1: none."""
+    work: Callable[[Task], Answer]
+    """What to do with a task: a function of a module, since it goes to other processes."""
     _pool: ProcessPoolExecutor | None = None
     _seconds: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> Crew[TaskT, AnswerT]:
+    def __enter__(self) -> Crew[Task, Answer]:
         """Start nothing yet."""
         return self
 
@@ -48,7 +40,7 @@ class Crew(Generic[TaskT, AnswerT]):
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def measure(self, tasks: Sequence[TaskT], left: int) -> Iterator[AnswerT]:
+    def measure(self, tasks: Sequence[Task], left: int) -> Iterator[Answer]:
         """Yield the answers to tasks, in any order.
 
         Args:
@@ -88,6 +80,14 @@ class Crew(Generic[TaskT, AnswerT]):
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the process that started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Sized(Protocol):
+    """What is known of a fleet."""
+
+    @property
+    def nodes(self) -> Mapping[str, int] | None:
+        """Nodes by pool; None: there is no such fleet."""
 
 
 def guess(
