@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
+    from planner.search.bridge import bridge as bridge
     from planner.search.size import size as size
     from planner.simulation import load_scenario as load_scenario
     from planner.simulation import run as run
@@ -27,6 +28,7 @@ __version__ = VERSION
 
 _HOMES = {
     "PlannerError": "planner.errors",
+    "bridge": "planner.search.bridge",
     "Result": "planner.results.result",
     "cost": "planner.costing",
     "load_catalog": "planner.catalog",
@@ -40,6 +42,7 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "bridge",
     "cost",
     "load_catalog",
     "load_scenario",

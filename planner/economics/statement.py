@@ -240,6 +240,25 @@ class Statement:
         """Return one row per pool and price: hours, utilisation, cost by kind, energy."""
         return pd.DataFrame([_pool_row(each) for each in self.pools])
 
+    def class_pool_frame(self) -> pd.DataFrame:
+        """Return one row per class and pool that worked for it: device-hours, share of cost."""
+        busy: dict[str, float] = {}
+        for each in self.pools:
+            busy[each.usage.pool] = busy.get(each.usage.pool, 0.0) + each.usage.busy_device_hours
+        whole = {
+            pool: sum(each.usage.pool_weights.get(pool, 0.0) for each in self.classes)
+            for pool in busy
+        }
+        rows = [
+            (each.usage.name, pool, busy[pool] * (weight / whole[pool]), weight / whole[pool])
+            for each in self.classes
+            for pool, weight in each.usage.pool_weights.items()
+            if weight
+        ]
+        numbers = ["busy_device_hours", "cost_share_rate"]
+        frame = pd.DataFrame(rows, columns=["class", "pool", *numbers])
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
 
 def settle(pools: Sequence[PoolUsage], classes: Sequence[ClassUsage], policy: Policy) -> Statement:
     """Return the statement of a period.

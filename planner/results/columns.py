@@ -398,6 +398,12 @@ POOL_COSTS: Final = (
     Column("source", "", "where the price comes from", "same"),
     Column("tier", "", "of the price: official, measured, analyst, estimated, …", "same"),
 )
+CLASS_POOLS: Final = (
+    _CLASS,
+    _POOL,
+    Column("busy_device_hours", "h", "device-hours of steps that the class took", "sum"),
+    Column("cost_share_rate", "1", "share of the pool's cost that it bears", "recompute"),
+)
 ASSUMPTIONS: Final = (
     Column("name", "", "what it is", "key"),
     Column("value", "unit", "the figure", "same"),
@@ -424,6 +430,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "margins": MARGINS,
     "class_costs": CLASS_COSTS,
     "pool_costs": POOL_COSTS,
+    "class_pools": CLASS_POOLS,
     "assumptions": ASSUMPTIONS,
 }
 """Table name → its columns, in order."""

@@ -77,6 +77,8 @@ class Finance:
     """One row per class, and one for cost that no class bears."""
     pool_costs: pd.DataFrame
     """One row per pool and price."""
+    class_pools: pd.DataFrame
+    """One row per class and pool that worked for it."""
 
     @classmethod
     def of(cls, statement: Statement) -> Finance:
@@ -97,6 +99,7 @@ class Finance:
             margins=margin.to_frame(),
             class_costs=statement.class_frame(),
             pool_costs=statement.pool_frame(),
+            class_pools=statement.class_pool_frame(),
         )
 
 
@@ -200,7 +203,8 @@ class Result:
 
         Args:
             table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
-                pool_windows, ledger, margins, class_costs, pool_costs or assumptions.
+                pool_windows, ledger, margins, class_costs, pool_costs, class_pools or
+                assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -229,6 +233,7 @@ class Result:
             tables["margins"] = self.finance.margins
             tables["class_costs"] = self.finance.class_costs
             tables["pool_costs"] = self.finance.pool_costs
+            tables["class_pools"] = self.finance.class_pools
         rows = [asdict(a) | {"value": str(a.value)} for a in self.assumptions]
         tables["assumptions"] = pd.DataFrame(rows, columns=columns.names("assumptions"))
         return tables
