@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
     from planner.search.size import size as size
+    from planner.search.uncertainty import risk as risk
     from planner.simulation import load_scenario as load_scenario
     from planner.simulation import run as run
     from planner.trace import open_trace as open_trace
@@ -30,6 +31,7 @@ _HOMES = {
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
+    "risk": "planner.search.uncertainty",
     "run": "planner.simulation",
     "size": "planner.search.size",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "load_catalog",
     "load_scenario",
     "open_trace",
+    "risk",
     "run",
     "size",
 ]

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,53 @@ def run(
     """
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
-    lowered = lower(loaded, known, pools)
+    return simulate(
+        loaded,
+        known,
+        processes=processes,
+        requests_to=requests_to,
+        progress=progress,
+        invariants=invariants,
+        pools=pools,
+    ).result()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A simulation that has ended. No price moves a request, so it can be billed at any prices."""
+
+    loaded: LoadedScenario
+    catalog: Catalog
+    lowered: Lowered
+    engine: Engine
+    fleet: Fleet
+
+    def result(
+        self, loaded: LoadedScenario | None = None, catalog: Catalog | None = None
+    ) -> Result:
+        """Return the result.
+
+        Args:
+            loaded: the same scenario with other `prices`; None: as simulated.
+            catalog: the same catalogue with other prices; None: as simulated.
+        """
+        return _result(
+            loaded or self.loaded, catalog or self.catalog, self.lowered, self.engine, self.fleet
+        )
+
+
+def simulate(
+    loaded: LoadedScenario,
+    catalog: Catalog,
+    *,
+    processes: Process | Iterable[Process] = (),
+    requests_to: Path | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    invariants: bool = False,
+    pools: tuple[LoweredPool, ...] | None = None,
+) -> Finished:
+    """Simulate a loaded scenario; the arguments are those of `run`."""
+    lowered = lower(loaded, catalog, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
     writer = (
@@ -159,7 +205,7 @@ def run(
     if invariants:
         finished = None if requests_to is None else np.concatenate([np.zeros(0, FINISHED), *kept])
         _require_invariants(engine, finished)
-    return _result(loaded, known, lowered, engine, fleet)
+    return Finished(loaded, catalog, lowered, engine, fleet)
 
 
 def _require_invariants(engine: Engine, finished: NDArray[np.void] | None) -> None:

@@ -70,7 +70,7 @@ def lower_draft(
     limits = step_limits_of(pool)
     budget, sequences = limits.token_budget, limits.maximum_sequences
     shares, notes = _accepted(pool.name, speculation, classes, model, decoders)
-    emitted = tuple(_emitted(each) for each in shares)
+    emitted = tuple(emitted_of(each) for each in shares)
     lengths = [sum(n * share for n, share in enumerate(each, start=1)) for each in emitted]
     served = [
         length
@@ -150,10 +150,10 @@ def _accepted(
     return shares, notes
 
 
-def _emitted(conditional: Sequence[float]) -> tuple[float, ...]:
+def emitted_of(conditional: Sequence[float]) -> tuple[float, ...]:
     """Return the probabilities to emit 1, 2, … tokens: up to the first that is refused, and one.
 
-    >>> _emitted((0.5, 0.5))
+    >>> emitted_of((0.5, 0.5))
     (0.5, 0.25, 0.25)
     """
     kept = [1.0, *survival_of(conditional), 0.0]

@@ -1,0 +1,141 @@
+"""What a scenario is worth at points of its uncertain inputs: simulated once, billed many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from planner.errors import PlannerError
+from planner.lowering.pools import LoweredPool
+from planner.results.result import Result
+from planner.scenario import LoadedScenario
+from planner.search.draws import Drawing, Point
+from planner.search.fleets import Nodes, SizingError
+from planner.search.near import NearSearch
+from planner.search.quantities import Quantity, quantities
+from planner.search.subsets import Key
+from planner.simulation import Finished, simulate
+
+
+@dataclass(frozen=True)
+class Task:
+    """Points that differ by prices only. It goes to another process, so it holds plain data."""
+
+    drawing: Drawing
+    points: tuple[Point, ...]
+    guess: Mapping[str, int]
+    """Nodes by pool to start sizing from."""
+    sized: bool
+    maximum_nodes: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one draw came to."""
+
+    point: Point
+    values: Mapping[Key, float | None]
+    """By quantity and class; None where there is no such number."""
+    nodes: Mapping[str, int] | None = None
+    """Of the smallest fleet by pool; None: there is none, or it was not looked for."""
+    kept: bool | None = None
+    """Whether the scenario's own fleet keeps every promise; None: it could not be simulated."""
+    obstacle: str = ""
+    """Why no fleet keeps the promises, or why the scenario cannot be simulated."""
+    simulations: int = 0
+    """Of the task; told by its first sample, as the others cost none."""
+
+
+class _Remembering(NearSearch):
+    """A search that remembers simulations, to bill them again."""
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        super().__init__(*arguments, **named)  # type: ignore[arg-type]
+        self.finished: dict[Nodes, Finished] = {}
+
+    def _run(
+        self, loaded: LoadedScenario, nodes: Nodes, lowered: tuple[LoweredPool, ...]
+    ) -> Result:
+        self.finished[nodes] = simulate(loaded, self.catalog, pools=lowered)
+        return self.finished[nodes].result()
+
+
+def evaluate(task: Task) -> tuple[Sample, ...]:
+    """Simulate the scenario's own fleet and the smallest at one draw, and bill it at each point.
+
+    Nothing that a draw can do raises: that it cannot be served is an answer as well.
+    """
+    drawing, first = task.drawing, task.points[0]
+    own = smallest = None
+    nodes: dict[str, int] | None = None
+    kept: bool | None = None
+    simulations, obstacle = 0, ""
+    try:
+        loaded = drawing.scenario(first)
+        lowered = drawing.lowered(loaded, first)
+        search = _Remembering(
+            loaded, drawing.prices(first), task.maximum_nodes, None, None, lowered=lowered
+        )
+        try:
+            own, kept = _own(search)
+            if task.sized:
+                fleet = search.smallest(task.guess)
+                smallest = search.finished[fleet]
+                nodes = dict(zip(search.names, fleet, strict=True))
+        except SizingError as error:
+            obstacle = str(error)
+        simulations = len(search.log) + _is_scheduled(loaded)
+    except PlannerError as error:
+        obstacle = f"it cannot be simulated: {error}"
+    return tuple(
+        Sample(
+            point,
+            dict(_values(task, own, smallest, point)),
+            nodes,
+            kept,
+            obstacle,
+            simulations if point is first else 0,
+        )
+        for point in task.points
+    )
+
+
+def _own(search: _Remembering) -> tuple[Finished, bool]:
+    """Return the run of the scenario's own fleet, and whether it keeps every promise."""
+    if _is_scheduled(search.loaded):
+        finished = simulate(search.loaded, search.catalog, pools=search.lowered)
+        result = finished.result()
+        met = result.headline["objectives_met"] is True and not result.stability
+        return finished, met
+    nodes = tuple(pool.nodes for pool in search.pools)
+    passed = search.simulate(nodes).passed
+    return search.finished[nodes], passed
+
+
+def _is_scheduled(loaded: LoadedScenario) -> bool:
+    return any(pool.schedule for pool in loaded.scenario.pools)
+
+
+def _values(
+    task: Task, own: Finished | None, smallest: Finished | None, point: Point
+) -> Iterator[tuple[Key, float | None]]:
+    """Yield every quantity at a point, whose prices may differ from those of the simulation."""
+    listed = listed_for(task.drawing, sized=task.sized)
+    fleets = {"own": own, "smallest": smallest}
+    results: dict[str, Result | None] = {}
+    for name, finished in fleets.items():
+        results[name] = None
+        if finished is not None:
+            prices = task.drawing.scenario(point).scenario.prices
+            scenario = finished.loaded.scenario.model_copy(update={"prices": prices})
+            results[name] = finished.result(
+                replace(finished.loaded, scenario=scenario), task.drawing.prices(point)
+            )
+    for each in listed:
+        result = results[each.fleet]
+        yield (each.name, each.request_class), None if result is None else each.value(result)
+
+
+def listed_for(drawing: Drawing, *, sized: bool) -> tuple[Quantity, ...]:
+    """Return the quantities that samples hold."""
+    return quantities(drawing.loaded.scenario, sized=sized)
