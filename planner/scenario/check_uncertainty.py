@@ -121,7 +121,7 @@ def _without_errors(
                     ("source",),
                     f"{hardware.name} (pool {pool.name}) has no fitted curve of {each.of[0]}"
                     f"{' or others' if each.of[1:] else ''}, so no covariance to draw from; "
-                    f"{advice}, or fit timings (`planner fit`) and name the file under calibration.curves",
+                    f"{advice}, or fit timings and name the file under calibration.curves",
                 )
 
 

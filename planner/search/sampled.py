@@ -122,15 +122,14 @@ def _values(
     """Yield every quantity at a point, whose prices may differ from those of the simulation."""
     listed = listed_for(task.drawing, sized=task.sized)
     fleets = {"own": own, "smallest": smallest}
+    prices = task.drawing.scenario(point).scenario.prices if own or smallest else None
+    catalog = task.drawing.prices(point)
     results: dict[str, Result | None] = {}
     for name, finished in fleets.items():
         results[name] = None
         if finished is not None:
-            prices = task.drawing.scenario(point).scenario.prices
             scenario = finished.loaded.scenario.model_copy(update={"prices": prices})
-            results[name] = finished.result(
-                replace(finished.loaded, scenario=scenario), task.drawing.prices(point)
-            )
+            results[name] = finished.result(replace(finished.loaded, scenario=scenario), catalog)
     for each in listed:
         result = results[each.fleet]
         yield (each.name, each.request_class), None if result is None else each.value(result)

@@ -126,7 +126,7 @@ def indices_of(
         }
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample may not vary
             found = stats.sobol_indices(func=answers, n=len(rows))
-        known: Array = np.nan_to_num(np.stack([found.first_order[0], found.total_order[0]]))
+        known: Array = np.nan_to_num(np.stack([found.first_order, found.total_order]))
         return known
 
     found = both(np.arange(len(first)))
