@@ -77,7 +77,7 @@ def _answers(found: Risk) -> str:
     )
     grid = "".join(chart(figure) for figure in distribution_figures(found))
     head = ["answer", "#median", f"#{share(found.confidence)} interval", "#low end, by chance"]
-    head += ["#high end, by chance", "#mean", "#std", "#all medians"]
+    head += ["#high end, by chance", "#all medians"]
     rows = [_answer_row(answer) for answer in found.answers]
     shown = table("Answers", head, rows)
     caption = (
@@ -94,15 +94,13 @@ def _answer_row(answer: Answer) -> list[Cell]:
     unit, found = answer.quantity.unit, answer.interval
     of_fleet = Cell(title_of(answer), small=fleet_of(answer))
     if found is None:
-        return [of_fleet, *[number(MISSING)] * 6, number(level(unit, answer.centre))]
+        return [of_fleet, *[number(MISSING)] * 4, number(level(unit, answer.centre))]
     return [
         of_fleet,
         number(level(unit, found.median.value)),
         number(between(answer)),
         number(end_error(answer, "low")),
         number(end_error(answer, "high")),
-        number(level(unit, found.mean)),
-        number(level(unit, found.deviation)),
         number(level(unit, answer.centre)),
     ]
 
@@ -180,12 +178,12 @@ def _tables(found: Risk) -> dict[str, Any]:
         for answer in found.answers
     ]
     drivers = [
-        [
-            answer.quantity.name,
-            answer.quantity.unit,
-            driver.column,
-            *_cells([driver.low, driver.high, *_indices(driver.index)]),
-        ]
+        _cells(
+            [
+                *(answer.quantity.name, answer.quantity.unit, driver.column),
+                *(driver.low, driver.high, *_indices(driver.index)),
+            ]
+        )
         for answer in found.answers
         if not answer.quantity.request_class
         for driver in answer.drivers
@@ -230,7 +228,7 @@ def _table(columns: list[str], rows: list[list[Any]]) -> dict[str, Any]:
     return {"columns": [[name, "", ""] for name in columns], "rows": rows}
 
 
-def _cells(values: list[float | None]) -> list[Any]:
+def _cells(values: list[Any]) -> list[Any]:
     return [_plain(value) for value in values]
 
 

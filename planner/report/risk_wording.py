@@ -185,7 +185,7 @@ def _driver_sentence(answer: Answer) -> str:
     first = answer.drivers[0]
     index = "" if first.index is None else f", {index_words(first.index.total)} of the variance"
     return (
-        f"{title_of(answer)} hang most on {first.column}: {swing_words(answer, first)} from its "
+        f"{title_of(answer)}: moved most by {first.column}, {swing_words(answer, first)} from its "
         f"p10 to its p90{index}."
     )
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from planner.catalog import Catalog
+from planner.errors import PlannerError
 from planner.scenario.merge import format_location
 from planner.scenario.nodes import Location
 from planner.scenario.parts import Parts
 from planner.scenario.schema import Scenario
-from planner.scenario.targets import with_values
+from planner.scenario.targets import scenario_with
 from planner.scenario.uncertain import InputError, ResolvedInput, resolved
 
 Finding = tuple[Location, str]
@@ -52,7 +53,7 @@ def check_uncertainty(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
         for steps, message in (
             *_twice(each, found),
             *_impossible(each, parts),
-            *_without_errors(each, scenario, parts, catalog),
+            *_unfitted(each, scenario, parts, catalog),
         ):
             yield (*at, *steps), message
         found.append(each)
@@ -71,19 +72,20 @@ def _impossible(each: ResolvedInput, parts: Parts) -> Iterator[Finding]:
     """Yield rare draws that the scenario would not take."""
     form = "value" if each.stated.value is not None else "factor"
     for u in (TAIL, 1 - TAIL):
-        values = list(each.values(u))
         try:
-            Scenario.model_validate(with_values(parts.root, values).plain())
-        except ValidationError as error:
-            target, value = values[0]
-            reason = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
-            yield (
-                (form,),
-                f"one draw in {round(1 / TAIL):,} makes {format_location(target.location)} "
-                f"{target.written(value)}, which a scenario does not take ({reason[:80]}); give "
-                "the distribution a minimum or maximum",
-            )
+            scenario_with(parts.root, each.values(u))
+        except ValueError as error:
+            yield (form,), f"one draw in {round(1 / TAIL):,} makes {error}"
             return
+
+
+def _unfitted(
+    each: ResolvedInput, scenario: Scenario, parts: Parts, catalog: Catalog
+) -> list[Finding]:
+    try:
+        return list(_without_errors(each, scenario, parts, catalog))
+    except PlannerError:
+        return []  # a calibration file cannot be read, which is told where it is named
 
 
 def _without_errors(
@@ -120,7 +122,7 @@ def _without_errors(
                 yield (
                     ("source",),
                     f"{hardware.name} (pool {pool.name}) has no fitted curve of {each.of[0]}"
-                    f"{' or others' if each.of[1:] else ''}, so no covariance to draw from; "
+                    f"{' or others' if each.of[1:] else ''}, so no covariance; "
                     f"{advice}, or fit timings and name the file under calibration.curves",
                 )
 

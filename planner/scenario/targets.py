@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from pydantic import WithJsonSchema
+from pydantic import ValidationError, WithJsonSchema
 
 from planner.errors import did_you_mean, shown
 from planner.scenario.merge import PathError, format_location, merge, overlay, parse_path
@@ -136,9 +136,23 @@ def _unit(annotations: Iterable[Any]) -> str:
     return ""
 
 
-def with_values(root: Node, values: Iterable[tuple[Target, float]]) -> Node:
-    """Return the tree of a scenario with other numbers at some places."""
-    for target, value in values:
+def scenario_with(root: Node, values: Iterable[tuple[Target, float]]) -> tuple[Scenario, Node]:
+    """Return a scenario with other numbers at some places, and its tree.
+
+    Raises:
+        ValueError: it would be none; the message says which number it does not take.
+    """
+    changed = list(values)
+    for target, value in changed:
         node = Node(target.written(value), root.place)
         root = merge(root, overlay(target.location, node))
-    return root
+    try:
+        return Scenario.model_validate(root.plain()), root
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = next((t for t, _ in changed if t.location == detail["loc"]), changed[0][0])
+        reason = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+        raise ValueError(
+            f"{format_location(where.location)} {where.written(dict(changed)[where])}, which a "
+            f"scenario does not take ({reason[:80]}); give the distribution a minimum or maximum"
+        ) from None

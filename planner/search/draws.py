@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from planner.catalog import ApiPrice, Catalog, Figure, MachinePrice
 from planner.curves.engines import EngineOverhead
@@ -20,7 +19,7 @@ from planner.scenario import LoadedScenario
 from planner.scenario.distributions import z_of
 from planner.scenario.nodes import Location
 from planner.scenario.schema import Scenario
-from planner.scenario.targets import Target, with_values
+from planner.scenario.targets import Target, scenario_with
 from planner.scenario.uncertain import ResolvedInput, columns_of
 from planner.search.curve_errors import DrawnBasis, drawn_overhead
 
@@ -80,16 +79,10 @@ class Drawing:
         Raises:
             SimulationError: it would not be one.
         """
-        root = with_values(self.loaded.root, self._numbers(point))
         try:
-            scenario = Scenario.model_validate(root.plain())
-        except ValidationError as error:
-            detail = error.errors(include_url=False)[0]
-            where = ".".join(map(str, detail["loc"]))
-            raise SimulationError(
-                f"a draw makes {where} {detail['input']!r}, which no scenario takes: "
-                f"{detail['msg']}; give its distribution a minimum or maximum"
-            ) from None
+            scenario, root = scenario_with(self.loaded.root, self._numbers(point))
+        except ValueError as error:
+            raise SimulationError(f"a draw makes {error}") from None
         return replace(self.loaded, scenario=self._kept(scenario), root=root)
 
     def _numbers(self, point: Point) -> Iterable[tuple[Target, float]]:
