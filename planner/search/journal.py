@@ -24,24 +24,29 @@ class Journal:
     """Of all that the samples follow from."""
 
     def read(self) -> dict[Point, Sample]:
-        """Return the samples that are there; a last line that was cut off is left out.
+        """Return the samples that are there; a last line that was cut off is taken away.
 
         Raises:
             OutputError: the file is of another search, or none of samples.
         """
-        if not self.path.exists():
+        if not self.path.exists() or not self.path.stat().st_size:
             return {}
-        head, *lines = self.path.read_text(encoding="utf-8").split("\n")
-        if head != self._head():
+        head, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if head.rstrip("\n") != self._head():
             raise OutputError(
                 f"{self.path} holds samples of another scenario, version or setting; name another "
                 "file, or delete it"
             )
-        return {sample.point: sample for line in lines[:-1] for sample in [_sample(line)]}
+        whole = [line for line in lines if line.endswith("\n")]
+        if len(whole) < len(lines):
+            part = self.path.with_name(self.path.name + ".part")
+            part.write_text(head + "".join(whole), encoding="utf-8", newline="\n")
+            part.replace(self.path)
+        return {sample.point: sample for sample in map(_sample, whole)}
 
     def add(self, samples: Iterable[Sample]) -> None:
         """Append samples, each as a line."""
-        is_new = not self.path.exists()
+        is_new = not self.path.exists() or not self.path.stat().st_size
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
             if is_new:

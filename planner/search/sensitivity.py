@@ -118,16 +118,21 @@ def indices_of(
     mixed = np.stack(exchanged)
 
     def both(rows: NDArray[np.int64]) -> Array:
-        """Return first-order and total indices, shape (2, inputs), of some of the samples."""
+        """Return first-order and total indices, shape (2, inputs), of some of the samples.
+
+        The answer is given twice: of one answer to one input, scipy 1.17 makes a bare number, and
+        then fails on it.
+        """
         answers = {
-            "f_A": first[rows][None, :],
-            "f_B": second[rows][None, :],
-            "f_AB": mixed[:, rows][:, None, :],
+            "f_A": np.stack([first[rows]] * 2),
+            "f_B": np.stack([second[rows]] * 2),
+            "f_AB": np.stack([mixed[:, rows]] * 2, axis=1),
         }
-        with np.errstate(divide="ignore", invalid="ignore"):  # a resample may not vary
-            found = stats.sobol_indices(func=answers, n=len(rows))
-        known: Array = np.nan_to_num(np.stack([found.first_order, found.total_order]))
-        return known
+        found = stats.sobol_indices(func=answers, n=len(rows))
+        one: Array = np.stack(
+            [index.reshape(2, len(mixed))[0] for index in (found.first_order, found.total_order)]
+        )
+        return one
 
     found = both(np.arange(len(first)))
     spread = stats.bootstrap(

@@ -200,7 +200,7 @@ class _Survey:
         wanted = [plan.centre, *plan.single, *plan.spread]
         total = len({self._physical(point) for point in wanted})
         # What costs no simulation of its own goes with the medians.
-        self._measure([plan.centre, *plan.single], {}, crew, total, only=plan.centre)
+        self._measure(wanted, {}, crew, total, only=plan.centre)
         medians = self.samples[plan.centre]
         if medians.obstacle and medians.kept is None:
             raise SimulationError(medians.obstacle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import NormalDist
 
@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog, Node, load_catalog
+from planner.curves.curve import CurveKey
+from planner.curves.device import curves_for
 from planner.errors import ScenarioError
 from planner.scenario import load_checked, load_scenario
 from planner.scenario.distributions import distribution_of
 from planner.scenario.merge import PathError
 from planner.scenario.schema.uncertainty import Distribution
 from planner.scenario.targets import scenario_with, targets_at
-from planner.scenario.uncertain import columns_of, resolved
+from planner.scenario.uncertain import OPERATORS, columns_of, resolved
 from tests.scenario.samples import VALID
 
 WriteFile = Callable[[str, str], Path]
@@ -144,8 +146,11 @@ def test_what_cannot_be_drawn_is_told_with_its_place(
 def test_too_few_samples_for_the_interval(write_file: WriteFile, catalog: Catalog) -> None:
     section = SECTION.replace("samples: 32", "samples: 16")
     write_file("q.yaml", text("source: curves", section))
-    with pytest.raises(ScenarioError, match=r"q\.yaml:\d+:12: uncertainty\.samples: 16 samples put "
-                       r"less than one beyond each end of an interval of 0\.9; draw at least 32"):  # fmt: skip
+    message = (
+        r"q\.yaml:\d+:12: uncertainty\.samples: 16 samples put less than one beyond each end of an "
+        r"interval of 0\.9; draw at least 32"
+    )
+    with pytest.raises(ScenarioError, match=message):
         load_checked("q.yaml", catalog)
 
 
@@ -156,13 +161,16 @@ def test_samples_are_a_power_of_two(write_file: WriteFile, catalog: Catalog) -> 
         load_checked("q.yaml", catalog)
 
 
+def curves_for_chip(node: Node, catalog: Catalog) -> Iterator[CurveKey]:
+    for curves in curves_for(catalog.chip(node.chip)):
+        for operator in OPERATORS:
+            yield from curves.keys(operator)
+
+
 def test_chips_without_curves_have_no_covariance(write_file: WriteFile, catalog: Catalog) -> None:
-    content = text("source: curves").replace("model: llama-3.1-8b\n    node: hgx-h100",
-                                             "model: llama-3.1-8b\n    node: groq-node")  # fmt: skip
-    chipless = next(
-        node.name for node in catalog.nodes.values() if node.chip in ("groq-lpu", "sn40l", "wse-3")
-    )
-    write_file("q.yaml", content.replace("groq-node", chipless))
+    bare = next(n.name for n in catalog.nodes.values() if not any(curves_for_chip(n, catalog)))
+    first = "model: llama-3.1-8b\n    node: "
+    write_file("q.yaml", text("source: curves").replace(f"{first}hgx-h100", f"{first}{bare}"))
     with pytest.raises(ScenarioError) as caught:
         load_checked("q.yaml", catalog)
     assert any(
@@ -178,7 +186,9 @@ def test_engines_that_nobody_calibrated_have_no_errors(
         "    tensor_parallel: 4", "    tensor_parallel: 4\n    engine: {name: generic}"
     )
     write_file("q.yaml", content)
-    with pytest.raises(ScenarioError, match=r"overheads of generic on h100-sxm \(pool big\) have no"):
+    with pytest.raises(
+        ScenarioError, match=r"overheads of generic on h100-sxm \(pool big\) have no"
+    ):
         load_checked("q.yaml", catalog)
 
 
@@ -281,7 +291,9 @@ def test_quantiles_are_met_and_never_fall() -> None:
     assert draws == sorted(draws)
     assert draws[0] > 0
     reach = NormalDist().inv_cdf(0.9)
-    assert math.log(found(0.99)) == pytest.approx(math.log(1.3) * NormalDist().inv_cdf(0.99) / reach)
+    assert math.log(found(0.99)) == pytest.approx(
+        math.log(1.3) * NormalDist().inv_cdf(0.99) / reach
+    )
 
 
 def test_bounds_cut_draws() -> None:
