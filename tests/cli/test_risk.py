@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from planner.cli import app
-from tests.house_rules.sources import ROOT
 from tests.small import SMALL
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
@@ -72,14 +71,3 @@ def test_what_cannot_be_asked(
     done = call(*arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
-
-
-def test_the_scenario_of_the_readme_runs() -> None:
-    """Cut to a minute of its fleet as it stands; the whole of it takes about a minute."""
-    file = str(ROOT / "scenarios" / "economics" / "uncertainty.yaml")
-    sets = ("workload.duration=60 s", "workload.warmup=10 s", "uncertainty.samples=8",
-            "uncertainty.confidence=0.5", "uncertainty.sensitivity=false")  # fmt: skip
-    options = [option for each in sets for option in ("--set", each)]
-    done = CliRunner().invoke(app, ["risk", file, *options, "--no-size", "--jobs", "1"])
-    assert done.exit_code == 0, done.stderr
-    assert "1M output tokens cost" in done.stdout
