@@ -97,10 +97,10 @@ def _drivers(answer: Answer) -> RenderableType:
 
 
 def _inputs(found: Risk) -> RenderableType:
-    table = _table("input", "moves", "by", "basis", right=False)
+    table = _table("input", "moves", "basis", right=False)
     for each in found.inputs:
         name = f"{each.name} ({each.stated.group})" if each.stated.group else each.name
-        table.add_row(name, moves(each), spread_words(each), each.stated.basis)
+        table.add_row(name, f"{moves(each)}\n{spread_words(each)}", each.stated.basis)
     return Padding(table, (0, 0, 1, 0))
 
 

@@ -24,6 +24,7 @@ OPERATORS: Final = (
     "all_gather", "reduce_scatter", "all_to_all", "send", "stream",
 )  # fmt: skip
 """Of curves, as in the timing tables."""
+_FRAME: Final = tuple(("workload", name) for name in ("duration", "warmup", "drain", "window"))
 Moved = tuple[tuple[Target, ...], tuple[str, ...]]
 """Numbers of the scenario that a source moves, and the names of what it concerns."""
 _PRICE_UNITS: Final = frozenset(unit for unit in BASE_UNITS.values() if unit.startswith("USD/"))
@@ -102,15 +103,20 @@ def columns_of(inputs: Sequence[ResolvedInput]) -> tuple[str, ...]:
 
 
 def _at(scenario: Scenario, path: str) -> tuple[Target, ...]:
-    if path.strip().startswith(("uncertainty", "output", "seed")):
-        raise InputError(("path",), "draw what the fleet serves, runs on or costs, not this")
     try:
         found = targets_at(scenario, path)
     except PathError as error:
         raise InputError(("path",), str(error)) from None
+    if any(_is_frame(target.location) for target in found):
+        raise InputError(("path",), "draw what the fleet serves, runs on or costs, not this")
     if any(target.location[-1] == "nodes" for target in found):
         raise InputError(("path",), "the number of nodes is the answer; draw what decides it")
     return found
+
+
+def _is_frame(location: Location) -> bool:
+    """Return whether a number says how to look, and not what at."""
+    return location[0] not in ("workload", "pools", "prices") or location in _FRAME
 
 
 def _distributions(stated: UncertainInput, targets: Sequence[Target]) -> tuple[Distribution, ...]:

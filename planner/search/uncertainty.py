@@ -99,7 +99,9 @@ def risk(
     drawing = Drawing.of(loaded, known, inputs)
     journal = None
     if resume is not None:
-        journal = Journal(resume, _digest(drawing, part.scenario.model_dump_json(), sized))
+        journal = Journal(
+            resume, _digest(drawing, part.scenario.model_dump_json(), sized, maximum_nodes)
+        )
     survey = _Survey(drawing, sized, maximum_nodes, journal, progress)
     plan = _Plan.of(drawing, stated, part.scenario.seed)
     with Crew(jobs, evaluate) as crew:
@@ -119,7 +121,7 @@ def _stated(loaded: LoadedScenario, samples: int | None, sensitivity: bool | Non
     return Uncertainty.model_validate(changed)
 
 
-def _digest(drawing: Drawing, scenario: str, sized: bool) -> str:
+def _digest(drawing: Drawing, scenario: str, sized: bool, maximum_nodes: int) -> str:
     """Return a hash of all that samples follow from."""
     calibration = drawing.loaded.scenario.calibration
     files = [
@@ -127,8 +129,8 @@ def _digest(drawing: Drawing, scenario: str, sized: bool) -> str:
         for kind, names in (("curves", calibration.curves), ("overheads", calibration.overheads))
         for number in range(len(names))
     ]
-    text = json.dumps([VERSION, scenario, sized, repr(drawing.catalog.machine_prices)])
-    text += repr(drawing.catalog.api_prices)
+    prices = repr([drawing.catalog.machine_prices, drawing.catalog.api_prices])
+    text = json.dumps([VERSION, scenario, sized, maximum_nodes, prices])
     return hashlib.sha256(b"\0".join([text.encode(), *files])).hexdigest()
 
 

@@ -19,10 +19,10 @@ from planner.curves.device import curves_for
 from planner.errors import ScenarioError
 from planner.scenario import load_checked, load_scenario
 from planner.scenario.distributions import distribution_of
-from planner.scenario.merge import PathError
-from planner.scenario.schema.uncertainty import Distribution
+from planner.scenario.merge import PathError, format_location
+from planner.scenario.schema.uncertainty import Distribution, UncertainInput
 from planner.scenario.targets import scenario_with, targets_at
-from planner.scenario.uncertain import OPERATORS, columns_of, resolved
+from planner.scenario.uncertain import OPERATORS, InputError, columns_of, resolved
 from tests.scenario.samples import VALID
 
 WriteFile = Callable[[str, str], Path]
@@ -128,6 +128,8 @@ def test_what_can_be_drawn(write_file: WriteFile, catalog: Catalog, content: str
          "curves know their own errors; delete factor, or use step_times"),
         ("source: demand", "", "needs either a factor or a value with its distribution"),
         ("path: seed\nvalue: {uniform: [1, 9]}", "path",
+         "draw what the fleet serves, runs on or costs, not this"),
+        ("path: workload.duration\nfactor: {uniform: [1, 9]}", "path",
          "draw what the fleet serves, runs on or costs, not this"),
     ],
 )  # fmt: skip
@@ -237,6 +239,25 @@ def test_numbers_are_changed_where_they_stand(write_file: WriteFile) -> None:
     assert loaded.root.plain() != root.plain()
     with pytest.raises(ValueError, match=r"prices\.power\.pue 0\.5, which a scenario does not"):
         scenario_with(loaded.root, [(pue, 0.5)])
+
+
+def test_demand_is_every_kind_of_arrivals(write_file: WriteFile) -> None:
+    write_file("t.csv", "arrival_s,input_tokens,output_tokens\n0,9,9\n")
+    shared = VALID.replace("  classes:", "  trace: {file: t.csv}\n  classes:", 1).replace(
+        "      open: {rate: 24 /s}\n", "      share: 50%\n"
+    )
+    write_file("q.yaml", shared)
+    scenario = load_scenario("q.yaml").scenario
+
+    def targets(**of: object) -> list[str]:
+        stated = {"name": "one", "source": "demand", "factor": {"uniform": [1, 2]}, **of}
+        found = resolved(UncertainInput.model_validate(stated), scenario).targets
+        return [format_location(target.location) for target in found]
+
+    assert targets() == ["workload.trace.rate_scale", "workload.classes[1].closed.clients"]
+    assert targets(of=["reasoning"]) == ["workload.classes[1].closed.clients"]
+    with pytest.raises(InputError, match=r"come from workload\.trace, which all its classes"):
+        targets(of=["chat"])
 
 
 def test_inputs_of_a_group_are_one_column(write_file: WriteFile, catalog: Catalog) -> None:
