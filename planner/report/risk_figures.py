@@ -82,7 +82,7 @@ def _distribution(found: Risk, answer: Answer) -> Figure:
         f"{level(unit, answer.interval.median.value)}."
     )
     layout = {
-        "xaxis": _axis(unit, [*values.tolist(), *ends]),
+        "xaxis": _axis(unit, [centres[0] - width / 2, centres[-1] + width / 2, *ends]),
         "yaxis": {"title": {"text": "draws"}, "rangemode": "tozero"},
         "bargap": 0.0,
         "margin": {"l": 44, "r": 12, "t": 4, "b": 28},

@@ -50,7 +50,7 @@ def _parts(found: Risk) -> Iterator[RenderableType]:
     yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
     yield Padding(Text("\n".join(headline(found))), (0, 0, 1, 0))
     yield _answers(found)
-    explained = [f"{name}: {words}" for name, words in WORDS[1:]]
+    explained = [f"{name}: {words}" for name, words in WORDS]
     yield Padding(Text("\n".join(explained), style="dim"), (0, 0, 1, 0))
     for answer in found.headlines:
         yield _drivers(answer)
@@ -60,7 +60,7 @@ def _parts(found: Risk) -> Iterator[RenderableType]:
 
 def _answers(found: Risk) -> RenderableType:
     interval = f"{share(found.confidence)} interval"
-    table = _table("answer", "median", interval, "low end ±", "high end ±")
+    table = _table("answer", "median", interval, "low end by chance", "high end by chance")
     for answer in found.answers:
         if answer.quantity.request_class:
             continue

@@ -24,7 +24,8 @@ SOURCES: Final = {
     "plans": "what is paid under {of}",
 }
 WORDS: Final = (
-    ("interval", "the middle draws: as many are below it as above; ± is its sampling error"),
+    ("interval", "the middle draws: as many are below it as above"),
+    ("by chance", "where an end of the interval would be with other draws"),
     ("p10, p90", "the answer with this input at its p10 or p90, all others at their medians"),
     ("alone", "first-order Sobol index: share of the variance that goes if it alone were known"),
     ("in all", "total Sobol index: share that stays if all others were known"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.lowering.pools import LoweredPool
 from planner.results.result import Result
@@ -49,8 +50,14 @@ class Sample:
 class _Remembering(NearSearch):
     """A search that remembers simulations, to bill them again."""
 
-    def __init__(self, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, **named)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        loaded: LoadedScenario,
+        catalog: Catalog,
+        maximum_nodes: int,
+        lowered: tuple[LoweredPool, ...],
+    ) -> None:
+        super().__init__(loaded, catalog, maximum_nodes, None, None, lowered)
         self.finished: dict[Nodes, Finished] = {}
 
     def _run(
@@ -73,9 +80,7 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
     try:
         loaded = drawing.scenario(first)
         lowered = drawing.lowered(loaded, first)
-        search = _Remembering(
-            loaded, drawing.prices(first), task.maximum_nodes, None, None, lowered=lowered
-        )
+        search = _Remembering(loaded, drawing.prices(first), task.maximum_nodes, lowered)
         try:
             own, kept = _own(search)
             if task.sized:

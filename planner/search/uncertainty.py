@@ -349,6 +349,11 @@ def _notes(found: Risk) -> Iterable[str]:
             "Of engine overheads only standard errors are recorded: their numbers are drawn as "
             "independent."
         )
+    if found.centre.obstacle:
+        yield (
+            "With every input at its median no fleet keeps the promises, so nothing is said of the "
+            f"smallest: {found.centre.obstacle}"
+        )
     failed = [sample for sample in found.samples if sample.obstacle]
     if failed:
         yield (
