@@ -84,16 +84,10 @@ class Risk:
     centre: Sample
     samples: tuple[Sample, ...]
     """Draws that the intervals stand on."""
-    others: tuple[Sample, ...]
-    """Further points: one input at a time, and those of the Sobol indices."""
+    simulations: int
+    """Number of simulated fleets, those for single inputs and for Sobol indices included."""
     sized: bool
     notes: tuple[str, ...] = ()
-
-    @property
-    def simulations(self) -> int:
-        """Number of simulated fleets."""
-        every = (self.centre, *self.samples, *self.others)
-        return sum(each.simulations for each in every)
 
     @property
     def headlines(self) -> tuple[Answer, ...]:

@@ -44,7 +44,7 @@ class Sample:
     obstacle: str = ""
     """Why no fleet keeps the promises, or why the scenario cannot be simulated."""
     simulations: int = 0
-    """Of the task; told by its first sample, as the others cost none."""
+    """Of the task; points that differ by prices alone share them."""
 
 
 class _Remembering(NearSearch):
@@ -99,7 +99,7 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
             nodes,
             kept,
             obstacle,
-            simulations if point is first else 0,
+            simulations,
         )
         for point in task.points
     )

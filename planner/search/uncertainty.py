@@ -211,6 +211,12 @@ class _Survey:
         guesses = {point: self._guess(point, plan) for point in plan.spread}
         self._measure(plan.spread, guesses, crew, total)
 
+    @property
+    def simulations(self) -> int:
+        """Return the number of simulated fleets."""
+        each = {self._physical(point): s.simulations for point, s in self.samples.items()}
+        return sum(each.values())
+
     def _physical(self, point: Point) -> Point:
         """Return what of a point moves requests."""
         return tuple(point[column] for column in self.drawing.physical)
@@ -271,9 +277,6 @@ class _Survey:
 def _answered(survey: _Survey, plan: _Plan, stated: Uncertainty, part: str) -> Risk:
     drawing, samples = survey.drawing, survey.samples
     drawn = [samples[point] for point in (*plan.first, *plan.second)]
-    told = {plan.centre, *plan.first, *plan.second}
-    points = dict.fromkeys([*plan.single, *plan.spread])
-    others = [samples[point] for point in points if point not in told]
     judged = [sample.kept for sample in drawn if sample.kept is not None]
     scenario = drawing.loaded.scenario
     found = Risk(
@@ -293,7 +296,7 @@ def _answered(survey: _Survey, plan: _Plan, stated: Uncertainty, part: str) -> R
         nodes={pool.name: pool.nodes for pool in scenario.pools},
         centre=samples[plan.centre],
         samples=tuple(drawn),
-        others=tuple(others),
+        simulations=survey.simulations,
         sized=survey.sized,
     )
     return replace(found, notes=tuple(_notes(found)))

@@ -82,7 +82,7 @@ def risk(text: str = "plain", **changes: object) -> Risk:
         nodes={"chat": 40},
         centre=samples[32],
         samples=tuple(samples),
-        others=(),
+        simulations=441,
         sized=True,
         notes=(text,),
     )
