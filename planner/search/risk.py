@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import pandas as pd
+
 from planner.scenario.uncertain import ResolvedInput
 from planner.search.points import HIGH, LOW
 from planner.search.quantities import Quantity
@@ -117,6 +119,14 @@ class Risk:
             for sample in self.samples
         ]
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per answer: median, ends of the interval, their sampling error, moments.
+
+        Columns are answer, class, unit, fleet, centre, known, then median, low, high, each with
+        `_low` and `_high` where other draws would put it, mean, deviation.
+        """
+        return pd.DataFrame([_flat(answer) for answer in self.answers])
+
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         content = {
@@ -143,6 +153,24 @@ class Risk:
 
 def _column(key: tuple[str, str]) -> str:
     return f"{key[0]}.{key[1]}" if key[1] else key[0]
+
+
+def _flat(answer: Answer) -> dict[str, Any]:
+    quantity, found = answer.quantity, answer.interval
+    row: dict[str, Any] = {
+        "answer": quantity.name,
+        "class": quantity.request_class,
+        "unit": quantity.unit,
+        "fleet": quantity.fleet,
+        "centre": answer.centre,
+        "known": answer.known,
+    }
+    if found is None:
+        return row
+    for name in ("median", "low", "high"):
+        end: Estimate = getattr(found, name)
+        row |= {name: end.value, f"{name}_low": end.low, f"{name}_high": end.high}
+    return row | {"mean": found.mean, "deviation": found.deviation}
 
 
 def _input(each: ResolvedInput) -> dict[str, Any]:

@@ -143,6 +143,15 @@ def test_the_share_that_single_inputs_leave_open_is_said() -> None:
     assert index_words(Estimate(-0.02, -0.1, 0.05)) == "0.00 (0.00 to 0.05)"
 
 
+def test_answers_are_a_table() -> None:
+    found = risk()
+    table = found.to_pandas().set_index("answer")
+    assert table.loc["accelerators", ["low", "median", "high"]].tolist() == [296, 312, 331]
+    assert list(table["fleet"]) == ["smallest", "own", "smallest", "smallest"]
+    gone = replace(found, answers=(replace(found.answers[0], interval=None),))
+    assert "median" not in gone.to_pandas()
+
+
 def test_tables_fit_the_terminal() -> None:
     lines = printed(risk())
     assert max(map(len, lines)) <= 100
