@@ -220,7 +220,7 @@ def accepted_times(emitted: Sequence[float], factor: float) -> tuple[float, ...]
     """Return the probabilities to emit 1, 2, … tokens with a factor on the drafted ones accepted.
 
     >>> [round(each, 3) for each in accepted_times((0.5, 0.25, 0.25), 1.2)]
-    [0.4, 0.3, 0.3]
+    [0.428, 0.245, 0.328]
     """
     survival = [sum(emitted[index:]) for index in range(1, len(emitted))]
     conditional = [
