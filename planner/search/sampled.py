@@ -47,6 +47,21 @@ class Sample:
     """Of the task; points that differ by prices alone share them."""
 
 
+@dataclass(frozen=True)
+class _Remembered:
+    """A simulation, and its result at the prices that it ran with."""
+
+    finished: Finished
+    result: Result
+
+    def billed(self, drawing: Drawing, point: Point) -> Result:
+        """Return the result at the prices of a point."""
+        prices = drawing.scenario(point).scenario.prices
+        scenario = self.finished.loaded.scenario.model_copy(update={"prices": prices})
+        priced = replace(self.finished.loaded, scenario=scenario)
+        return self.finished.result(priced, drawing.prices(point))
+
+
 class _Remembering(NearSearch):
     """A search that remembers simulations, to bill them again."""
 
@@ -59,6 +74,10 @@ class _Remembering(NearSearch):
     ) -> None:
         super().__init__(loaded, catalog, maximum_nodes, None, None, lowered)
         self.finished: dict[Nodes, Finished] = {}
+
+    def remembered(self, nodes: Nodes) -> _Remembered:
+        """Return the simulation of a fleet that has been tried."""
+        return _Remembered(self.finished[nodes], self.results[nodes])
 
     def _run(
         self, loaded: LoadedScenario, nodes: Nodes, lowered: tuple[LoweredPool, ...]
@@ -85,7 +104,7 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
             own, kept = _own(search)
             if task.sized:
                 fleet = search.smallest(task.guess)
-                smallest = search.finished[fleet]
+                smallest = search.remembered(fleet)
                 nodes = dict(zip(search.names, fleet, strict=True))
         except SizingError as error:
             obstacle = str(error)
@@ -105,16 +124,16 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
     )
 
 
-def _own(search: _Remembering) -> tuple[Finished, bool]:
+def _own(search: _Remembering) -> tuple[_Remembered, bool]:
     """Return the run of the scenario's own fleet, and whether it keeps every promise."""
     if _is_scheduled(search.loaded):
         finished = simulate(search.loaded, search.catalog, pools=search.lowered)
         result = finished.result()
         met = result.headline["objectives_met"] is True and not result.stability
-        return finished, met
+        return _Remembered(finished, result), met
     nodes = tuple(pool.nodes for pool in search.pools)
     passed = search.simulate(nodes).passed
-    return search.finished[nodes], passed
+    return search.remembered(nodes), passed
 
 
 def _is_scheduled(loaded: LoadedScenario) -> bool:
@@ -122,20 +141,16 @@ def _is_scheduled(loaded: LoadedScenario) -> bool:
 
 
 def _values(
-    task: Task, own: Finished | None, smallest: Finished | None, point: Point
+    task: Task, own: _Remembered | None, smallest: _Remembered | None, point: Point
 ) -> Iterator[tuple[Key, float | None]]:
     """Yield every quantity at a point, whose prices may differ from those of the simulation."""
-    listed = listed_for(task.drawing, sized=task.sized)
-    fleets = {"own": own, "smallest": smallest}
-    prices = task.drawing.scenario(point).scenario.prices if own or smallest else None
-    catalog = task.drawing.prices(point)
     results: dict[str, Result | None] = {}
-    for name, finished in fleets.items():
+    for name, fleet in (("own", own), ("smallest", smallest)):
         results[name] = None
-        if finished is not None:
-            scenario = finished.loaded.scenario.model_copy(update={"prices": prices})
-            results[name] = finished.result(replace(finished.loaded, scenario=scenario), catalog)
-    for each in listed:
+        if fleet is not None:
+            is_first = point == task.points[0]
+            results[name] = fleet.result if is_first else fleet.billed(task.drawing, point)
+    for each in listed_for(task.drawing, sized=task.sized):
         result = results[each.fleet]
         yield (each.name, each.request_class), None if result is None else each.value(result)
 
