@@ -11,6 +11,8 @@ from planner.scenario.distributions import Distribution, distribution_of
 from planner.scenario.merge import PathError
 from planner.scenario.nodes import Location
 from planner.scenario.schema import Scenario
+from planner.scenario.schema.fields import Part
+from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.uncertainty import UncertainInput
 from planner.scenario.schema.workload import RequestClass
 from planner.scenario.targets import Target, read_amount, targets_at
@@ -25,9 +27,11 @@ OPERATORS: Final = (
 )  # fmt: skip
 """Of curves, as in the timing tables."""
 _FRAME: Final = tuple(("workload", name) for name in ("duration", "warmup", "drain", "window"))
+_COUNTED: Final = "above"
+"""Threshold of long contexts: a simulation counts the tokens beyond it."""
 Moved = tuple[tuple[Target, ...], tuple[str, ...]]
 """Numbers of the scenario that a source moves, and the names of what it concerns."""
-_PRICE_UNITS: Final = frozenset(unit for unit in BASE_UNITS.values() if unit.startswith("USD/"))
+_MONEY_UNITS: Final = frozenset(unit for unit in BASE_UNITS.values() if unit.startswith("USD"))
 
 
 class InputError(ValueError):
@@ -66,7 +70,10 @@ class ResolvedInput:
         """Return whether it moves no request."""
         if self.stated.source is not None:
             return self.stated.source in MONEY
-        return all(target.location[0] == "prices" for target in self.targets)
+        return all(
+            target.location[0] == "prices" and target.location[-1] != _COUNTED
+            for target in self.targets
+        )
 
     def values(self, u: float) -> Iterator[tuple[Target, float]]:
         """Yield the numbers of the scenario at a quantile."""
@@ -178,7 +185,7 @@ def _plans(stated: UncertainInput, scenario: Scenario) -> Moved:
 
 def _machine_prices(stated: UncertainInput, scenario: Scenario) -> Moved:
     named = _chosen(stated, [pool.name for pool in scenario.pools], "pool")
-    used = {pool.price for pool in scenario.pools if pool.name in named}
+    used = {name for pool in scenario.pools if pool.name in named for name in prices_paid(pool)}
     found = [
         target
         for index, price in enumerate(scenario.prices.nodes)
@@ -188,13 +195,21 @@ def _machine_prices(stated: UncertainInput, scenario: Scenario) -> Moved:
     return tuple(found), tuple(named)
 
 
-def _prices_in(scenario: Scenario, path: str, part: object) -> Iterator[Target]:
-    """Yield the prices among the fields of a part."""
-    for name in type(part).model_fields:  # type: ignore[attr-defined]
+def prices_paid(pool: Pool) -> frozenset[str]:
+    """Return the names of the prices that a pool pays; none: those of its chip by default terms."""
+    named = {pool.price} if pool.price is not None else set()
+    return frozenset(named | {share.price for share in pool.price_mix})
+
+
+def _prices_in(scenario: Scenario, path: str, part: Part) -> Iterator[Target]:
+    """Yield the amounts of money in a part, and in those below it."""
+    for name in type(part).model_fields:
         value = getattr(part, name)
-        if isinstance(value, float):
+        if isinstance(value, Part):
+            yield from _prices_in(scenario, f"{path}.{name}", value)
+        elif isinstance(value, float):
             target = targets_at(scenario, f"{path}.{name}")[0]
-            if target.unit in _PRICE_UNITS:
+            if target.unit in _MONEY_UNITS:
                 yield target
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from planner.errors import SimulationError
-from planner.search.subsets import Measured
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -83,8 +82,16 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class Sized(Protocol):
+    """What is known of a fleet."""
+
+    @property
+    def nodes(self) -> Mapping[str, int] | None:
+        """Nodes by pool; None: there is no such fleet."""
+
+
 def guess(
-    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Measured]
+    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Sized]
 ) -> dict[str, int]:
     """Return nodes to start sizing from, by what is known with one or two techniques more.
 

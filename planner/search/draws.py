@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import numpy as np
 
-from planner.catalog import ApiPrice, Catalog, Figure, MachinePrice
+from planner.catalog import ApiPrice, Catalog, Figure, MachinePrice, ServiceTier, TokenPrices
 from planner.curves.engines import EngineOverhead
-from planner.curves.survival import tilted
 from planner.errors import SimulationError
-from planner.kernel.plan import PoolPlan
-from planner.lowering.drafts import emitted_of
+from planner.kernel.plan import DraftPlan, PoolPlan
 from planner.lowering.pools import Basis, LoweredPool, basis_of, lower_pool
 from planner.scenario import LoadedScenario
 from planner.scenario.distributions import z_of
 from planner.scenario.nodes import Location
 from planner.scenario.schema import Scenario
 from planner.scenario.targets import Target, scenario_with
-from planner.scenario.uncertain import ResolvedInput, columns_of
+from planner.scenario.uncertain import ResolvedInput, columns_of, prices_paid
 from planner.search.curve_errors import DrawnBasis, drawn_overhead
 
 Point = tuple[float, ...]
 """A quantile, 0 to 1, for each column."""
 MEDIAN: Final = 0.5
-_MOST_ACCEPTED: Final = 1.0 - 1e-6
-"""Share of the drafted tokens that can be accepted."""
 _Price = TypeVar("_Price", MachinePrice, ApiPrice)
 
 
@@ -107,9 +103,8 @@ class Drawing:
     def lowered(self, loaded: LoadedScenario, point: Point) -> tuple[LoweredPool, ...]:
         """Return the pools in plain numbers at a point, whose scenario is `loaded`."""
         basis = self._basis(loaded, point)
-        moved = any(t.location[0] == "pools" for each in self.inputs for t in each.targets)
         pools = self.pools
-        if moved or basis is not None:
+        if self._moves_pools or basis is not None:
             stands_on = basis or basis_of(loaded)
             pools = tuple(
                 lower_pool(pool, self.catalog, stands_on) for pool in loaded.scenario.pools
@@ -117,9 +112,19 @@ class Drawing:
         for each, u in self._each(point):
             if each.stated.source == "step_times":
                 pools = _changed(pools, each, _slower, each.factor(u))
-            elif each.stated.source == "acceptance":
-                pools = _changed(pools, each, _accepting, each.factor(u))
         return pools
+
+    @property
+    def _moves_pools(self) -> bool:
+        """Return whether the plan of a pool follows from numbers of the scenario that are drawn.
+
+        Whether enough is accepted to draft at all is up to the traffic, too.
+        """
+        pools = self.loaded.scenario.pools
+        moving = {"pools"}
+        if any(pool.speculation and pool.speculation.minimum_length for pool in pools):
+            moving.add("workload")
+        return any(t.location[0] in moving for each in self.inputs for t in each.targets)
 
     def prices(self, point: Point) -> Catalog:
         """Return the catalogue with the prices of a point."""
@@ -128,11 +133,13 @@ class Drawing:
         for each, u in self._each(point):
             if each.stated.source == "machine_prices":
                 for name in self._machine_prices_of(each.of):
-                    machines[name] = _times(machines[name], each.factor(u))
+                    price = machines[name]
+                    hour = _times(price.per_device_hour, each.factor(u))
+                    machines[name] = replace(price, per_device_hour=hour)
             elif each.stated.source == "plans":
                 named = {p.api_price for p in scenario.prices.plans if p.name in each.of}
-                for price in sorted(filter(None, named)):
-                    api[price] = _times(api[price], each.factor(u))
+                for name in _called(self.catalog.api_prices, named):
+                    api[name] = _api_times(api[name], each.factor(u))
         return replace(self.catalog, machine_prices=machines, api_prices=api)
 
     def _each(self, point: Point) -> list[tuple[ResolvedInput, float]]:
@@ -140,39 +147,41 @@ class Drawing:
         return [(each, at[each.column]) for each in self.inputs]
 
     def _machine_prices_of(self, pools: Sequence[str]) -> list[str]:
-        """Return the catalogue's prices that pools pay: the one they name, or those of their chip.
+        """Return the catalogue's prices that pools pay: those they name, or those of their chip.
 
         Which reference price holds depends on terms and date, so all of the chip are changed.
         """
+        listed = self.catalog.machine_prices
         found: set[str] = set()
         for pool, lowered in zip(self.loaded.scenario.pools, self.pools, strict=True):
             if pool.name not in pools:
                 continue
-            listed = self.catalog.machine_prices.items()
-            found |= {
-                name
-                for name, price in listed
-                if name == pool.price or (pool.price is None and price.chip == lowered.chip.name)
-            }
+            found |= _called(listed, prices_paid(pool))
+            if not prices_paid(pool):
+                found |= {name for name, p in listed.items() if p.chip == lowered.chip.name}
         return sorted(found)
 
     def _basis(self, loaded: LoadedScenario, point: Point) -> Basis | None:
         """Return what step times stand on; None: what they always stand on."""
         z: dict[str, float] = {}
         overheads: dict[tuple[str, str], EngineOverhead] = {}
+        accepted: dict[str, float] = {}
         for each, u in self._each(point):
             if each.stated.source == "curves":
                 z |= dict.fromkeys(each.of, z_of(u))
+            elif each.stated.source == "acceptance":
+                for pool_name in each.of:
+                    accepted[pool_name] = accepted.get(pool_name, 1.0) * each.factor(u)
             elif each.stated.source == "overheads":
                 for pool, lowered in zip(self.loaded.scenario.pools, self.pools, strict=True):
                     if pool.name in each.of:
                         key = (pool.engine.name, lowered.chip.name)
                         overheads[key] = drawn_overhead(lowered.curve, z_of(u))
-        if not z and not overheads:
+        if not z and not overheads and not accepted:
             return None
         base = basis_of(loaded)
         engines = base.engines.with_overheads(overheads)
-        return DrawnBasis.of(replace(base, engines=engines), z)
+        return DrawnBasis.of(replace(base, engines=engines, acceptance_factors=accepted), z)
 
 
 def _changed(
@@ -190,9 +199,6 @@ def _changed(
 def _slower(plan: PoolPlan, factor: float) -> PoolPlan:
     """Return a plan whose devices take a factor longer; what the host adds stays."""
     linear_s = plan.linear_s * factor
-    draft = plan.draft
-    if draft is not None:
-        draft = replace(draft, seconds=draft.seconds * factor, decode_s=draft.decode_s * factor)
     return replace(
         plan,
         linear_s=linear_s,
@@ -204,41 +210,56 @@ def _slower(plan: PoolPlan, factor: float) -> PoolPlan:
         memory_s=None if plan.memory_s is None else np.minimum(plan.memory_s, linear_s),
         decode_memory_s=min(plan.decode_memory_s, plan.decode_s * factor),
         prefill_compute_s=min(plan.prefill_compute_s, plan.prefill_s * factor),
-        draft=draft,
+        draft=None if plan.draft is None else _slower_draft(plan.draft, factor),
     )
 
 
-def _accepting(plan: PoolPlan, factor: float) -> PoolPlan:
-    """Return a plan with a factor on the drafted tokens that are accepted in the mean."""
-    if plan.draft is None:
-        return plan
-    emitted = tuple(accepted_times(each, factor) for each in plan.draft.emitted)
-    return replace(plan, draft=replace(plan.draft, emitted=emitted))
+def _slower_draft(draft: DraftPlan, factor: float) -> DraftPlan:
+    """Return how drafts are made on devices that take a factor longer.
 
-
-def accepted_times(emitted: Sequence[float], factor: float) -> tuple[float, ...]:
-    """Return the probabilities to emit 1, 2, … tokens with a factor on the drafted ones accepted.
-
-    >>> [round(each, 3) for each in accepted_times((0.5, 0.25, 0.25), 1.2)]
-    [0.428, 0.245, 0.328]
+    Parts of the time shrink with it, since they can be negative: what is saved on steps without.
     """
-    survival = [sum(emitted[index:]) for index in range(1, len(emitted))]
-    conditional = [
-        s / before if before > 0.0 else 0.0
-        for s, before in zip(survival, [1.0, *survival], strict=False)
-    ]
-    accepted = min(factor * sum(survival), _MOST_ACCEPTED * len(survival))
-    return emitted_of(tilted(conditional, accepted))
+    least = min(factor, 1.0)
+    return replace(
+        draft,
+        seconds=draft.seconds * factor,
+        decode_s=draft.decode_s * factor,
+        compute_s=None if draft.compute_s is None else draft.compute_s * least,
+        memory_s=None if draft.memory_s is None else draft.memory_s * least,
+    )
 
 
-def _times(price: _Price, factor: float) -> _Price:
-    """Return a price of the catalogue with a factor on every amount of money in it."""
-    amounts = {
-        each.name: figure
-        for each in fields(price)
-        if isinstance(figure := getattr(price, each.name), Figure) and figure.unit.startswith("USD")
+def _called(listed: Mapping[str, _Price], names: Collection[str | None]) -> set[str]:
+    """Return the prices of the catalogue of which the name, or that of their series, is listed."""
+    return {name for name, price in listed.items() if name in names or price.series in names}
+
+
+def _api_times(price: ApiPrice, factor: float) -> ApiPrice:
+    """Return an API price with a factor on every amount of money in it."""
+    long = price.long_context
+    return replace(
+        price,
+        tiers=_tiers_times(price.tiers, factor),
+        long_context=long and replace(long, tiers=_tiers_times(long.tiers, factor)),
+    )
+
+
+def _tiers_times(
+    tiers: Mapping[ServiceTier, TokenPrices], factor: float
+) -> dict[ServiceTier, TokenPrices]:
+    def changed(figure: Figure | None) -> Figure | None:
+        return None if figure is None else _times(figure, factor)
+
+    return {
+        tier: TokenPrices(
+            input=_times(prices.input, factor),
+            output=_times(prices.output, factor),
+            cached_input=changed(prices.cached_input),
+            cache_write=changed(prices.cache_write),
+        )
+        for tier, prices in tiers.items()
     }
-    changed: Any = {
-        name: replace(figure, value=figure.value * factor) for name, figure in amounts.items()
-    }
-    return replace(price, **changed)
+
+
+def _times(figure: Figure, factor: float) -> Figure:
+    return replace(figure, value=figure.value * factor)

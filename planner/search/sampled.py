@@ -56,9 +56,9 @@ class _Remembered:
 
     def billed(self, drawing: Drawing, point: Point) -> Result:
         """Return the result at the prices of a point."""
-        prices = drawing.scenario(point).scenario.prices
-        scenario = self.finished.loaded.scenario.model_copy(update={"prices": prices})
-        priced = replace(self.finished.loaded, scenario=scenario)
+        drawn, simulated = drawing.scenario(point), self.finished.loaded.scenario
+        scenario = simulated.model_copy(update={"prices": drawn.scenario.prices})
+        priced = replace(drawn, scenario=scenario)
         return self.finished.result(priced, drawing.prices(point))
 
 

@@ -21,6 +21,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.errors import ScenarioError, SimulationError
 from planner.scenario import LoadedScenario
 from planner.scenario.distributions import z_of
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.uncertain import InputError, resolved
 from planner.search.crew import Crew
@@ -96,6 +97,7 @@ def risk(
         inputs = tuple(resolved(each, part.scenario) for each in stated.inputs)
     except InputError as error:
         raise ScenarioError([loaded.fault(("uncertainty", "inputs"), str(error))]) from None
+    known, _ = with_price_tables(loaded.root, known)
     drawing = Drawing.of(loaded, known, inputs)
     journal = None
     if resume is not None:

@@ -12,10 +12,11 @@ from planner.catalog import load_catalog
 from planner.curves.curve import Curve
 from planner.curves.engines import shipped_engines
 from planner.curves.library import CurveSet
+from planner.curves.survival import multiplied, survival_of
 from planner.lowering.pools import Basis, LoweredPool, lower_pool
-from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.pools import Pool, Speculation
+from planner.scenario.schema.workload import RequestClass
 from planner.search.curve_errors import DrawnBasis, DrawnCurve, drawn_overhead, log_deviation
-from planner.search.draws import accepted_times
 
 SHAPE = {"m": np.array([16.0, 512.0, 8192.0]), "n": np.full(3, 8192.0), "k": np.full(3, 8192.0)}
 
@@ -112,15 +113,38 @@ def test_overheads_are_drawn_along_the_likeliest_way(lowered: LoweredPool) -> No
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.1])
 def test_acceptance_changes_in_the_mean(factor: float) -> None:
-    emitted = (0.3, 0.25, 0.2, 0.25)
-
-    def accepted(probabilities: tuple[float, ...]) -> float:
-        return sum(n * share for n, share in enumerate(probabilities))
-
-    drawn = accepted_times(emitted, factor)
-    assert sum(drawn) == pytest.approx(1.0)
-    assert accepted(drawn) == pytest.approx(factor * accepted(emitted))
+    shares = (0.7, 0.65, 0.55)
+    drawn = multiplied(shares, factor)
+    assert sum(survival_of(drawn)) == pytest.approx(factor * sum(survival_of(shares)))
 
 
 def test_no_more_than_all_drafts_are_accepted() -> None:
-    assert accepted_times((0.1, 0.1, 0.8), 5.0)[-1] == pytest.approx(1.0, abs=1e-4)
+    assert multiplied((0.9, 0.9), 5.0) == pytest.approx((1.0, 1.0), abs=1e-4)
+
+
+def drafting(pool: Pool, speculation: dict[str, object], factor: float) -> LoweredPool:
+    """Return a pool with a factor on what is accepted of its drafts."""
+    klass = RequestClass.model_validate(
+        {
+            **{"name": "chat", "task": "chat", "pool": "chat", "open": {"rate": "10 /s"}},
+            **{"input": {"fixed": 1000}, "output": {"fixed": 200}},
+        }
+    )
+    stated = Speculation.model_validate({"method": "eagle3", "draft_tokens": 3, **speculation})
+    basis = Basis(shipped_engines(), classes=(klass,), acceptance_factors={"chat": factor})
+    changed = pool.model_copy(update={"speculation": stated})
+    return lower_pool(changed, load_catalog(), basis)
+
+
+def test_pools_draft_with_what_is_drawn(pool: Pool) -> None:
+    usual, drawn = (drafting(pool, {}, factor) for factor in (1.0, 0.8))
+    length = drawn.meta.acceptance["chat"]
+    assert length - 1.0 == pytest.approx(0.8 * (usual.meta.acceptance["chat"] - 1.0))
+    assert drawn.plan.draft is not None
+    assert drawn.plan.draft.pace(0) == pytest.approx(length)
+
+
+def test_with_too_little_accepted_pools_do_not_draft(pool: Pool) -> None:
+    stated: dict[str, object] = {"acceptance": [0.8, 0.7, 0.6], "minimum_length": 2}
+    assert drafting(pool, stated, 1.0).plan.draft is not None
+    assert drafting(pool, stated, 0.5).plan.draft is None
