@@ -14,6 +14,7 @@ import planner
 from planner.catalog import load_catalog
 from planner.errors import OutputError, ScenarioError
 from planner.scenario import LoadedScenario
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.uncertain import resolved
 from planner.search import uncertainty as module
 from planner.search.draws import Drawing
@@ -64,7 +65,8 @@ def drawing(loaded: LoadedScenario) -> Drawing:
     stated = loaded.scenario.uncertainty
     assert stated is not None
     inputs = [resolved(each, loaded.scenario) for each in stated.inputs]
-    return Drawing.of(loaded, load_catalog(), inputs)
+    catalog, _ = with_price_tables(loaded.root, load_catalog())
+    return Drawing.of(loaded, catalog, inputs)
 
 
 # --- against theory -------------------------------------------------------------------------------
@@ -238,3 +240,63 @@ def test_prices_of_plans_move_the_margin_and_nothing_else(folder: Path) -> None:
     # gross profit = revenue - cost: 1 / (1 - margin) grows as revenue does
     assert (1 - margins[0]) / (1 - margins[1]) == pytest.approx(3.0)
     assert low.values["ttft_p99_s", ""] == high.values["ttft_p99_s", ""]
+
+
+TABLE = """\
+sources:
+  contract: {citation: our contract, date: 2026-01, tier: official}
+machines:
+  reserved: {title: reserved, chip: h100-sxm, terms: committed_1y, provider: a cloud,
+             source: contract, price: 1 USD/h}
+api:
+  ours:
+    title: our model
+    provider: us
+    source: contract
+    input: 1 USD/Mtok
+    output: 8 USD/Mtok
+    long_context: {above: 1_000, input: 3, output: 2}
+"""
+CAPITAL = "{capex: 33750 USD, network: 4000 USD, operations: 0.1 USD/h, spares: 3%, residual: 5%}"
+OWNED = f"{{name: bought, terms: owned, as_of: 2026-01-01, source: ours, capital: {CAPITAL}}}"
+
+
+def test_money_of_every_kind_is_drawn(folder: Path) -> None:
+    """Mixes, capital, prices of tables, long contexts: a factor on all of it is one on the bill."""
+    (folder / "prices.yaml").write_text(TABLE, encoding="utf-8")
+    plan = "prices.plans.api={kind: api, api_price: ours, input: null, output: null}"
+    sets = (
+        *SHORT,
+        f"prices.tables=[{{path: {folder / 'prices.yaml'}}}]",
+        f"prices.nodes=[{OWNED}]",
+        "pools.chat.price_mix=[{price: bought, nodes: 1}, {price: reserved}]",
+        "prices.node_overhead=0",
+        "prices.power={electricity: 0 USD/kWh, colocation: 0 USD/kW-month}",
+        "workload.classes.chat.plan=api",
+        plan,
+    )
+    half = "factor: {uniform: [0.5, 1.5]}"
+    loaded = drawn(
+        folder,
+        f"{{name: rent, source: machine_prices, {half}}}",
+        f"{{name: list, source: plans, of: [api], {half}}}",
+        sets=sets,
+    )
+    parts = drawing(loaded)
+    assert parts.physical == ()
+    points = ((0.0, 0.5), (0.5, 0.5), (1.0, 0.5), (0.5, 1.0))
+    least, usual, most, dear = evaluate(Task(parts, points, {}, False, 8))
+    costs = [each.values["cost_per_hour_usd", ""] for each in (least, usual, most)]
+    assert costs[1] is not None
+    assert costs == pytest.approx([0.5 * costs[1], costs[1], 1.5 * costs[1]], rel=1e-5)
+    margins = [each.values["gross_margin_rate", ""] or 0.0 for each in (usual, dear)]
+    assert (1 - margins[0]) / (1 - margins[1]) == pytest.approx(1.5, rel=1e-5)
+
+
+def test_a_threshold_of_long_contexts_is_counted_again(folder: Path) -> None:
+    long = "{above: 1000, input: 3 USD/Mtok, output: 16 USD/Mtok}"
+    stated = (
+        "{name: above, path: prices.plans.api.long_context.above, value: {uniform: [100, 2000]}}"
+    )
+    parts = drawing(drawn(folder, stated, sets=(*SHORT, f"prices.plans.api.long_context={long}")))
+    assert parts.physical == (0,)
