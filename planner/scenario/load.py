@@ -26,6 +26,7 @@ SECTIONS = ("extends", "overrides", "scenarios")
 MAXIMUM_FILES = 64
 _NAMED_LISTS: tuple[Location, ...] = (
     ("workload", "classes"), ("pools",), ("prices", "nodes"), ("prices", "plans"),
+    ("uncertainty", "inputs"),
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.schema.workload import Workload
 
 
@@ -53,5 +54,7 @@ class Scenario(Part):
     """Curves and engine overheads of your own."""
     prices: Prices = Prices()
     """Prices and revenue."""
+    uncertainty: Uncertainty | None = None
+    """What is not known exactly, for `planner risk`; other commands take the values as stated."""
     output: Output = Output()
     """What is written."""
