@@ -206,18 +206,23 @@ def stop_loaded_replica(cooked: Books) -> None:
     cooked.world.replicas["status"][decoding_replica(cooked)] = int(ReplicaStatus.STOPPED)
 
 
+def leaf_times(cooked: Books) -> NDArray[np.float64]:
+    calendar = cooked.world.calendar
+    return calendar["event_s"][len(calendar) // 2 :]
+
+
 def forget_loaded_replica(cooked: Books) -> None:
     number = decoding_replica(cooked)
     cooked.world.replicas["run_end_s"][number] = math.inf
-    cooked.world.calendar["event_s"][number] = cooked.world.replicas["timeout_s"][number]
+    leaf_times(cooked)[number] = cooked.world.replicas["timeout_s"][number]
 
 
 def sleep_through(cooked: Books) -> None:
-    cooked.world.calendar["event_s"][decoding_replica(cooked)] += 1.0
+    leaf_times(cooked)[decoding_replica(cooked)] += 1.0
 
 
 def wrong_winner(cooked: Books) -> None:
-    times = cooked.world.calendar["event_s"][: len(cooked.world.replicas)]
+    times = leaf_times(cooked)[: len(cooked.world.replicas)]
     cooked.world.calendar["winner"][1] = int(np.argmax(times))
 
 

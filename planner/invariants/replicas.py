@@ -129,7 +129,7 @@ def calendar_agrees(world: World) -> Iterator[str]:
     earliest. Catches a replica that sleeps through its own event.
     """
     calendar, replicas = world.calendar, world.replicas
-    times = calendar["event_s"][: len(replicas)]
+    times = calendar["event_s"][len(calendar) // 2 :][: len(replicas)]
     times_of = ("run_end_s", "timeout_s", "fetch_s", "link_end_s")
     due = np.minimum.reduce([replicas[name] for name in times_of])
     for number in np.flatnonzero(times != due):

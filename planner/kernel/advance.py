@@ -11,7 +11,7 @@ from planner.kernel.batch import boundary
 from planner.kernel.calendar import next_event_s, next_replica, schedule
 from planner.kernel.departures import send_off
 from planner.kernel.dtypes import NONE
-from planner.kernel.ends import end_request
+from planner.kernel.ends import end_unserved
 from planner.kernel.enums import Fate, Stop
 from planner.kernel.handoff import end_transfer
 from planner.kernel.heap import pop_return
@@ -68,7 +68,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
     due_s, index, before = next_timeout(world, replica_index)
     while due_s <= now_s:
         take_from_queue(world, replica_index, before, index)
-        end_request(world, index, TIMED_OUT, now_s)
+        end_unserved(world, index, TIMED_OUT, now_s)
         dropped += 1
         due_s, index, before = next_timeout(world, replica_index)
     replica["timeout_s"] = due_s
@@ -173,7 +173,7 @@ def advance(world: World, until_s: float, rng: np.random.Generator) -> int:
             row_s = arrivals[trace["cursor"]]["arrival_s"]
         return_s = returns[0]["arrival_s"] if state["returns_count"] > 0 else math.inf
         replica_index = next_replica(calendar)
-        event_s = calendar[replica_index]["event_s"]
+        event_s = calendar[1]["event_s"]
         time_s = min(row_s, return_s, event_s)
         if time_s > until_s or time_s == math.inf:
             break

@@ -342,17 +342,17 @@ def build_calendar(replicas: Records) -> Records:
     leaves = 2
     while leaves < len(replicas):
         leaves *= 2
-    calendar = np.zeros(leaves, dtypes.CALENDAR)
+    calendar = np.zeros(2 * leaves, dtypes.CALENDAR)
     calendar["event_s"] = math.inf
     names = ("run_end_s", "timeout_s", "fetch_s", "link_end_s")
     due = [replicas[name] for name in names]
-    calendar["event_s"][: len(replicas)] = np.minimum.reduce(due)
-    winners = np.arange(leaves)  # of the lowest level that is not yet paired
-    while len(winners) > 1:
-        left, right = winners[::2], winners[1::2]
-        times = calendar["event_s"]
-        winners = np.where(times[right] < times[left], right, left)
-        calendar["winner"][len(winners) : 2 * len(winners)] = winners
+    calendar["event_s"][leaves : leaves + len(replicas)] = np.minimum.reduce(due)
+    calendar["winner"][leaves:] = np.arange(leaves)
+    while leaves > 1:
+        left, right = calendar[leaves : 2 * leaves : 2], calendar[leaves + 1 : 2 * leaves : 2]
+        leaves //= 2
+        first = np.where(right["event_s"] < left["event_s"], right, left)
+        calendar[leaves : 2 * leaves] = first
     return calendar
 
 

@@ -18,27 +18,26 @@ def next_event_s(replica: np.void) -> float:
 
 
 @kernel
-def winner_of(calendar: Records, node: int) -> int:
-    """Return the replica that wins the subtree under `node`; nodes ≥ len(calendar) are leaves."""
-    leaves = len(calendar)
-    if node >= leaves:
-        return node - leaves
-    return int(calendar[node]["winner"])
-
-
-@kernel
 def schedule(calendar: Records, replica: int, event_s: float) -> None:
-    """Set the time of a replica's next event [s]; at equal times the lower replica number wins."""
-    calendar[replica]["event_s"] = event_s
-    node = (len(calendar) + replica) >> 1
-    while node >= 1:
-        left = winner_of(calendar, 2 * node)
-        right = winner_of(calendar, 2 * node + 1)
-        winner = right if calendar[right]["event_s"] < calendar[left]["event_s"] else left
-        if winner != replica and calendar[node]["winner"] == winner:
+    """Set the time of a replica's next event [s]; at equal times the lower replica number wins.
+
+    What wins climbs in registers: a level costs one look, at the other child.
+    """
+    node = (len(calendar) >> 1) + replica
+    winner = replica
+    calendar[node]["event_s"] = event_s
+    while node > 1:
+        other = calendar[node ^ 1]
+        other_s = other["event_s"]
+        # A left child has an even number and the lower replicas.
+        if other_s < event_s or (other_s == event_s and node & 1 == 1):
+            winner = other["winner"]
+            event_s = other_s
+        node >>= 1
+        if calendar[node]["winner"] == winner and calendar[node]["event_s"] == event_s:
             break  # the change did not reach this node, so it cannot reach those above
         calendar[node]["winner"] = winner
-        node >>= 1
+        calendar[node]["event_s"] = event_s
 
 
 @kernel

@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.kernel.account import pool_row
 from planner.kernel.dtypes import NONE
-from planner.kernel.ends import end_request
+from planner.kernel.ends import end_unserved
 from planner.kernel.enums import Fate, Handover, Leg
 from planner.kernel.handoff import release, wake
 from planner.kernel.jit import outlined
@@ -44,7 +44,7 @@ def offer(
     if pool["active_count"] == 0:
         release(world, index, now_s)
         request["handover"] = IN_ONE_POOL
-        end_request(world, index, FAILED, now_s)
+        end_unserved(world, index, FAILED, now_s)
         wake(world, source_index, now_s)
         return
     row = pool_row(world, pool_index, now_s)
@@ -61,7 +61,7 @@ def escalate(world: World, index: int, now_s: float, rng: np.random.Generator) -
     begin_anew(request)
     replica_index, _ = find_replica(world, request, rng)
     if replica_index == NONE:
-        end_request(world, index, FAILED, now_s)
+        end_unserved(world, index, FAILED, now_s)
         return
     pool_row(world, world.replicas[replica_index]["pool"], now_s)["escalated"] += 1
     join(world, replica_index, index, now_s)

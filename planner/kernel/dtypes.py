@@ -282,9 +282,9 @@ TIER = np.dtype(
 )
 
 CALENDAR = np.dtype([("event_s", "f8"), ("winner", "i8")], align=True)
-"""Tournament over the replicas. Row `i` holds the time of replica `i`'s next event and, apart from
-that, the winner of inner node `i` (node 1 is the root; node 0 has none). Its length is a power of
-two ≥ 2."""
+"""Tournament over the replicas: row `i` is a node with the earliest event under it and the replica
+that has it. Node 1 is the root, node `i` has the children `2·i` and `2·i + 1`, and the second half
+are the leaves, one per replica. The length is a power of two ≥ 4; node 0 is none."""
 
 POOL = np.dtype(
     [

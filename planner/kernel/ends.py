@@ -97,7 +97,7 @@ def send_next_row(world: World, request: np.void, now_s: float) -> None:
         send(world, row, arrival_s)
 
 
-@outlined
+@kernel
 def end_request(world: World, index: int, fate: int, now_s: float) -> None:
     """End a request that is in no queue and no batch any more."""
     request = world.requests[index]
@@ -112,3 +112,9 @@ def end_request(world: World, index: int, fate: int, now_s: float) -> None:
     if world.streams[request["stream"]]["closed"] == 1:
         send_next_row(world, request, now_s)
     free_request(world, index)
+
+
+@outlined
+def end_unserved(world: World, index: int, fate: int, now_s: float) -> None:
+    """End a request that nobody serves (any more); arguments as for `end_request`."""
+    end_request(world, index, fate, now_s)

@@ -11,7 +11,7 @@ from planner.kernel.account import add_waiting
 from planner.kernel.batch import settle, stop_decode
 from planner.kernel.calendar import schedule
 from planner.kernel.dtypes import NONE
-from planner.kernel.ends import end_request
+from planner.kernel.ends import end_unserved
 from planner.kernel.enums import Fate, ReplicaStatus
 from planner.kernel.handoff import add_handover, forget
 from planner.kernel.jit import kernel
@@ -60,7 +60,7 @@ def lose_replica(
         while queue["head"] != NONE:
             take_from_queue(world, replica_index, NONE, queue["head"])
     for index in victims:
-        end_request(world, index, FAILED, now_s)
+        end_unserved(world, index, FAILED, now_s)
     forget_prefixes(world, replica)
     replica["status"] = LOST
     replica["fetch_head"] = NONE
@@ -89,4 +89,4 @@ def end_unfinished(world: World, now_s: float) -> None:
         world.streams[stream]["closed"] = 0
     for index in range(len(world.requests)):
         if world.requests[index]["fate"] == NONE:
-            end_request(world, index, UNFINISHED, now_s)
+            end_unserved(world, index, UNFINISHED, now_s)

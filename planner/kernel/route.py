@@ -11,7 +11,7 @@ from planner.kernel.admission import is_shed
 from planner.kernel.calendar import next_event_s, schedule
 from planner.kernel.cascade import goes_to_light
 from planner.kernel.dtypes import NONE
-from planner.kernel.ends import end_request
+from planner.kernel.ends import end_unserved
 from planner.kernel.enums import Fate, Leg, Router, Scheduler
 from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held, blocks_of, free_blocks
@@ -270,13 +270,13 @@ def arrive(world: World, arrival: np.void, rng: np.random.Generator) -> None:
         and request["visitor"] != NONE
         and not conforms(world.visitors, klass, request["visitor"], now_s)
     ):
-        end_request(world, index, RATE_LIMITED, now_s)
+        end_unserved(world, index, RATE_LIMITED, now_s)
         return
     if klass["light_input_tokens"] >= 0 and goes_to_light(world, request):
         request["leg"] = LIGHT
     replica_index, fate = find_replica(world, request, rng)
     if replica_index == NONE:
-        end_request(world, index, fate, now_s)
+        end_unserved(world, index, fate, now_s)
         return
     join(world, replica_index, index, now_s)
 

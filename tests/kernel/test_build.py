@@ -98,8 +98,8 @@ def test_replicas_get_their_own_rows() -> None:
     assert (world.queues["tail"] == NONE).all()
     assert (replicas["status"] == ReplicaStatus.STOPPED).all()
     assert np.isinf(replicas["run_end_s"]).all()
-    assert len(world.calendar) == 4
-    assert world.calendar["event_s"].tolist() == [math.inf] * 4
+    assert len(world.calendar) == 8
+    assert world.calendar["event_s"][1:].tolist() == [math.inf] * 7
 
 
 def test_active_replicas_are_listed_by_pool() -> None:
