@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.scenario.schema.fields import Name, Part
+from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Workload
@@ -53,5 +54,7 @@ class Scenario(Part):
     """Curves and engine overheads of your own."""
     prices: Prices = Prices()
     """Prices and revenue."""
+    forecast: Forecast | None = None
+    """The quarters ahead, for `planner forecast`; absent: none."""
     output: Output = Output()
     """What is written."""
