@@ -208,7 +208,10 @@ Change = Annotated[
     _quantity_type("fraction")[0],
     WithJsonSchema(
         {
-            "anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%?\s*$"}],
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%?\s*$"},
+            ],
             "examples": ["25%", "-10%"],
         }
     ),

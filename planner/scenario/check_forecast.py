@@ -6,7 +6,7 @@ it as any scenario is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from planner.catalog import Catalog
@@ -29,8 +29,9 @@ def check_forecast(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     yield from _names(forecast, parts)
     yield from _dates(forecast)
     yield from _demand(forecast, parts)
-    yield from _chips(forecast, parts, catalog)
-    yield from _prices(forecast, parts, catalog)
+    yield from _upgrades(forecast)
+    yield from _chips(forecast, catalog)
+    yield from _prices(forecast, parts)
 
 
 def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> list[Fault]:
@@ -46,12 +47,13 @@ def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> lis
     if forecast is None:
         return []
     found: dict[tuple[str, int, int, str], Fault] = {}
+    faults: tuple[Fault, ...]
     for upgrades, generations in states(forecast):
         try:
             tree = varied(root, forecast, upgrades, generations)
-            faults = schema(tree) or check(tree)
+            faults = tuple(schema(tree) or check(tree))
         except ScenarioError as error:
-            faults = error.faults
+            faults = tuple(error.faults)
         for fault in faults:
             found[fault.file, fault.line, fault.column, fault.message] = fault
     return sorted(found.values())
@@ -59,12 +61,12 @@ def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> lis
 
 def states(forecast: Forecast) -> list[tuple[tuple[int, ...], dict[str, int]]]:
     """Return what the scenario becomes: its upgrades, and the generation that is then delivered."""
-    dates = {each.quarter for each in (*forecast.upgrades, *forecast.chips)}
-    found = []
-    for date in sorted(dates):
-        if forecast.start <= date <= forecast.until:
-            found.append((upgrades_by(forecast, date), generations_by(forecast, date)))
-    return found
+    dates = {each.quarter for each in forecast.upgrades} | {each.quarter for each in forecast.chips}
+    return [
+        (upgrades_by(forecast, date), generations_by(forecast, date))
+        for date in sorted(dates)
+        if forecast.start <= date <= forecast.until
+    ]
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -104,21 +106,24 @@ def _known(where: Location, kind: str, name: str, names: Sequence[str]) -> Itera
 
 
 def _dates(forecast: Forecast) -> Iterator[Finding]:
-    for section in ("upgrades", "chips"):
-        for index, each in enumerate(getattr(forecast, section)):
-            where = (*AT, section, index, "quarter")
-            yield from _within(where, each.quarter, forecast)
-            if each.quarter == forecast.start:
-                message = "holds from the first quarter on; write it into the scenario itself"
-                yield where, message
+    dated = [((*AT, "upgrades", i, "quarter"), e.quarter) for i, e in enumerate(forecast.upgrades)]
+    dated += [((*AT, "chips", i, "quarter"), e.quarter) for i, e in enumerate(forecast.chips)]
+    for where, quarter in dated:
+        yield from _within(where, quarter, forecast)
+        if quarter == forecast.start:
+            yield where, "holds from the first quarter on; write it into the scenario itself"
     for index, shift in enumerate(forecast.shifts):
         yield from _within((*AT, "shifts", index, "start"), shift.start, forecast)
     for index, learning in enumerate(forecast.learning):
         if learning.until is not None:
             yield from _within((*AT, "learning", index, "until"), learning.until, forecast)
-    for section in ("demand", "machine_prices", "plan_prices"):
-        for index, path in enumerate(getattr(forecast, section)):
-            yield from _path_dates((*AT, section, index, "path"), path, forecast)
+    paths: list[tuple[str, int, Demand | PricePath]] = [
+        *(("demand", index, each) for index, each in enumerate(forecast.demand)),
+        *(("machine_prices", index, each) for index, each in enumerate(forecast.machine_prices)),
+        *(("plan_prices", index, each) for index, each in enumerate(forecast.plan_prices)),
+    ]
+    for section, index, path in paths:
+        yield from _path_dates((*AT, section, index, "path"), path, forecast)
     leads = [((*AT, "capacity", "lead_quarters"), forecast.capacity.lead_quarters)]
     leads += [
         ((*AT, "chips", index, "lead_quarters"), chip.lead_quarters or 0)
@@ -143,14 +148,15 @@ def _within(where: Location, quarter: str, forecast: Forecast) -> Iterator[Findi
 
 
 def _path_dates(where: Location, path: Demand | PricePath, forecast: Forecast) -> Iterator[Finding]:
-    for index, point in enumerate(path.path):
-        yield from _within((*where, index, "quarter"), point.quarter, forecast)
-        if point.quarter == forecast.start:
+    dates = [point.quarter for point in path.path]
+    for index, quarter in enumerate(dates):
+        yield from _within((*where, index, "quarter"), quarter, forecast)
+        if quarter == forecast.start:
             message = "the first quarter is that of the scenario itself; start later"
             yield (*where, index, "quarter"), message
-    for index, (before, after) in enumerate(pairwise(path.path)):
-        if after.quarter <= before.quarter:
-            message = f"{after.quarter} does not follow {before.quarter}; put points in order"
+    for index, (before, after) in enumerate(pairwise(dates)):
+        if after <= before:
+            message = f"{after} does not follow {before}; put points in order"
             yield (*where, index + 1, "quarter"), message
 
 
@@ -176,7 +182,7 @@ def _demand(forecast: Forecast, parts: Parts) -> Iterator[Finding]:
 # --- chips and prices ----------------------------------------------------------------------------
 
 
-def _chips(forecast: Forecast, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+def _chips(forecast: Forecast, catalog: Catalog) -> Iterator[Finding]:
     dated: dict[tuple[str, str], str] = {}
     for index, chip in enumerate(forecast.chips):
         where = (*AT, "chips", index)
@@ -192,9 +198,21 @@ def _chips(forecast: Forecast, parts: Parts, catalog: Catalog) -> Iterator[Findi
         dated.setdefault((chip.pool, chip.quarter), chip.name)
 
 
-def _prices(forecast: Forecast, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
+def _upgrades(forecast: Forecast) -> Iterator[Finding]:
+    for index, upgrade in enumerate(forecast.upgrades):
+        for path in upgrade.set:
+            steps = path.replace("[", ".").replace("]", "").split(".")
+            if steps[0] == "pools" and len(steps) == 3 and steps[2] == "node":
+                yield (
+                    (*AT, "upgrades", index, "set", path),
+                    "what becomes of the nodes that are there? State it under `chips`: what is "
+                    "delivered from a quarter on; owned nodes stay for their life",
+                )
+
+
+def _prices(forecast: Forecast, parts: Parts) -> Iterator[Finding]:
     used = {pool.node for pool in parts.pools.values()} | {each.node for each in forecast.chips}
-    used |= set(_nodes_set(forecast))
+    used |= set(_nodes_of_new_pools(forecast))
     for index, price in enumerate(forecast.machine_prices):
         if price.name not in used:
             advice = did_you_mean(price.name, used) or "name the node type of a pool"
@@ -202,17 +220,10 @@ def _prices(forecast: Forecast, parts: Parts, catalog: Catalog) -> Iterator[Find
             yield (*AT, "machine_prices", index, "name"), message
 
 
-def _nodes_set(forecast: Forecast) -> Iterator[str]:
-    """Yield what upgrades set as nodes, wherever they do so."""
-
-    def search(value: object) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for key, below in value.items():
-                is_node = str(key).rpartition(".")[2] == "node"
-                yield from [below] if is_node and isinstance(below, str) else search(below)
-        elif isinstance(value, list):
-            for below in value:
-                yield from search(below)
-
+def _nodes_of_new_pools(forecast: Forecast) -> Iterator[str]:
+    """Yield the nodes of pools that upgrades add."""
     for upgrade in forecast.upgrades:
-        yield from search(upgrade.set)
+        added = upgrade.set.get("pools")
+        for pool in added if isinstance(added, list) else []:
+            if isinstance(pool, dict) and isinstance(pool.get("node"), str):
+                yield pool["node"]

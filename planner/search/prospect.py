@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from planner.search.solve import (
     solve,
     trades,
 )
+from planner.search.surface import Curve, Point
 from planner.version import VERSION
 
 
@@ -147,27 +149,24 @@ class Prospect:
 
     def surface_rows(self) -> list[dict[str, Any]]:
         """Return flat rows, one per sampled point of a pool."""
-        rows = []
-        for number, segment in enumerate(self.segments):
-            for mix, curves in zip(segment.mixes, segment.curves, strict=True):
-                for pool, curve in curves.items():
-                    for point in curve.points:
-                        rows.append(
-                            {
-                                "segment": number + 1,
-                                "pool": pool,
-                                **self.segment_words(segment, pool),
-                                "mix": _mix_words(segment, mix),
-                                "load_rps": point.load_rps,
-                                "nodes": point.nodes,
-                                "nodes_per_1000_rps": 1000 * point.nodes / point.load_rps,
-                                "busy_devices": point.busy_devices,
-                                "checks": point.checks,
-                                "error_rate": segment.error_rate(pool, point.load_rps),
-                                "pooling_rate": curve.pooling,
-                            }
-                        )
-        return rows
+        return [
+            {
+                "segment": number,
+                "pool": pool,
+                **self.segment_words(segment, pool),
+                "mix": mix_words(segment, mix),
+                "load_rps": point.load_rps,
+                "nodes": point.nodes,
+                "nodes_per_1000_rps": 1000 * point.nodes / point.load_rps,
+                "busy_devices": point.busy_devices,
+                "checks": point.checks,
+                "error_rate": segment.error_rate(pool, point.load_rps),
+            }
+            for number, segment in enumerate(self.segments, start=1)
+            for mix, curves in zip(segment.mixes, segment.curves, strict=True)
+            for pool, curve in curves.items()
+            for point in curve.points
+        ]
 
     @property
     def segments(self) -> list[Segment]:
@@ -184,15 +183,19 @@ class Prospect:
         machine = self.outlook.machines[pool, number]
         return {"from": labels[0], "until": labels[-1], "node": machine.node, "chip": machine.chip}
 
+    def curve(self, pool: str, quarter: int) -> Curve:
+        """Return the curve of what a pool is delivered in a quarter; of its last mix."""
+        group = next(i for i, g in enumerate(self.outlook.groups) if pool in g.pools)
+        segment = self.response.segments[self.response.newest[group, quarter]]
+        known = [curves[pool] for curves in segment.curves if pool in curves]
+        return known[-1] if known else Curve((Point(1.0, 0, 1, 0.0),))
+
     def cells(self, pool: str, quarter: int) -> float:
         """Return of how many of the largest simulated fleets a pool consists in a quarter."""
-        group = next(g for g in self.outlook.groups if pool in g.pools)
-        number = self.outlook.groups.index(group)
-        segment = self.response.segments[self.response.newest[number, quarter]]
-        load = self.outlook.load(group)
+        load = self.outlook.load(next(g for g in self.outlook.groups if pool in g.pools))
         asked = load[quarter] / self.outlook.throughput(pool, load)[quarter]
-        tops = [curves[pool].top.load_rps for curves in segment.curves if pool in curves]
-        return asked / max(tops) if tops else 0.0
+        curve = self.curve(pool, quarter)
+        return asked / curve.top.load_rps if curve.top.nodes else 0.0
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
@@ -225,7 +228,8 @@ def _devices(quarter: Quarter, chip: str) -> int:
     return sum(each.devices for each in quarter.holdings if each.machine.chip == chip)
 
 
-def _mix_words(segment: Segment, mix: tuple[float, ...]) -> str:
+def mix_words(segment: Segment, mix: tuple[float, ...]) -> str:
+    """Return the mix of a group in words; of a single class, its name."""
     if len(segment.group.classes) == 1:
         return segment.group.classes[0]
     named = zip(segment.group.classes, mix, strict=True)
@@ -238,4 +242,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value

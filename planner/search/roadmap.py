@@ -44,7 +44,7 @@ class Roadmap:
         return self.forecast.labels()
 
     def chips_of(self, pool: str) -> list[int]:
-        """Return the indices of a pool's later generations, by date: number 1, 2, …"""
+        """Return the indices of a pool's later generations, by date; their numbers count from 1."""
         chips = self.forecast.chips
         own = [index for index, each in enumerate(chips) if each.pool == pool]
         return sorted(own, key=lambda index: chips[index].quarter)

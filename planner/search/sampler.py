@@ -109,7 +109,7 @@ class Sampler:
                         keys[(*kind, quarter)] = key
                     if key not in segments:
                         largest = cell_rps * self.roadmap.forecast.surface.largest
-                        segments[key] = Segment(key, group, [], (), [], largest)
+                        segments[key] = Segment(key, group, [], (), [], cell_rps, largest)
                     if quarter not in segments[key].quarters:
                         segments[key].quarters.append(quarter)
                         segments[key].loads_rps += [loads[quarter] / g[quarter] for g in gains]
@@ -151,23 +151,21 @@ class Sampler:
     def _loads(self, segment: Segment) -> Sequence[float]:
         surface = self.roadmap.forecast.surface
         asked = [load for load in segment.loads_rps if load > 0]
-        highest = min(max(asked, default=segment.largest_rps), segment.largest_rps)
+        highest = min(max(asked, default=segment.cell_rps), segment.cell_rps, segment.largest_rps)
         lowest = max(min([surface.smallest * highest, *asked]), LEAST_SHARE * highest)
         return spread_loads(lowest, highest, surface.points)
 
     def _refinements(self, segment: Segment) -> list[_Wanted]:
-        """Return a load more for every curve that misses by more than the tolerance."""
+        """Return a load more for every mix of which some curve is not known well enough."""
         tolerance = self.roadmap.forecast.surface.tolerance
-        low, high = min(segment.loads_rps), max(segment.loads_rps)
         wanted = []
         for number, curves in enumerate(segment.curves):
-            for curve in curves.values():
-                misses = [abs(each) for each in (*curve.left_out(), *curve.misses)]
-                rounding = curve.rounding(high)
-                load = curve.widest_gap(low, high)
-                if max(misses, default=0.0) > max(tolerance, rounding) and load is not None:
-                    wanted.append(_Wanted(segment, segment.mixes[number], load, number, True))
-                    break
+            loads = [
+                curve.next_load(segment.loads_rps, segment.largest_rps, tolerance)
+                for curve in curves.values()
+            ]
+            if max(loads) > 0:
+                wanted.append(_Wanted(segment, segment.mixes[number], max(loads), number, True))
         return wanted
 
     # --- sampling --------------------------------------------------------------------------------
@@ -211,8 +209,7 @@ class Sampler:
         segment = wanted.segment
         if segment.curves[0]:
             return segment.nodes(pool, wanted.mix, wanted.load_rps)
-        cell_rps = segment.largest_rps / self.roadmap.forecast.surface.largest
-        return own_nodes * wanted.load_rps / cell_rps
+        return own_nodes * wanted.load_rps / segment.cell_rps
 
     def _learn(self, wanted: _Wanted, sample: Sample) -> None:
         segment = wanted.segment
@@ -242,7 +239,7 @@ class Sampler:
             elif wanted.checks:
                 curves[pool] = curves[pool].with_point(point)
             else:
-                curves[pool] = Curve((*curves[pool].points, point), curves[pool].misses)
+                curves[pool] = Curve((*curves[pool].points, point), curves[pool].missed)
         if wanted.into is not None and not segment.served[wanted.into]:
             segment.served[wanted.into] = dict(sample.served)
 
@@ -263,7 +260,9 @@ def _tests(segment: Segment) -> list[_Wanted]:
         load = (points[-1].load_rps * points[-2].load_rps) ** 0.5
         found.append(_Wanted(segment, mix, load, number, True))
     if len(segment.mixes) > 1:
-        top = max(p.load_rps for curves in segment.curves for c in curves.values() for p in c.points)
+        top = max(
+            p.load_rps for curves in segment.curves for c in curves.values() for p in c.points
+        )
         found.append(_Wanted(segment, halfway(segment), top, None, True))
     return found
 

@@ -161,14 +161,14 @@ def _served(result: Result, scenario: Scenario) -> dict[str, Served]:
     arrival is counted after the warm-up, when sessions are in full swing.
     """
     assert result.finance is not None
-    money = result.finance.class_costs.set_index("class")
-    counts = result.frames.classes.set_index("class")
+    money = {str(row["class"]): row for row in result.finance.class_costs.to_dict("records")}
+    counts = {str(row["class"]): row for row in result.frames.classes.to_dict("records")}
     measured_s = result.duration_s - result.warmup_s
     found = {}
     for each in scenario.workload.classes:
         assert each.open is not None
-        row = money.loc[each.name]
-        requests = float(counts.loc[each.name, "measured_served"])
+        row = money[each.name]
+        requests = float(counts[each.name]["measured_served"])
         per_arrival = requests / (measured_s * each.open.rate)
         share = per_arrival / max(float(row["requests"]), 1.0)
         found[each.name] = Served(

@@ -41,12 +41,14 @@ class Segment:
     """One, or those of the first and the last quarter."""
     loads_rps: list[float]
     """Loads that its quarters ask for, in terms of the throughput of the first quarter."""
+    cell_rps: float
+    """Load of the scenario itself, of which the first fleets are."""
     largest_rps: float
-    """Load of a cell."""
+    """Largest load that may be simulated as one fleet."""
     curves: list[dict[str, Curve]] = field(default_factory=list)
     """By mix: pool → curve."""
     served: list[dict[str, Served]] = field(default_factory=list)
-    """By mix: class → what its demand becomes, in the largest fleet."""
+    """By mix: class → what its demand becomes, in the first fleet, of the scenario's own size."""
     mix_misses: dict[str, list[float]] = field(default_factory=dict)
     """Pool → relative errors of the interpolated mix."""
 

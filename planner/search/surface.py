@@ -20,6 +20,8 @@ from scipy.interpolate import PchipInterpolator
 
 _SAME_LOAD = 1e-6
 """Relative difference of two loads below which they are one point."""
+_CLOSE = 1.1
+"""Ratio of two loads between which no other is simulated."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Curve:
 
     points: tuple[Point, ...]
     """By load; at least one."""
-    misses: tuple[float, ...] = ()
-    """Relative errors of the curve at points before they were taken."""
+    missed: tuple[float, float] | None = None
+    """Load of the last point that tested the curve, and by how much the curve had missed it."""
     _levels: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,14 +94,24 @@ class Curve:
         logs = np.log([point.load_rps for point in self.points])
         return PchipInterpolator(logs, np.log(np.maximum(self._levels, 1e-9)))
 
-    def left_out(self) -> tuple[float, ...]:
-        """Return by how much the curve through the others misses each inner point."""
-        errors = []
+    def misses(self) -> tuple[tuple[float, float], ...]:
+        """Return loads, and by how much the curve misses them, as a share.
+
+        Of every inner point: the curve through the others (leave-one-out). Of the last one that was
+        taken to test the curve: the curve as it was before.
+        """
+        found = [] if self.missed is None else [self.missed]
         for index in range(1, len(self.points) - 1):
             others = Curve(self.points[:index] + self.points[index + 1 :])
             point = self.points[index]
-            errors.append(others.nodes(point.load_rps) / point.level - 1.0 if point.nodes else 0.0)
-        return tuple(errors)
+            miss = others.nodes(point.load_rps) / point.level - 1.0 if point.nodes else 0.0
+            found.append((point.load_rps, miss))
+        return tuple(sorted(found))
+
+    def miss_near(self, load_rps: float) -> float:
+        """Return the larger of the two misses that are nearest to a load, without its sign."""
+        near = sorted(self.misses(), key=lambda found: abs(math.log(found[0] / load_rps)))
+        return max((abs(miss) for _, miss in near[:2]), default=0.0)
 
     def rounding(self, load_rps: float) -> float:
         """Return half a step of nodes at a load, as a share of them; of a cell beyond the top."""
@@ -109,35 +121,65 @@ class Curve:
     def error_rate(self, load_rps: float) -> float:
         """Return the error of the nodes at a load, as a share of them.
 
-        The largest miss at a point left out, or at one that came later; and half a step of nodes,
-        beyond which sizing does not see. Both are independent of each other.
+        The miss of the curve nearby; and half a step of nodes, finer than which sizing does not
+        see. The two are taken as independent.
         """
-        misses = [*self.left_out(), *self.misses]
-        largest = max((abs(miss) for miss in misses), default=0.0)
-        return math.hypot(largest, self.rounding(load_rps))
+        if load_rps <= 0 or self.top.nodes == 0:
+            return 0.0
+        return math.hypot(self.miss_near(load_rps), self.rounding(load_rps))
 
     @property
     def pooling(self) -> float:
-        """How nodes per load still change over the last step: 0 where the curve has become flat."""
+        """How nodes per load change from about half the largest load to it; 0: the curve is flat.
+
+        It cannot be told apart from `rounding` at these two loads where it is not larger.
+        """
         if len(self.points) < 2 or self.top.nodes == 0:
             return 0.0
-        (low, high) = self.points[-2:]
-        return (self._levels[-1] / high.load_rps) / (self._levels[-2] / low.load_rps) - 1.0
+        halves = [abs(math.log(2.0 * p.load_rps / self.top.load_rps)) for p in self.points[:-1]]
+        near = halves.index(min(halves))
+        half = self._levels[near] / self.points[near].load_rps
+        return (self._levels[-1] / self.top.load_rps) / half - 1.0
 
-    def widest_gap(self, low_rps: float, high_rps: float) -> float | None:
-        """Return the load in the middle of the widest gap between points that a range needs."""
+    def next_load(self, asked_rps: Sequence[float], most_rps: float, tolerance: float) -> float:
+        """Return the load at which one more fleet would help most; 0 where none is needed.
+
+        Where more is asked than the largest fleet, and its cell is still coarse or not yet flat,
+        that is a larger fleet. Else the middle of the gap in which the loads asked for are known
+        with the largest error.
+
+        Args:
+            asked_rps: loads of the forecast.
+            most_rps: the largest load that may be simulated.
+            tolerance: error of the nodes that is small enough.
+        """
+        asked = [load for load in asked_rps if load > 0]
+        limit = min(max(asked, default=0.0), most_rps)
+        if not self.top.nodes or not asked:
+            return 0.0
+        top = self.top.load_rps
+        coarse = self.rounding(top) > 0.5 * tolerance or abs(self.pooling) > tolerance
+        if limit > top * (1 + _SAME_LOAD) and coarse:
+            return min(2.0 * top, limit)
+        worst = max(asked, key=self.miss_near)
+        floor = self.rounding(worst)
+        if self.miss_near(worst) <= max(tolerance, floor) or len(self.points) < 2:
+            return 0.0
+        at = min(max(worst, self.bottom.load_rps), top)
         gaps = [
-            (b.load_rps / a.load_rps, math.sqrt(a.load_rps * b.load_rps))
+            (a.load_rps, b.load_rps)
             for a, b in pairwise(self.points)
-            if b.load_rps > low_rps and a.load_rps < max(high_rps, self.top.load_rps * 0.999)
+            if a.load_rps <= at <= b.load_rps
         ]
-        return max(gaps)[1] if gaps else None
+        low, high = max(gaps, key=lambda gap: gap[1] / gap[0])
+        return math.sqrt(low * high) if high > low * _CLOSE else 0.0
 
     def with_point(self, point: Point) -> Curve:
-        """Return the curve through one point more, remembering how far off it was there."""
-        expected = self.nodes(point.load_rps)
-        miss = expected / point.level - 1.0 if point.nodes else 0.0
-        return Curve((*self.points, point), (*self.misses, miss))
+        """Return the curve through one point more; of one within, remember how far off it was."""
+        if not self.bottom.load_rps < point.load_rps < self.top.load_rps:
+            return Curve((*self.points, point), self.missed)
+        miss = self.nodes(point.load_rps) / point.level - 1.0 if point.nodes else 0.0
+        return Curve((*self.points, point), (point.load_rps, miss))
 
 
 def spread_loads(low_rps: float, high_rps: float, count: int) -> Sequence[float]:

@@ -200,13 +200,14 @@ class Surface(Part):
 
     points: Annotated[int, Field(ge=3, le=12)] = 3
     """Loads at which fleets are sized, to begin with."""
-    largest: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    """Largest load that is simulated as one fleet, in multiples of the scenario's own rates.
-    Beyond, the fleet is so many cells of this size."""
+    largest: Annotated[float, Field(gt=0, le=10_000)] = 4.0
+    """Largest load that is simulated as one fleet, in multiples of the scenario's own rates. Fleets
+    start at these rates and grow while half a node is a large part of them. What is beyond the
+    largest is so many cells of its size."""
     smallest: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Smallest load, as a share of the largest, where the forecast itself needs nothing smaller."""
     tolerance: Annotated[Fraction, Field(gt=0)] = 0.05
-    """Error of the nodes up to which points are added."""
+    """Error of the nodes above which points are added, where the forecast needs them."""
     simulations: Annotated[int, Field(ge=1, le=100_000)] = 300
     """Simulations after which no point is added."""
     duration: PositiveDuration | None = None
