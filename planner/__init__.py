@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
+    from planner.search.forecast import forecast as forecast
     from planner.search.size import size as size
     from planner.simulation import load_scenario as load_scenario
     from planner.simulation import run as run
@@ -27,6 +28,7 @@ __version__ = VERSION
 _HOMES = {
     "PlannerError": "planner.errors",
     "Result": "planner.results.result",
+    "forecast": "planner.search.forecast",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
@@ -38,6 +40,7 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "forecast",
     "load_catalog",
     "load_scenario",
     "open_trace",

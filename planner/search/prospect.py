@@ -168,6 +168,25 @@ class Prospect:
             for point in curve.points
         ]
 
+    def curve_rows(self) -> list[dict[str, Any]]:
+        """Return flat rows, one per curve: its largest fleet, its error there, how flat it is."""
+        return [
+            {
+                "pool": pool,
+                **self.segment_words(segment, pool),
+                "mix": mix_words(segment, mix),
+                "points": len(curve.points),
+                "load_rps": curve.top.load_rps,
+                "nodes": curve.top.nodes,
+                "nodes_per_1000_rps": 1000 * curve.top.nodes / curve.top.load_rps,
+                "error_rate": segment.error_rate(pool, curve.top.load_rps),
+                "pooling_rate": curve.pooling,
+            }
+            for segment in self.segments
+            for mix, curves in zip(segment.mixes, segment.curves, strict=True)
+            for pool, curve in curves.items()
+        ]
+
     @property
     def segments(self) -> list[Segment]:
         """The parts of the surface, by group and first quarter."""

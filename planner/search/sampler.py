@@ -97,12 +97,16 @@ class Sampler:
         segments: dict[SegmentKey, Segment] = {}
         keys: dict[tuple[str, int, int], SegmentKey] = {}
         newest: dict[tuple[int, int], SegmentKey] = {}
+        same: dict[str, SegmentKey] = {}
         for number, group in enumerate(self.outlook.groups):
             loads = self.outlook.load(group)
             gains = [self.outlook.throughput(pool, loads) for pool in group.pools]
             cell_rps = sum(own[name] for name in group.classes)
             for quarter in range(self.outlook.quarters):
-                states = self._states(number, quarter)
+                states = {
+                    kind: same.setdefault(self._signature(key, quarter), key)
+                    for kind, key in self._states(number, quarter).items()
+                }
                 newest[number, quarter] = states[None]
                 for kind, key in states.items():
                     if kind is not None:
@@ -147,6 +151,12 @@ class Sampler:
             for each in held_numbers(self.outlook.generations[pool], quarter):
                 found[pool, each] = key({pool: each} if pool in latest else {})
         return found
+
+    def _signature(self, key: SegmentKey, quarter: int) -> str:
+        """Return what is the same for states that an upgrade of something else tells apart."""
+        loaded = self.roadmap.at(quarter, dict(key.numbers))
+        names = self.outlook.groups[key.group].classes
+        return key_of(sub_scenario(loaded, names, self.roadmap.own_rates_rps(), None))
 
     def _loads(self, segment: Segment) -> Sequence[float]:
         surface = self.roadmap.forecast.surface
