@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
@@ -70,13 +71,13 @@ def _lead(found: Prospect) -> str:
     cards = [
         (
             f"accelerators, {last.label}",
-            devices_words(last.devices, last.devices_error),
-            f"{count(first.devices)} in {first.label}",
+            count(last.devices),
+            f"± {count(math.ceil(last.devices_error))}; {count(first.devices)} in {first.label}",
         ),
         (
             f"spend, {last.label}",
-            money_words(last.spend_usd, last.spend_error_usd),
-            f"{money(first.spend_usd)} in {first.label}",
+            money(last.spend_usd),
+            f"± {money(last.spend_error_usd)}; {money(first.spend_usd)} in {first.label}",
         ),
         (
             f"revenue, {last.label}",

@@ -35,7 +35,7 @@ def _quarters(found: Prospect) -> list[str]:
 def _axes(title: str, **more: Any) -> Spec:
     return {
         "xaxis": {"type": "category", "showgrid": False, "nticks": 12},
-        "yaxis": {"rangemode": "tozero", "title": {"text": title}} | more,
+        "yaxis": {"rangemode": "tozero", "automargin": True, "title": {"text": title}} | more,
         "hovermode": "x unified",
         "barmode": "stack",
         "bargap": 0.25,
@@ -207,8 +207,12 @@ def _trades(found: Prospect) -> Figure:
         "hovertemplate": "throughput %{x:+.0%}: demand %{y:+.1%} a year<extra></extra>",
     }
     layout = {
-        "xaxis": {"tickformat": "+.0%", "title": {"text": "throughput, a year"}},
-        "yaxis": {"tickformat": "+.0%", "title": {"text": "demand, a year"}},
+        "xaxis": {
+            "tickformat": "+.0%",
+            "automargin": True,
+            "title": {"text": "throughput, a year"},
+        },
+        "yaxis": {"tickformat": "+.0%", "automargin": True, "title": {"text": "demand, a year"}},
         "hovermode": "closest",
     }
     text = "Gain of throughput and growth of demand a year that make the number true together."
@@ -245,8 +249,16 @@ def _surface(found: Prospect, pool: str) -> Figure:
         traces += _curve_traces(segment, curve, pool, title, colour)
         legend.append((colour, "line", title))
     layout = {
-        "xaxis": {"type": "log", "title": {"text": "arrivals per second in one simulated fleet"}},
-        "yaxis": {"rangemode": "tozero", "title": {"text": "nodes per 1,000/s"}},
+        "xaxis": {
+            "type": "log",
+            "automargin": True,
+            "title": {"text": "arrivals per second in one simulated fleet"},
+        },
+        "yaxis": {
+            "rangemode": "tozero",
+            "automargin": True,
+            "title": {"text": "nodes per 1,000/s"},
+        },
         "hovermode": "closest",
     }
     return Figure(
@@ -256,7 +268,8 @@ def _surface(found: Prospect, pool: str) -> Figure:
             f"Nodes per thousand arrivals per second of {pool} over load: simulated fleets, the "
             "curve through them and its error. Where it is flat, a larger fleet pools no better."
         ),
-        note="Points are simulated fleets, the band is the error of the curve",
+        note="Points are simulated fleets, with a line down to the fleet that is too small; the "
+        "band is the error of the curve",
         spec={"data": traces, "layout": layout},
         table="surface",
         height=300,
@@ -293,6 +306,15 @@ def _curve_traces(segment: Segment, curve: Curve, pool: str, title: str, colour:
         "name": title,
         "x": numbers(point.load_rps for point in curve.points),
         "y": numbers(1000 * point.nodes / point.load_rps for point in curve.points),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [0] * len(curve.points),
+            "arrayminus": numbers(1000 * point.stride / point.load_rps for point in curve.points),
+            "color": colour,
+            "thickness": 1,
+            "width": 0,
+        },
         "text": [f"{point.nodes:,} nodes" for point in curve.points],
         "hovertemplate": "%{x:,.4s}/s: %{text}<extra>" + title + "</extra>",
         "marker": {"color": colour, "size": 8, "line": {"color": "var:surface", "width": 1}},

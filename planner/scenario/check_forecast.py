@@ -7,6 +7,7 @@ it as any scenario is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from planner.catalog import Catalog
@@ -50,13 +51,19 @@ def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> lis
     faults: tuple[Fault, ...]
     for upgrades, generations in states(forecast):
         try:
-            tree = varied(root, forecast, upgrades, generations)
+            tree = _without_forecast(varied(root, forecast, upgrades, generations))
             faults = tuple(schema(tree) or check(tree))
         except ScenarioError as error:
             faults = tuple(error.faults)
         for fault in faults:
             found[fault.file, fault.line, fault.column, fault.message] = fault
     return sorted(found.values())
+
+
+def _without_forecast(root: Node) -> Node:
+    """Return the scenario of a quarter alone: the forecast is about all of them."""
+    assert isinstance(root.value, dict)
+    return replace(root, value={k: v for k, v in root.value.items() if k != "forecast"})
 
 
 def states(forecast: Forecast) -> list[tuple[tuple[int, ...], dict[str, int]]]:

@@ -17,7 +17,14 @@ from planner.economics.forecast import Outlook
 from planner.errors import SimulationError
 from planner.search.crew import Crew
 from planner.search.roadmap import Roadmap, held_numbers
-from planner.search.sampling import Sample, SampleTask, key_of, sub_scenario, take_sample
+from planner.search.sampling import (
+    Sample,
+    SampleTask,
+    key_of,
+    kind_of,
+    sub_scenario,
+    take_sample,
+)
 from planner.search.segments import (
     Mix,
     SampledResponse,
@@ -118,7 +125,12 @@ class Sampler:
                         segments[key].quarters.append(quarter)
                         segments[key].loads_rps += [loads[quarter] / g[quarter] for g in gains]
         for key, segment in segments.items():
-            segment.mixes = ends_of([mixes[key.group, quarter] for quarter in segment.quarters])
+            classes = self.roadmap.at(segment.quarters[0]).scenario.workload.classes
+            kinds = {each.name: kind_of(each) for each in classes}
+            segment.mixes = ends_of(
+                [mixes[key.group, quarter] for quarter in segment.quarters],
+                [kinds[name] for name in segment.group.classes],
+            )
             segment.curves = [{} for _ in segment.mixes]
             segment.served = [{} for _ in segment.mixes]
         group_of = {

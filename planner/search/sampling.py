@@ -116,6 +116,14 @@ def pools_of(scenario: Scenario, classes: Sequence[RequestClass]) -> set[str]:
     return reached | {decoders[name] for name in reached if name in decoders}
 
 
+def kind_of(request_class: RequestClass) -> str:
+    """Return what the requests of a class are like to a fleet: all but its name, rate and price."""
+    content = request_class.model_dump(
+        mode="json", exclude={"name": True, "plan": True, "visitors": True, "open": {"rate": True}}
+    )
+    return json.dumps(content, sort_keys=True)
+
+
 def key_of(loaded: LoadedScenario) -> str:
     """Return what identifies a sample: everything that its answer depends on."""
     content = loaded.scenario.model_dump(mode="json", by_alias=True)

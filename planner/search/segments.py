@@ -153,10 +153,18 @@ def mixes_of(outlook: Outlook, own_rps: Mapping[str, float]) -> dict[tuple[int, 
     return found
 
 
-def ends_of(mixes: Sequence[Mix]) -> tuple[Mix, ...]:
-    """Return the first and the last of the mixes; one of them where they are the same."""
+def ends_of(mixes: Sequence[Mix], kinds: Sequence[str]) -> tuple[Mix, ...]:
+    """Return the first and the last of the mixes; one of them where they make the same work.
+
+    Args:
+        mixes: shares by class, by quarter.
+        kinds: of each class, what its requests are like: those of one kind are the same to a fleet.
+    """
     first, last = mixes[0], mixes[-1]
-    same = all(abs(a - b) < SAME_MIX for a, b in zip(first, last, strict=True))
+    shifted = dict.fromkeys(kinds, 0.0)
+    for kind, a, b in zip(kinds, first, last, strict=True):
+        shifted[kind] += b - a
+    same = all(abs(change) < SAME_MIX for change in shifted.values())
     return (last,) if same else (first, last)
 
 
