@@ -6,6 +6,7 @@ Derivatives, 1973); no simulation is run. Nodes are whole, so that a number is m
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ def solve(outlook: Outlook, response: Response, unknown: Unknown, target: Target
             f"no {unknown} makes {target.quantity} {target.value:g} in {target.period}; as the "
             f"scenario stands it is {before:.4g}, and far from there it stays on the same side"
         )
-    value = float(brentq(excess, low, high, xtol=1e-7, rtol=1e-9, maxiter=_ITERATIONS))
+    value = float(brentq(excess, low, high, xtol=1e-6, rtol=1e-6, maxiter=_ITERATIONS))
     return Solution(unknown, target, value, excess(value) + target.value, before)
 
 
@@ -182,14 +183,23 @@ def _bracket(
     if here == 0:
         return neutral, neutral
     shift = 1.0 if unknown != "demand" else 0.0
+    up = down = neutral
     for factor in _FACTORS:
-        up = min((neutral + shift) * factor - shift, highest)
-        down = max((neutral + shift) / factor - shift, lowest)
-        if here * excess(up) <= 0:
-            return neutral, up
-        if here * excess(down) <= 0:
-            return down, neutral
+        before_up, up = up, min((neutral + shift) * factor - shift, highest)
+        if here * _at(excess, up) <= 0:
+            return before_up, up
+        before_down, down = down, max((neutral + shift) / factor - shift, lowest)
+        if here * _at(excess, down) <= 0:
+            return down, before_down
     return None, None
+
+
+def _at(excess: Callable[[float], float], value: float) -> float:
+    """Return the excess; NaN, on neither side, where there is more money than books can hold."""
+    try:
+        return excess(value)
+    except ValueError:
+        return math.nan
 
 
 def trades(
