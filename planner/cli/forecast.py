@@ -24,7 +24,8 @@ def forecast(
         typer.Option(
             "--solve",
             metavar="UNKNOWN",
-            help="growth, efficiency, price or demand: what makes --target true; may be repeated.",
+            help="growth, efficiency, price, demand or work: what would make --target true; may "
+            "be repeated.",
         ),
     ] = None,
     target: Annotated[

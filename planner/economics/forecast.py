@@ -122,6 +122,8 @@ class Outlook:
     peak_to_mean: float = 1.0
     reserve_rate: float = 0.0
     foresight: Foresight = "plan"
+    work_factor: float = 1.0
+    """Work of a request, as a multiple of what the response knows."""
     efficiency_rate: float = 0.0
     """A gain of throughput per year in every pool, on top of `gains`."""
 
@@ -144,10 +146,11 @@ class Outlook:
         )
 
     def throughput(self, pool: str, volume: Sequence[float]) -> tuple[float, ...]:
-        """Return the throughput of a pool by quarter, 1 in the first."""
+        """Return the throughput of a pool by quarter, as a multiple of what the response knows."""
         gained = self.gains.get(pool, Gain()).by_quarter(volume)
         return tuple(
-            each * compound(self.efficiency_rate, quarter) for quarter, each in enumerate(gained)
+            each * compound(self.efficiency_rate, quarter) / self.work_factor
+            for quarter, each in enumerate(gained)
         )
 
     # --- the same with something else assumed ----------------------------------------------------
@@ -163,6 +166,10 @@ class Outlook:
     def with_efficiency(self, rate: float) -> Outlook:
         """Return it with a gain of throughput per year in every pool, on top of what there is."""
         return replace(self, efficiency_rate=(1 + self.efficiency_rate) * (1 + rate) - 1)
+
+    def with_work(self, factor: float) -> Outlook:
+        """Return it with the work of every request multiplied."""
+        return replace(self, work_factor=self.work_factor * factor)
 
     def with_price(self, rate: float) -> Outlook:
         """Return it with all plan prices moving by a rate per year more."""
@@ -325,7 +332,7 @@ class _Fleet:
     response: Response
 
     def _effective(self, quarter: int, load_factor: float = 1.0) -> float:
-        """Return the load in terms of the throughput of the first quarter."""
+        """Return the load in terms of what the response knows."""
         return self.load[quarter] * load_factor / self.throughput[quarter]
 
     def wanted(self, quarter: int, generation: int, load_factor: float) -> float:

@@ -117,6 +117,8 @@ def solution_sentence(found: Prospect, solution: Solution) -> str:
         "price": f"all plan prices would have to change by {change(solution.value)} a year, on "
         "top of what is assumed",
         "demand": f"all demand would have to be {solution.value:.4g} times what is assumed",
+        "work": f"every request would have to be {solution.value:.4g} times the work that is "
+        "assumed",
     }[solution.unknown]
     return f"For {target_words(solution.target)}, {needed}; as assumed, it is {before}."
 

@@ -44,6 +44,10 @@ def _demand(stated: Forecast) -> Iterator[Assumption]:
         if each.growth is not None:
             yield _own(f"growth of {each.name}", each.growth, "1/year", each.source, start)
     yield _own("peak over mean demand", stated.peak_to_mean, "1", stated.peak_source, start)
+    if stated.work != 1.0:
+        yield _own(
+            "work of a request, of that simulated", stated.work, "1", stated.work_source, start
+        )
     for shift in stated.shifts:
         name = f"share of {shift.of} that becomes {shift.to} by {shift.end}"
         yield _own(name, shift.share, "1", shift.source, shift.start)

@@ -53,7 +53,8 @@ class Prospect:
         """Return the value of an unknown at which a target comes out.
 
         Args:
-            unknown: growth, efficiency or price, per year; or demand, a multiple of all of it.
+            unknown: growth, efficiency or price, per year; or a multiple of all demand, or of the
+                work of a request.
             target: as `spend_usd=85e9@2030`.
 
         Raises:

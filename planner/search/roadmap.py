@@ -251,6 +251,7 @@ class Roadmap:
             },
             peak_to_mean=forecast.peak_to_mean,
             reserve_rate=forecast.capacity.reserve,
+            work_factor=forecast.work,
             foresight=forecast.capacity.foresight,
         )
 

@@ -17,17 +17,13 @@ from scipy.optimize import brentq
 from planner.economics.forecast import Outlook, Projection, Quarter, Response, project
 from planner.errors import PlannerError
 
-Unknown = Literal["growth", "efficiency", "price", "demand"]
+Unknown = Literal["growth", "efficiency", "price", "demand", "work"]
 QUANTITIES: Final = ("spend_usd", "revenue_usd", "gross_profit_usd", "margin_rate", "accelerators")
-WORDS: Final[dict[str, str]] = {
-    "growth": "growth of all demand per year, on top of what the scenario says",
-    "efficiency": "gain of throughput per year in every pool, on top of what the scenario says",
-    "price": "change of all plan prices per year, on top of what the scenario says",
-    "demand": "all demand, as a multiple of what the scenario says",
-}
+MULTIPLES: Final = ("demand", "work")
+"""Unknowns that are a factor, not a rate per year."""
 _BRACKETS: Final[dict[str, tuple[float, float]]] = {
     "growth": (-0.99, 99.0), "efficiency": (-0.99, 99.0), "price": (-0.99, 99.0),
-    "demand": (1e-6, 1e6),
+    "demand": (1e-6, 1e6), "work": (1e-6, 1e6),
 }  # fmt: skip
 _TARGET: Final = re.compile(r"(?P<name>\w+)=(?P<value>[^@]+)@(?P<period>\d{4}(-Q[1-4])?)")
 _FACTORS: Final = (1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e6)
@@ -120,7 +116,7 @@ class Solution:
     unknown: Unknown
     target: Target
     value: float
-    """Per year, or a multiple for `demand`."""
+    """Per year, or a multiple for `demand` and `work`."""
     reached: float
     """The number that comes out with it."""
     before: float
@@ -143,6 +139,7 @@ def changed(outlook: Outlook, unknown: Unknown, value: float) -> Outlook:
         "efficiency": outlook.with_efficiency,
         "price": outlook.with_price,
         "demand": outlook.with_demand,
+        "work": outlook.with_work,
     }[unknown](value)
 
 
@@ -159,7 +156,7 @@ def solve(outlook: Outlook, response: Response, unknown: Unknown, target: Target
     def excess(value: float) -> float:
         return target.of(project(changed(outlook, unknown, value), response)) - target.value
 
-    neutral = 1.0 if unknown == "demand" else 0.0
+    neutral = 1.0 if unknown in MULTIPLES else 0.0
     before = excess(neutral) + target.value
     low, high = _bracket(excess, unknown, neutral)
     if low is None or high is None:
@@ -182,7 +179,7 @@ def _bracket(
     here = excess(neutral)
     if here == 0:
         return neutral, neutral
-    shift = 1.0 if unknown != "demand" else 0.0
+    shift = 0.0 if unknown in MULTIPLES else 1.0
     up = down = neutral
     for factor in _FACTORS:
         before_up, up = up, min((neutral + shift) * factor - shift, highest)

@@ -275,9 +275,7 @@ def test_new_nodes_are_of_the_newest_generation_and_old_ones_stay() -> None:
 def test_orders_that_continue_the_trend_miss_what_grows_faster() -> None:
     load = (100.0, 110.0, 121.0, 242.0, 484.0)
     lease = Generation(0, 0, "committed_3y", lead=2, life=12)
-    outlook = outlook_of(
-        {"chat": load}, generations={"pool": (lease,)}, foresight="trend"
-    )
+    outlook = outlook_of({"chat": load}, generations={"pool": (lease,)}, foresight="trend")
     found = project(outlook, Linear(1.0)).quarters
     served = [each.served_rates["chat"] for each in found]
     assert served[:3] == pytest.approx([1.0, 1.0, 1.0])

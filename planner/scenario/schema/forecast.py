@@ -225,6 +225,11 @@ class Forecast(Part):
     """Peak over mean demand of a quarter, on top of what the shapes of the classes say."""
     peak_source: str = ""
     """Where that comes from."""
+    work: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Work of a request, as a multiple of that simulated: for models that stand in for others whose
+    figures are not public. `planner forecast --solve work` finds what makes a known bill true."""
+    work_source: str = ""
+    """Where that comes from."""
     demand: list[Demand] = []
     """Demand by class; classes that are not named stay as they are."""
     shifts: list[Shift] = []
