@@ -48,16 +48,27 @@ def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> lis
     if forecast is None:
         return []
     found: dict[tuple[str, int, int, str], Fault] = {}
-    faults: tuple[Fault, ...]
-    for upgrades, generations in states(forecast):
-        try:
-            tree = _without_forecast(varied(root, forecast, upgrades, generations))
-            faults = tuple(schema(tree) or check(tree))
-        except ScenarioError as error:
-            faults = tuple(error.faults)
-        for fault in faults:
-            found[fault.file, fault.line, fault.column, fault.message] = fault
+    for date, upgrades, generations in states(forecast):
+        for fault in _faults_of(root, forecast, upgrades, generations, check, schema):
+            key = (fault.file, fault.line, fault.column, fault.message)
+            dated = replace(fault, message=f"{fault.message} (from {date} on)")
+            found.setdefault(key, dated)
     return sorted(found.values())
+
+
+def _faults_of(
+    root: Node,
+    forecast: Forecast,
+    upgrades: Sequence[int],
+    generations: dict[str, int],
+    check: Check,
+    schema: Check,
+) -> Sequence[Fault]:
+    try:
+        tree = _without_forecast(varied(root, forecast, upgrades, generations))
+    except ScenarioError as error:
+        return error.faults
+    return schema(tree) or check(tree)
 
 
 def _without_forecast(root: Node) -> Node:
@@ -66,11 +77,11 @@ def _without_forecast(root: Node) -> Node:
     return replace(root, value={k: v for k, v in root.value.items() if k != "forecast"})
 
 
-def states(forecast: Forecast) -> list[tuple[tuple[int, ...], dict[str, int]]]:
-    """Return what the scenario becomes: its upgrades, and the generation that is then delivered."""
+def states(forecast: Forecast) -> list[tuple[str, tuple[int, ...], dict[str, int]]]:
+    """Return what the scenario becomes when: its upgrades, and the generation then delivered."""
     dates = {each.quarter for each in forecast.upgrades} | {each.quarter for each in forecast.chips}
     return [
-        (upgrades_by(forecast, date), generations_by(forecast, date))
+        (date, upgrades_by(forecast, date), generations_by(forecast, date))
         for date in sorted(dates)
         if forecast.start <= date <= forecast.until
     ]

@@ -252,8 +252,7 @@ class Sampler:
             )
             if wanted.into is None:
                 expected = segment.nodes(pool, wanted.mix, wanted.load_rps)
-                miss = expected / point.level - 1.0 if nodes else 0.0
-                segment.mix_misses.setdefault(pool, []).append(miss)
+                segment.mix_misses.setdefault(pool, []).append(point.miss(expected))
                 continue
             curves = segment.curves[wanted.into]
             if pool not in curves:

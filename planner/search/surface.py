@@ -40,6 +40,10 @@ class Point:
         """Between enough and not enough."""
         return self.nodes - 0.5 * self.stride
 
+    def miss(self, expected: float) -> float:
+        """Return by how much another answer misses this one, as a share of its nodes."""
+        return (expected - self.level) / self.nodes if self.nodes else 0.0
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -104,8 +108,7 @@ class Curve:
         for index in range(1, len(self.points) - 1):
             others = Curve(self.points[:index] + self.points[index + 1 :])
             point = self.points[index]
-            miss = others.nodes(point.load_rps) / point.level - 1.0 if point.nodes else 0.0
-            found.append((point.load_rps, miss))
+            found.append((point.load_rps, point.miss(others.nodes(point.load_rps))))
         return tuple(sorted(found))
 
     def miss_near(self, load_rps: float) -> float:
@@ -116,7 +119,8 @@ class Curve:
     def rounding(self, load_rps: float) -> float:
         """Return half a step of nodes at a load, as a share of them; of a cell beyond the top."""
         nodes = self.nodes(min(max(load_rps, self.bottom.load_rps), self.top.load_rps))
-        return 0.5 * self.top.stride / nodes if nodes > 0 else 0.0
+        half = 0.5 * self.top.stride
+        return half / (nodes + half) if nodes > 0 else 0.0
 
     def error_rate(self, load_rps: float) -> float:
         """Return the error of the nodes at a load, as a share of them.
@@ -178,8 +182,8 @@ class Curve:
         """Return the curve through one point more; of one within, remember how far off it was."""
         if not self.bottom.load_rps < point.load_rps < self.top.load_rps:
             return Curve((*self.points, point), self.missed)
-        miss = self.nodes(point.load_rps) / point.level - 1.0 if point.nodes else 0.0
-        return Curve((*self.points, point), (point.load_rps, miss))
+        missed = (point.load_rps, point.miss(self.nodes(point.load_rps)))
+        return Curve((*self.points, point), missed)
 
 
 def spread_loads(low_rps: float, high_rps: float, count: int) -> Sequence[float]:
