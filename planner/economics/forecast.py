@@ -6,7 +6,7 @@ simulations; here it is only asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -274,12 +274,15 @@ class Projection:
     """By pool."""
 
 
-def project(outlook: Outlook, response: Response) -> Projection:
+def project(
+    outlook: Outlook, response: Response, only: Collection[int] | None = None
+) -> Projection:
     """Return the forecast that follows from what is assumed and from what a load needs.
 
     Args:
         outlook: demand, prices, chips, by quarter.
         response: what a load needs.
+        only: numbers of the quarters whose books are wanted; None: all.
     """
     mix = outlook.mix
     cohorts: dict[str, tuple[Cohort, ...]] = {}
@@ -295,6 +298,8 @@ def project(outlook: Outlook, response: Response) -> Projection:
             )
     quarters = []
     for number, label in enumerate(outlook.labels):
+        if only is not None and number not in only:
+            continue
         holdings = {pool: fleets[pool].holdings(number, cohorts[pool]) for pool in fleets}
         served = {
             name: _served_rate([holdings[pool] for pool in group.pools])

@@ -24,6 +24,7 @@ from planner.report.forecast_wording import (
 )
 from planner.report.fragments import Cell, chart, number, panel, section, table, tools
 from planner.report.html import plotly_script, script_json
+from planner.report.wording import DEFINITION_TITLES
 from planner.results.formatting import MISSING, count, money, percent, quantity
 from planner.version import VERSION
 
@@ -123,7 +124,7 @@ def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
     ]
     others = found.projection.quarters[0].statement.margin.others
     head = ["quarter", "#demand /s", "#accelerators", "#spend", "#revenue", "#margin"]
-    head += [f"#margin, {name}" for name in others]
+    head += [f"#{DEFINITION_TITLES.get(name, name)}" for name in others]
     listed = table("Quarters", [*head, "#served"], rows)
     years = _years(found)
     text = (

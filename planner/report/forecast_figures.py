@@ -32,9 +32,18 @@ def _quarters(found: Prospect) -> list[str]:
     return list(found.outlook.labels)
 
 
-def _axes(title: str, **more: Any) -> Spec:
+def _axes(found: Prospect, title: str, **more: Any) -> Spec:
+    labels = _quarters(found)
+    years = [label for label in labels if label.endswith("-Q1")] if len(labels) > 8 else labels
+    names = [label.partition("-")[0] for label in years] if len(labels) > 8 else years
     return {
-        "xaxis": {"type": "category", "showgrid": False, "nticks": 12},
+        "xaxis": {
+            "type": "category",
+            "showgrid": False,
+            "automargin": True,
+            "tickvals": years,
+            "ticktext": names,
+        },
         "yaxis": {"rangemode": "tozero", "automargin": True, "title": {"text": title}} | more,
         "hovermode": "x unified",
         "barmode": "stack",
@@ -55,7 +64,7 @@ def _band(x: list[str], y: list[float], error: list[float]) -> Spec:
             "width": 3,
         },
         "marker": {"size": 1, "color": "var:ink"},
-        "hovertemplate": "%{y:,.4s} ± %{error_y.array:,.3s}<extra>total</extra>",
+        "hovertemplate": "%{y:,.4r} ± %{error_y.array:,.3r}<extra>total</extra>",
     }  # fmt: skip
 
 
@@ -82,7 +91,7 @@ def _devices(found: Prospect) -> Figure:
         title="Accelerators",
         caption="Accelerators held in each quarter, by chip, with the error of the surface.",
         note="Held in each quarter, by chip; the whiskers are the error of the response surface",
-        spec={"data": traces, "layout": _axes("accelerators")},
+        spec={"data": traces, "layout": _axes(found, "accelerators")},
         table="quarters",
         height=300,
         legend=tuple(legend),
@@ -91,7 +100,12 @@ def _devices(found: Prospect) -> Figure:
 
 def _spend(found: Prospect) -> Figure:
     x, quarters = _quarters(found), found.projection.quarters
-    spend = [q.spend_usd for q in quarters]
+    unit, suffix = max(
+        each
+        for each in ((1.0, ""), (1e6, "M"), (1e9, "B"))
+        if each[0] <= max(1.0, *(q.spend_usd for q in quarters))
+    )
+    spend = [q.spend_usd / unit for q in quarters]
     traces: list[Spec] = [
         {
             "type": "bar",
@@ -99,12 +113,12 @@ def _spend(found: Prospect) -> Figure:
             "x": x,
             "y": numbers(spend),
             "marker": {"color": "var:series-1"},
-            "hovertemplate": "$%{y:,.4s}<extra>spend</extra>",
+            "hovertemplate": f"$%{{y:,.4r}}{suffix}<extra>spend</extra>",
         },
-        _band(x, spend, [q.spend_error_usd for q in quarters]),
+        _band(x, spend, [q.spend_error_usd / unit for q in quarters]),
     ]
     legend = [("var:series-1", "area", "spend on serving")]
-    revenue = [q.statement.revenue_usd for q in quarters]
+    revenue = [q.statement.revenue_usd / unit for q in quarters]
     if any(revenue):
         traces.append(
             {
@@ -114,7 +128,7 @@ def _spend(found: Prospect) -> Figure:
                 "x": x,
                 "y": numbers(revenue),
                 "line": {"color": "var:series-3", "width": 2},
-                "hovertemplate": "$%{y:,.4s}<extra>revenue</extra>",
+                "hovertemplate": f"$%{{y:,.4r}}{suffix}<extra>revenue</extra>",
             }
         )
         legend.append(("var:series-3", "line", "revenue"))
@@ -123,7 +137,7 @@ def _spend(found: Prospect) -> Figure:
         title="Spend and revenue",
         caption="US dollars of each quarter: spend on serving with its error, and revenue.",
         note="US dollars per quarter; the whiskers are the error of the response surface",
-        spec={"data": traces, "layout": _axes("USD", tickprefix="$", tickformat="~s")},
+        spec={"data": traces, "layout": _axes(found, "USD", tickprefix="$", ticksuffix=suffix)},
         table="quarters",
         height=300,
         legend=tuple(legend),
@@ -154,7 +168,7 @@ def _margin(found: Prospect) -> Figure:
             }
         )  # fmt: skip
         legend.append((colour, "line" if index == 0 else "dash", title))
-    layout = _axes("gross margin", tickformat=".0%")
+    layout = _axes(found, "gross margin", tickformat=".0%")
     layout["yaxis"].pop("rangemode")
     return Figure(
         key="margin",
@@ -189,7 +203,7 @@ def _demand(found: Prospect) -> Figure:
         title="Demand",
         caption="Mean requests (sessions, tasks) per second of each quarter, by class.",
         note="Mean requests (sessions, tasks) per second, by class",
-        spec={"data": traces, "layout": _axes("per second")},
+        spec={"data": traces, "layout": _axes(found, "per second")},
         table="quarters",
         height=260,
         legend=tuple(legend),

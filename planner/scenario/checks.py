@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from planner.catalog import Catalog
 from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
@@ -24,7 +22,7 @@ from planner.scenario.check_forecast import check_forecast, check_variants
 from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
-from planner.scenario.faults import place_fault, schema_faults
+from planner.scenario.faults import faults_of_tree, place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
@@ -78,19 +76,11 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
     """Return the faults of a scenario as it stands; if it has none, those that it will have."""
     parts = Parts.of(root)
     faults = _check_parts(parts, catalog)
-    if parts.forecast is None or faults or _schema_faults(root):
+    if parts.forecast is None or faults or faults_of_tree(root):
         return faults
     return check_variants(
-        root, parts, lambda tree: _check_parts(Parts.of(tree), catalog), _schema_faults
+        root, parts, lambda tree: _check_parts(Parts.of(tree), catalog), faults_of_tree
     )
-
-
-def _schema_faults(root: Node) -> list[Fault]:
-    try:
-        Scenario.model_validate(root.plain())
-    except ValidationError as error:
-        return schema_faults(error, root)
-    return []
 
 
 def _check_parts(parts: Parts, catalog: Catalog) -> list[Fault]:

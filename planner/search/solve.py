@@ -151,10 +151,10 @@ def solve(outlook: Outlook, response: Response, unknown: Unknown, target: Target
     """
     if unknown not in get_args(Unknown):
         raise SolveError(f"cannot solve for {unknown!r}; choose {', '.join(get_args(Unknown))}")
-    target.quarters(outlook.labels)
+    only = target.quarters(outlook.labels)
 
     def excess(value: float) -> float:
-        return target.of(project(changed(outlook, unknown, value), response)) - target.value
+        return target.of(project(changed(outlook, unknown, value), response, only)) - target.value
 
     neutral = 1.0 if unknown in MULTIPLES else 0.0
     before = excess(neutral) + target.value

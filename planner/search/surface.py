@@ -98,8 +98,9 @@ class Curve:
         logs = np.log([point.load_rps for point in self.points])
         return PchipInterpolator(logs, np.log(np.maximum(self._levels, 1e-9)))
 
+    @cached_property
     def misses(self) -> tuple[tuple[float, float], ...]:
-        """Return loads, and by how much the curve misses them, as a share.
+        """Loads, and by how much the curve misses them, as a share.
 
         Of every inner point: the curve through the others (leave-one-out). Of the last one that was
         taken to test the curve: the curve as it was before.
@@ -113,7 +114,7 @@ class Curve:
 
     def miss_near(self, load_rps: float) -> float:
         """Return the larger of the two misses that are nearest to a load, without its sign."""
-        near = sorted(self.misses(), key=lambda found: abs(math.log(found[0] / load_rps)))
+        near = sorted(self.misses, key=lambda found: abs(math.log(found[0] / load_rps)))
         return max((abs(miss) for _, miss in near[:2]), default=0.0)
 
     def rounding(self, load_rps: float) -> float:

@@ -122,7 +122,7 @@ def test_a_forecast_without_contradictions(catalog: Catalog) -> None:
          "nothing that is ordered in it arrives"),
         ("pool: big, quarter: 2027-Q2, node: hgx-b200", "pool: big, quarter: 2027-Q2, node: hgx-b2",
          "forecast.chips[0].node", "unknown node 'hgx-b2'"),
-        ("node: hgx-b200, set", "node: cs-3, set", "pools[1]", "name it in pools[].price (from 2027-Q2 on)"),
+        ("node: hgx-b200, set", "node: cs-3, set", "pools[1]", "pools[].price (from 2027-Q2 on)"),
         ("node: hgx-b200, set", "node: hgx-b200, price: h100-sxm-on-demand, set",
          "pools[1].price", "h100"),
         ("{tensor_parallel: 2}", "{tensor_paralel: 2}", "pools[1].tensor_paralel",
