@@ -224,3 +224,26 @@ def test_a_variant_that_is_no_scenario_is_refused_with_its_line(folder: Path) ->
 
 def test_the_function_is_public() -> None:
     assert planner.forecast is module.forecast
+
+
+# --- the forecast to 2030 ------------------------------------------------------------------------
+
+
+def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
+    """On the first chips and models alone, from smaller cells and shorter runs than its own.
+
+    A fifth is left for the error of the small surface.
+    """
+    small = (
+        *("workload.duration=3 min", "workload.warmup=60 s", "forecast.surface.simulations=1"),
+        *("forecast.surface.largest=0.5", "forecast.surface.smallest=0.5"),
+        *("forecast.upgrades=[]", "forecast.chips=[]", "forecast.machine_prices.hgx-b200=null"),
+    )
+    file = Path(__file__).parents[2] / "scenarios" / "economics" / "forecast-2030.yaml"
+    found = forecast(file, sets=small)
+    years = found.years.set_index("year")
+    assert years.loc["2025", "spend_usd"] == pytest.approx(8.4e9, rel=0.2)
+    assert years.loc["2025", "revenue_usd"] == pytest.approx(11.4e9, rel=0.02)
+    needed = found.solve("growth", "spend_usd=85e9@2030")
+    assert needed.reached == pytest.approx(85e9, rel=1e-3)
+    assert found.cells("api", 23) > 1000
