@@ -75,9 +75,9 @@ def forecast(
 
     For example:
 
-        planner forecast scenarios/economics/forecast-2030.yaml --html forecast.html
+        planner forecast scenarios/economics/forecast_2030.yaml --html forecast.html
 
-        planner forecast scenarios/economics/forecast-2030.yaml --solve growth --solve efficiency
+        planner forecast scenarios/economics/forecast_2030.yaml --solve growth --solve efficiency
             --target spend_usd=85e9@2030
     """
     import os

@@ -58,7 +58,7 @@ def forecast(
     if loaded.scenario.forecast is None:
         raise PlannerError(
             f"{loaded.path} has no section `forecast`; add one with start, until and growth, as in "
-            "scenarios/economics/forecast-2030.yaml"
+            "scenarios/economics/forecast_2030.yaml"
         )
     roadmap = Roadmap(loaded, known)
     outlook = roadmap.outlook()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from planner.economics.forecast import Outlook
+from planner.results.formatting import count
 from planner.results.result import Assumption
 from planner.scenario.schema.forecast import Forecast
 from planner.search.prospect import Prospect
@@ -108,8 +109,9 @@ def notes(prospect: Prospect, stated: Forecast) -> Iterator[str]:
         if cells > 1:
             curve = prospect.curve(pool, last)
             yield (
-                f"{pool}: by {outlook.labels[-1]} it is {cells:,.0f} cells of the largest "
-                f"simulated fleet ({curve.top.nodes} nodes). From half its load to all of it, "
+                f"{pool}: in {outlook.labels[-1]} it is {count(float(f'{cells:.3g}'))} times the "
+                f"largest simulated fleet ({curve.top.nodes} nodes): so many cells. From half its "
+                "load to all of it, "
                 f"nodes per load change by {curve.pooling:+.1%}, where half a node is "
                 f"{curve.rounding(curve.top.load_rps):.1%}: so much is left of pooling."
             )

@@ -239,7 +239,7 @@ def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
         *("forecast.surface.largest=0.5", "forecast.surface.smallest=0.5"),
         *("forecast.upgrades=[]", "forecast.chips=[]", "forecast.machine_prices.hgx-b200=null"),
     )
-    file = Path(__file__).parents[2] / "scenarios" / "economics" / "forecast-2030.yaml"
+    file = Path(__file__).parents[2] / "scenarios" / "economics" / "forecast_2030.yaml"
     found = forecast(file, sets=small)
     years = found.years.set_index("year")
     assert years.loc["2025", "spend_usd"] == pytest.approx(8.4e9, rel=0.2)
