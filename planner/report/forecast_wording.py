@@ -19,7 +19,6 @@ QUANTITY_TITLES: Final = {
     "margin_rate": "gross margin",
     "accelerators": "accelerators",
 }
-CLASS_UNIT: Final = "requests (sessions, tasks) per second"
 
 
 def change(rate: float) -> str:

@@ -75,7 +75,6 @@ def forecast(
         response=response,
         projection=project(outlook, response),
         simulations=sampler.simulations,
-        tolerance=stated.surface.tolerance,
         assumptions=assumptions(stated, outlook, used),
     )
     return replace(answer, notes=tuple(notes(answer, stated)))

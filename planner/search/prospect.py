@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from planner.economics.forecast import Outlook, Projection, Quarter, Response, project
+from planner.economics.forecast import Outlook, Projection, Quarter
 from planner.results.result import Assumption
 from planner.search.segments import SampledResponse, Segment
 from planner.search.solve import (
@@ -40,7 +40,6 @@ class Prospect:
     projection: Projection
     simulations: int
     """Simulated fleets behind the surface."""
-    tolerance: float
     assumptions: tuple[Assumption, ...]
     notes: tuple[str, ...] = ()
     """What a reader has to know to read the numbers right."""
@@ -67,11 +66,6 @@ class Prospect:
         """Return the growth that makes a target true, by gain of efficiency per year."""
         wanted = Target.parse(target) if isinstance(target, str) else target
         return trades(self.outlook, self.response, wanted, efficiencies)
-
-    def assuming(self, outlook: Outlook) -> Projection:
-        """Return the forecast with something else assumed, on the same surface."""
-        response: Response = self.response
-        return project(outlook, response)
 
     # --- tables ----------------------------------------------------------------------------------
 
