@@ -15,8 +15,10 @@ from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
+    from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
+    from planner.search.bridge import bridge as bridge
     from planner.search.forecast import forecast as forecast
     from planner.search.size import size as size
     from planner.simulation import load_scenario as load_scenario
@@ -27,7 +29,9 @@ __version__ = VERSION
 
 _HOMES = {
     "PlannerError": "planner.errors",
+    "bridge": "planner.search.bridge",
     "Result": "planner.results.result",
+    "cost": "planner.costing",
     "forecast": "planner.search.forecast",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
@@ -40,6 +44,8 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "bridge",
+    "cost",
     "forecast",
     "load_catalog",
     "load_scenario",

@@ -11,7 +11,7 @@ from planner.economics.money import split_exactly
 from planner.economics.rates import ELASTIC_TERMS, Terms
 
 TERM_QUARTERS: Final[dict[Terms, int]] = {
-    "on_demand": 1, "spot": 1, "committed_1y": 4, "committed_3y": 12,
+    "on_demand": 1, "spot": 1, "capacity_block": 1, "committed_1y": 4, "committed_3y": 12,
 }  # fmt: skip
 """How long nodes stay at least; owned ones for their life."""
 _SLACK: Final = 1e-9

@@ -20,10 +20,18 @@ from planner.economics.capacity import (
 )
 from planner.economics.cost import Policy
 from planner.economics.paths import Move, compound, learned_by_time, learned_by_volume, mixed
-from planner.economics.plans import ApiPlan, Plan, SubscriptionPlan
+from planner.economics.plans import Plan
 from planner.economics.rates import MachineRate
+from planner.economics.scaling import scaled_plan
 from planner.economics.statement import Statement, settle
-from planner.economics.usage import ClassUsage, PoolUsage
+from planner.economics.usage import (
+    ClassUsage,
+    PoolRole,
+    PoolTime,
+    PoolUsage,
+    PriceLayer,
+    Tokens,
+)
 
 HOURS_PER_QUARTER: Final = 2190.0
 _SECONDS: Final = HOURS_PER_QUARTER * 3600.0
@@ -39,6 +47,12 @@ class Served:
     output_tokens: float
     cached_input_tokens: float = 0.0
     reasoning_tokens: float = 0.0
+    long_input_tokens: float = 0.0
+    """Of the tokens, those of requests longer than the threshold of the class's plan."""
+    long_cached_input_tokens: float = 0.0
+    long_output_tokens: float = 0.0
+    tasks: float = 0.0
+    """Sessions, each as long as the mean, that its tokens would do."""
     weight: float = 1.0
     """Its claim on the cost of the pools of its group, beside that of other classes."""
 
@@ -51,6 +65,7 @@ class Machine:
     chip: str
     devices: int
     power_w: float
+    role: PoolRole = "both"
 
 
 @dataclass(frozen=True)
@@ -187,21 +202,6 @@ class Outlook:
             for name, values in self.demand.items()
         }
         return replace(self, demand=demand)
-
-
-def scaled_plan(plan: Plan | None, factor: float) -> Plan | None:
-    """Return a plan with all its prices multiplied."""
-    if isinstance(plan, ApiPlan):
-        cached = plan.cached_input_usd_per_mtok
-        return replace(
-            plan,
-            input_usd_per_mtok=plan.input_usd_per_mtok * factor,
-            output_usd_per_mtok=plan.output_usd_per_mtok * factor,
-            cached_input_usd_per_mtok=None if cached is None else cached * factor,
-        )
-    if isinstance(plan, SubscriptionPlan):
-        return replace(plan, seat_usd_per_month=plan.seat_usd_per_month * factor)
-    return plan
 
 
 # --- what comes out ------------------------------------------------------------------------------
@@ -374,10 +374,13 @@ class _Fleet:
     def usages(
         self, quarter: int, cohorts: Sequence[Cohort], holdings: Sequence[Holding]
     ) -> list[PoolUsage]:
-        """Return the machine time of a quarter, by generation and price."""
+        """Return the machine time of a quarter, by generation and price.
+
+        Nodes are held all through the quarter, so a commitment is paid in full.
+        """
         generations = {each.number: each for each in self.outlook.generations[self.pool]}
         load = self._effective(quarter)
-        usages = []
+        usages: list[PoolUsage] = []
         for holding in holdings:
             number, machine = holding.generation, holding.machine
             busy = self.response.busy_devices(self.pool, number, quarter, load)
@@ -388,22 +391,20 @@ class _Fleet:
                     since = quarter if generations[number].is_elastic else cohort.delivered
                     rate = self.outlook.rates[self.pool, number][since]
                     priced[rate] = priced.get(rate, 0) + cohort.nodes
-            for rate, nodes in priced.items():
-                part = busy * nodes / holding.nodes
-                usages.append(
-                    PoolUsage(
-                        pool=self.pool,
-                        node=machine.node,
-                        chip=machine.chip,
-                        devices_per_node=machine.devices,
-                        period_hours=HOURS_PER_QUARTER,
-                        peak_nodes=nodes,
-                        node_hours=nodes * HOURS_PER_QUARTER,
-                        busy_device_hours=min(part, nodes * machine.devices) * HOURS_PER_QUARTER,
-                        node_power_w=machine.power_w,
-                        rate=rate,
-                    )
-                )
+            time = PoolTime(
+                pool=self.pool,
+                node=machine.node,
+                chip=machine.chip,
+                devices_per_node=machine.devices,
+                period_hours=HOURS_PER_QUARTER,
+                held=((HOURS_PER_QUARTER, holding.nodes),),
+                busy_device_hours=min(busy, holding.devices) * HOURS_PER_QUARTER,
+                node_power_w=machine.power_w,
+                role=machine.role,
+            )
+            *below, last = priced
+            layers = [*(PriceLayer(rate, priced[rate]) for rate in below), PriceLayer(last)]
+            usages += time.priced(layers)
         return usages
 
 
@@ -428,23 +429,34 @@ def _class_usages(
         for name in group.classes:
             each = response.served(name, quarter)
             count = demand[name] * served_rates[name] * _SECONDS
-            requests = count * each.requests
-            inputs = round(count * each.input_tokens)
-            outputs = round(count * each.output_tokens)
+            tokens = _tokens(count, each.input_tokens, each.cached_input_tokens, each.output_tokens)
             weight = count * each.weight
             found.append(
                 ClassUsage(
                     name=name,
                     plan=outlook.plans[name][quarter],
-                    requests=round(requests),
-                    input_tokens=inputs,
-                    output_tokens=outputs,
-                    cached_input_tokens=min(round(count * each.cached_input_tokens), inputs),
-                    reasoning_tokens=min(round(count * each.reasoning_tokens), outputs),
+                    requests=round(count * each.requests),
+                    input_tokens=tokens.input,
+                    output_tokens=tokens.output,
+                    cached_input_tokens=tokens.cached_input,
+                    reasoning_tokens=min(round(count * each.reasoning_tokens), tokens.output),
+                    tasks=count * each.tasks,
                     pool_weights={p: weight for p in group.pools if p in held and weight > 0},
+                    long_context=_tokens(
+                        count,
+                        each.long_input_tokens,
+                        each.long_cached_input_tokens,
+                        each.long_output_tokens,
+                    ),
                 )
             )
     return found
+
+
+def _tokens(count: float, input_each: float, cached_each: float, output_each: float) -> Tokens:
+    """Return the tokens of so many arrivals, each of which takes so many."""
+    inputs = round(count * input_each)
+    return Tokens(inputs, min(round(count * cached_each), inputs), round(count * output_each))
 
 
 def _ordered(

@@ -155,7 +155,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
     frames = Frames(**{name: table(name) for name in names}, stability=tuple(content["stability"]))
     finance = None
     if content["finance"] is not None:
-        stored = ("ledger", "margins", "class_costs", "pool_costs")
+        stored = ("ledger", "margins", "class_costs", "pool_costs", "class_pools")
         finance = Finance(**content["finance"] | {name: table(name) for name in stored})
     return Result(
         **{name: content[name] for name in ("name", "description", "seed", "version")},
@@ -163,6 +163,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
         **content["time"],
         frames=frames,
         finance=finance,
+        books=content["books"],
         assumptions=tuple(Assumption(**row) for row in content["assumptions"]),
         notes=tuple(content["notes"]),
         counters=content["counters"],

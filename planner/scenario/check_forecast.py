@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from planner.catalog import Catalog
 from planner.errors import Fault, ScenarioError, did_you_mean, shown
+from planner.scenario.faults import place_fault
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.schema.forecast import Demand, Forecast, PricePath
@@ -33,6 +34,7 @@ def check_forecast(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     yield from _upgrades(forecast)
     yield from _chips(forecast, catalog)
     yield from _prices(forecast, parts)
+    yield from _mixes(parts)
 
 
 def check_variants(root: Node, parts: Parts, check: Check, schema: Check) -> list[Fault]:
@@ -68,7 +70,9 @@ def _faults_of(
         tree = _without_forecast(varied(root, forecast, upgrades, generations))
     except ScenarioError as error:
         return error.faults
-    return schema(tree) or check(tree)
+    if faults := schema(tree) or check(tree):
+        return faults
+    return [place_fault(tree, where, message) for where, message in _mixes(Parts.of(tree))]
 
 
 def _without_forecast(root: Node) -> Node:
@@ -236,6 +240,17 @@ def _prices(forecast: Forecast, parts: Parts) -> Iterator[Finding]:
             advice = did_you_mean(price.name, used) or "name the node type of a pool"
             message = f"no pool ever runs on {shown(price.name)}; {advice}"
             yield (*AT, "machine_prices", index, "name"), message
+
+
+def _mixes(parts: Parts) -> Iterator[Finding]:
+    """Yield pools with several prices: their terms say what is ordered when and for how long."""
+    for where, pool in parts.pools.items():
+        if pool.price_mix:
+            yield (
+                (*where, "price_mix"),
+                f"{pool.name} mixes prices, and a forecast orders the nodes of a pool at one; "
+                "state `price` instead, or use two pools",
+            )
 
 
 def _nodes_of_new_pools(forecast: Forecast) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Many simulations measured: from which guess, in how many processes."""
+"""Many tasks done: in how many processes, and from which guess of nodes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from planner.errors import SimulationError
-from planner.search.subsets import Measured
 
-_Task = TypeVar("_Task")
-_Answer = TypeVar("_Answer")
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 PROCESS_S: Final = 3.0
 """What starting the processes takes; less work than that is done without them."""
 
 
 @dataclass
-class Crew(Generic[_Task, _Answer]):
+class Crew(Generic[Task, Answer]):
     """Does tasks, in processes of its own once there is enough to do; use it as a context."""
 
     jobs: int
     """Processes at most; 1: none."""
-    work: Callable[[_Task], _Answer]
-    """What is done with each; a function of a module, so that a process can import it."""
+    work: Callable[[Task], Answer]
+    """What to do with a task: a function of a module, since it goes to other processes."""
     _pool: ProcessPoolExecutor | None = None
     _seconds: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> Crew[_Task, _Answer]:
+    def __enter__(self) -> Crew[Task, Answer]:
         """Start nothing yet."""
         return self
 
@@ -41,7 +40,7 @@ class Crew(Generic[_Task, _Answer]):
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def measure(self, tasks: Sequence[_Task], left: int) -> Iterator[_Answer]:
+    def measure(self, tasks: Sequence[Task], left: int) -> Iterator[Answer]:
         """Yield the answers to tasks, in any order.
 
         Args:
@@ -83,8 +82,16 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class Sized(Protocol):
+    """What is known of a fleet."""
+
+    @property
+    def nodes(self) -> Mapping[str, int] | None:
+        """Nodes by pool; None: there is no such fleet."""
+
+
 def guess(
-    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Measured]
+    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Sized]
 ) -> dict[str, int]:
     """Return nodes to start sizing from, by what is known with one or two techniques more.
 

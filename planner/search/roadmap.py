@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from planner.billing import policy_of, price_plan, rate_of
+from planner.billing import role_of
 from planner.catalog import Catalog
 from planner.economics import MachineRate
 from planner.economics.capacity import TERM_QUARTERS, Generation
-from planner.economics.forecast import Gain, Group, Machine, Outlook, scaled_plan
+from planner.economics.forecast import Gain, Group, Machine, Outlook
 from planner.economics.paths import Move, dated_path
 from planner.economics.plans import Plan
+from planner.economics.rates import ELASTIC_TERMS
+from planner.economics.scaling import scaled_plan, scaled_rate
+from planner.pricing import plan_of, policy_of, rate_of
 from planner.scenario import LoadedScenario, replicas_of
-from planner.scenario.schema import Scenario
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.forecast import Forecast, PricePath
+from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
 from planner.scenario.variants import upgrades_by, variant
 from planner.search.sampling import pools_of
@@ -30,6 +34,7 @@ class Roadmap:
     loaded: LoadedScenario
     catalog: Catalog
     _variants: dict[tuple[tuple[int, ...], Numbers], LoadedScenario] = field(default_factory=dict)
+    _catalogs: dict[int, Catalog] = field(default_factory=dict)
 
     @property
     def forecast(self) -> Forecast:
@@ -118,13 +123,13 @@ class Roadmap:
         capacity = self.forecast.capacity
         dates = [self.forecast.index(self.forecast.chips[i].quarter) for i in self.chips_of(name)]
         for number, first in enumerate([0, *dates]):
-            pool = self._first_pool(name, number)
-            machine = self._rate(pool, self.at(first).scenario)
+            _, pool = self._first(name, number)
+            machine = self._rate(pool, first)
             lead = capacity.lead_quarters
             if number:
                 own = self.forecast.chips[self.chips_of(name)[number - 1]].lead_quarters
                 lead = lead if own is None else own
-            elastic = machine.terms in ("on_demand", "spot")
+            elastic = machine.terms in ELASTIC_TERMS
             life = TERM_QUARTERS.get(machine.terms, capacity.life_quarters)
             stride = replicas_of(pool, self.catalog.node(pool.node).devices).nodes_per_replica
             found.append(
@@ -132,40 +137,47 @@ class Roadmap:
             )
         return tuple(found)
 
-    def _first_pool(self, name: str, number: int) -> Pool:
-        pools = (self.pool(name, number, quarter) for quarter in range(len(self.labels)))
-        return next(pool for pool in pools if pool is not None)
+    def _first(self, name: str, number: int) -> tuple[int, Pool]:
+        """Return the first quarter in which there is such a pool, and the pool."""
+        pools = ((q, self.pool(name, number, q)) for q in range(len(self.labels)))
+        return next((quarter, pool) for quarter, pool in pools if pool is not None)
 
-    def _rate(self, pool: Pool, scenario: Scenario) -> MachineRate:
+    def _prices(self, quarter: int) -> tuple[Prices, Catalog]:
+        """Return the scenario's own prices in a quarter, and the catalogue with its tables."""
+        loaded = self.at(quarter)
+        if quarter not in self._catalogs:
+            self._catalogs[quarter], _ = with_price_tables(loaded.root, self.catalog)
+        return loaded.scenario.prices, self._catalogs[quarter]
+
+    def _rate(self, pool: Pool, quarter: int) -> MachineRate:
         chip = self.catalog.node(pool.node).chip
-        return rate_of(pool, chip, scenario.prices, self.catalog)
+        return rate_of(pool.price, chip, *self._prices(quarter))
 
     def rates(self, name: str, number: int) -> tuple[MachineRate, ...]:
         """Return the price of a pool's nodes of one generation, by quarter."""
         quarters = len(self.labels)
         pools = [self.pool(name, number, quarter) for quarter in range(quarters)]
-        fallback = self._first_pool(name, number)
+        _, fallback = self._first(name, number)
         paths = {each.name: each for each in self.forecast.machine_prices}
         found = []
         for quarter, pool in enumerate(pools):
             held = pool or fallback
-            rate = self._rate(held, self.at(quarter).scenario)
+            rate = self._rate(held, quarter)
             path = paths.get(held.node)
             factor = 1.0 if path is None else self.factors(path)[quarter]
             if path is not None and factor != 1.0:
                 origin = path.source or "path of the forecast"
-                rate = replace(
-                    rate,
-                    per_device_hour_usd=rate.per_device_hour_usd * factor,
-                    source=f"{rate.source}; × {factor:.4g} by {self.labels[quarter]}: {origin}",
-                )
+                source = f"{rate.source}; × {factor:.4g} by {self.labels[quarter]}: {origin}"
+                rate = scaled_rate(rate, factor, source)
             found.append(rate)
         return tuple(found)
 
     def machine(self, name: str, number: int) -> Machine:
         """Return what a node of a generation is."""
-        node = self.catalog.node(self._first_pool(name, number).node)
-        return Machine(node.name, node.chip, node.devices, float(node.power_w))
+        quarter, pool = self._first(name, number)
+        node = self.catalog.node(pool.node)
+        role = role_of(pool, self.at(quarter).scenario)
+        return Machine(node.name, node.chip, node.devices, float(node.power_w), role)
 
     def factors(self, path: PricePath) -> tuple[float, ...]:
         """Return a price by quarter, as a multiple of that of the scenario."""
@@ -177,15 +189,15 @@ class Roadmap:
         paths = {each.name: each for each in self.forecast.plan_prices}
         found: list[Plan | None] = []
         for quarter in range(len(self.labels)):
-            scenario = self.at(quarter).scenario
+            scenario, (prices, catalog) = self.at(quarter).scenario, self._prices(quarter)
             klass = next(each for each in scenario.workload.classes if each.name == name)
-            stated = next((p for p in scenario.prices.plans if p.name == klass.plan), None)
+            stated = next((p for p in prices.plans if p.name == klass.plan), None)
             if stated is None:
                 found.append(None)
                 continue
             path = paths.get(stated.name)
             factor = 1.0 if path is None else self.factors(path)[quarter]
-            found.append(scaled_plan(price_plan(stated, self.catalog), factor))
+            found.append(scaled_plan(plan_of(stated, prices.date, catalog), factor))
         return tuple(found)
 
     # --- demand ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from planner.catalog import Catalog
 from planner.economics.forecast import Served
 from planner.errors import PlannerError
+from planner.pricing import Books
 from planner.results.result import Assumption, Result
 from planner.scenario import LoadedScenario
 from planner.scenario.schema import Scenario
@@ -169,22 +170,27 @@ def _served(result: Result, scenario: Scenario) -> dict[str, Served]:
     arrival is counted after the warm-up, when sessions are in full swing.
     """
     assert result.finance is not None
-    money = {str(row["class"]): row for row in result.finance.class_costs.to_dict("records")}
-    counts = {str(row["class"]): row for row in result.frames.classes.to_dict("records")}
+    assert result.books is not None
+    costs = result.finance.class_costs.set_index("class")["cost_usd"]
+    usages = {book.usage.name: book.usage for book in Books.of_json(result.books).classes}
+    counts = result.frames.classes.set_index("class")["measured_served"]
     measured_s = result.duration_s - result.warmup_s
     found = {}
     for each in scenario.workload.classes:
         assert each.open is not None
-        row = money[each.name]
-        requests = float(counts[each.name]["measured_served"])
-        per_arrival = requests / (measured_s * each.open.rate)
-        share = per_arrival / max(float(row["requests"]), 1.0)
+        usage, long = usages[each.name], usages[each.name].long_context
+        per_arrival = float(counts[each.name]) / (measured_s * each.open.rate)
+        share = per_arrival / max(usage.requests, 1)
         found[each.name] = Served(
             requests=per_arrival,
-            input_tokens=share * float(row["input_tokens"]),
-            output_tokens=share * float(row["output_tokens"]),
-            cached_input_tokens=share * float(row["cached_input_tokens"]),
-            reasoning_tokens=share * float(row["reasoning_tokens"]),
-            weight=share * float(row["cost_usd"]),
+            input_tokens=share * usage.input_tokens,
+            output_tokens=share * usage.output_tokens,
+            cached_input_tokens=share * usage.cached_input_tokens,
+            reasoning_tokens=share * usage.reasoning_tokens,
+            long_input_tokens=share * long.input,
+            long_cached_input_tokens=share * long.cached_input,
+            long_output_tokens=share * long.output,
+            tasks=share * usage.tasks,
+            weight=share * float(costs[each.name]),
         )
     return found
