@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from planner.economics import MachineRate, Policy, SubscriptionPlan
+from planner.economics import (
+    ApiPlan,
+    LongContextPrice,
+    MachineRate,
+    Policy,
+    SubscriptionPlan,
+)
 from planner.economics.capacity import Generation, plan_capacity, trend
 from planner.economics.forecast import (
     HOURS_PER_QUARTER,
@@ -259,6 +265,49 @@ def test_committed_nodes_stay_when_demand_falls_and_keep_their_price() -> None:
     prices = {usage.usage.rate.per_device_hour_usd for usage in found.quarters[3].statement.pools}
     assert prices == {2.0}
     assert found.quarters[0].ordered == {("pool", 0): 125}
+
+
+def test_nodes_of_one_kind_at_two_prices_are_two_layers() -> None:
+    lease = Generation(0, 0, "committed_3y", lead=0, life=12)
+    rates = tuple(
+        MachineRate("lease", "h100", "committed_3y", price, "2026-01-01", "example")
+        for price in (3.0, 2.0)
+    )
+    outlook = outlook_of(
+        {"chat": (120.0, 240.0)}, generations={"pool": (lease,)}, rates={("pool", 0): rates}
+    )
+    _, second = project(outlook, Linear(1.0)).quarters
+    usages = [each.usage for each in second.statement.pools]
+    found = [(u.rate.per_device_hour_usd, u.peak_nodes, u.utilisation_rate) for u in usages]
+    # A twelfth of the first 120 retires and is replaced, beside the 120 that are new.
+    assert found == [(3.0, 110, 1.0), (2.0, 130, 1.0)]
+    assert second.spend_usd == pytest.approx((110 * 3.0 + 130 * 2.0) * HOURS_PER_QUARTER)
+
+
+@dataclass(frozen=True)
+class Talkative(Linear):
+    """A third of the tokens are those of long requests; two arrivals make a task."""
+
+    def served(self, name: str, quarter: int) -> Served:
+        return Served(1.0, 90.0, 30.0, long_input_tokens=30.0, long_output_tokens=10.0, tasks=0.5)
+
+
+def test_long_requests_are_billed_at_their_price_and_tasks_are_counted() -> None:
+    long = LongContextPrice(1000, 2.0, 8.0)
+    plan = ApiPlan("api", 1.0, 4.0, long_context=long)
+    outlook = outlook_of({"chat": (1000.0,)}, plans={"chat": (plan,)})
+    (quarter,) = project(outlook, Talkative(1.0)).quarters
+    requests = 1000.0 * SECONDS
+    usd = (60 * 1.0 + 20 * 4.0 + 30 * 2.0 + 10 * 8.0) / 1e6
+    assert quarter.statement.revenue_usd == pytest.approx(requests * usd)
+    assert quarter.statement.classes[0].usage.tasks == pytest.approx(0.5 * requests)
+
+
+def test_a_pool_that_only_decodes_costs_output() -> None:
+    machines = {("pool", 0): Machine("one", "h100", 1, 1000.0, "decode")}
+    (quarter,) = project(outlook_of({"chat": (10.0,)}, machines=machines), Linear(1.0)).quarters
+    (chat,) = quarter.statement.classes
+    assert chat.token_costs.output_microusd == chat.cost.cost_microusd > 0
 
 
 def test_new_nodes_are_of_the_newest_generation_and_old_ones_stay() -> None:

@@ -167,6 +167,23 @@ def test_shifts_cannot_move_more_than_all(catalog: Catalog) -> None:
     assert "110% of chat would move" in fault
 
 
+MIXED = "price_mix: [{price: h100-sxm-committed-1y, nodes: 1}, {price: h100-sxm-on-demand}]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("node: hgx-h100, nodes: 2}", f"node: hgx-h100, nodes: 2, {MIXED}}}"),
+        ("pools.small.tensor_parallel: 8", f"pools.small.tensor_parallel: 8, pools.small.{MIXED}"),
+    ],
+    ids=["now", "later"],
+)
+def test_a_pool_of_a_forecast_has_one_price(catalog: Catalog, old: str, new: str) -> None:
+    (fault,) = faults(catalog, old, new)
+    assert "pools[0].price_mix: small mixes prices" in fault
+    assert "state `price` instead" in fault
+
+
 def test_a_variant_is_the_scenario_of_a_date(catalog: Catalog) -> None:
     loaded = checked(catalog)
     later = variant(loaded, [0], {"big": 0})
