@@ -19,11 +19,13 @@ from tests.small import SMALL, load
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 
+LONG = "long_context: {above: 225, input: 2 USD/Mtok, output: 9 USD/Mtok}"
 TEXT = (
     SMALL.replace("name: small", "name: ahead", 1)
-    .replace("duration: 3 min", "duration: 2 min")
+    .replace("duration: 3 min", "duration: 1 min")
     .replace("rate: 12 /s", "rate: 150 /s")
     .replace("rate: 1 /s", "rate: 15 /s")
+    .replace("8 USD/Mtok}", f"8 USD/Mtok, {LONG}}}")
     + """\
 forecast:
   start: 2026-Q1
@@ -116,6 +118,13 @@ def test_prices_move_by_the_year(found: Prospect) -> None:
     assert "path of the forecast" in rates[4].source
 
 
+def test_tokens_of_long_requests_are_sampled(found: Prospect) -> None:
+    """Prompts are 50 to 400 tokens long, evenly: those above 225 are half, and most of the input."""
+    served = found.response.served("reasoning", 0)
+    assert 0.5 < served.long_input_tokens / served.input_tokens < 0.85
+    assert 0.3 < served.long_output_tokens / served.output_tokens < 0.7
+
+
 def test_the_books_are_those_of_settling(found: Prospect) -> None:
     rows, years = found.quarters, found.years
     assert years["spend_usd"].tolist() == pytest.approx(
@@ -150,9 +159,9 @@ def test_an_interrupted_forecast_goes_on_where_it_stopped(
 ) -> None:
     done: list[str] = []
     content = json.loads((folder / "samples.json").read_text("utf-8"))
-    half = dict(list(content["samples"].items())[::2])
+    most = dict(list(content["samples"].items())[2:])
     part = folder / "part.json"
-    part.write_text(json.dumps({"samples": half}), encoding="utf-8")
+    part.write_text(json.dumps({"samples": most}), encoding="utf-8")
 
     def counted(task: SampleTask) -> object:
         done.append(task.key)
@@ -160,7 +169,7 @@ def test_an_interrupted_forecast_goes_on_where_it_stopped(
 
     monkeypatch.setattr("planner.search.sampler.take_sample", counted)
     again = forecast(ahead, samples=part)
-    assert len(done) == len(content["samples"]) - len(half)
+    assert len(done) == 2
     assert again.quarters.equals(found.quarters)
     assert json.loads(part.read_text("utf-8")) == content
 
@@ -186,7 +195,7 @@ def test_other_files_and_other_scenarios_are_refused(folder: Path) -> None:
 def test_a_load_that_no_fleet_serves_is_named(folder: Path) -> None:
     impossible = "workload.classes.chat.objectives=[{metric: tpot, percentile: 50, limit: 1 ms}]"
     with pytest.raises(SimulationError, match=r"chat cannot be served at .* from 2026-Q1"):
-        forecast(load(folder, impossible, text=TEXT))
+        forecast(load(folder, impossible, text=TEXT), maximum_nodes=8)
 
 
 # --- a mix that shifts within a pool --------------------------------------------------------------
@@ -235,7 +244,7 @@ def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
     A fifth is left for the error of the small surface.
     """
     small = (
-        *("workload.duration=3 min", "workload.warmup=60 s", "forecast.surface.simulations=1"),
+        *("workload.duration=2 min", "workload.warmup=45 s", "forecast.surface.simulations=1"),
         *("forecast.surface.largest=0.5", "forecast.surface.smallest=0.5"),
         *("forecast.upgrades=[]", "forecast.chips=[]", "forecast.machine_prices.hgx-b200=null"),
     )
