@@ -119,7 +119,7 @@ def test_prices_move_by_the_year(found: Prospect) -> None:
 
 
 def test_tokens_of_long_requests_are_sampled(found: Prospect) -> None:
-    """Prompts are 50 to 400 tokens long, evenly: those above 225 are half, and most of the input."""
+    """Prompts are 50 to 400 tokens long, evenly: half are above 225, with most of the input."""
     served = found.response.served("reasoning", 0)
     assert 0.5 < served.long_input_tokens / served.input_tokens < 0.85
     assert 0.3 < served.long_output_tokens / served.output_tokens < 0.7
