@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from planner.search.bridge import bridge as bridge
     from planner.search.forecast import forecast as forecast
     from planner.search.size import size as size
+    from planner.search.uncertainty import risk as risk
     from planner.simulation import load_scenario as load_scenario
     from planner.simulation import run as run
     from planner.trace import open_trace as open_trace
@@ -36,6 +37,7 @@ _HOMES = {
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
+    "risk": "planner.search.uncertainty",
     "run": "planner.simulation",
     "size": "planner.search.size",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "load_catalog",
     "load_scenario",
     "open_trace",
+    "risk",
     "run",
     "size",
 ]

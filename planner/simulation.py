@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,69 @@ def run(
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
     known, _ = with_price_tables(loaded.root, known)
-    lowered = lower(loaded, known, pools)
+    return simulate(
+        loaded,
+        known,
+        processes=processes,
+        requests_to=requests_to,
+        progress=progress,
+        invariants=invariants,
+        pools=pools,
+    ).result()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A simulation that has ended. No price moves a request, so it can be billed at any prices."""
+
+    loaded: LoadedScenario
+    catalog: Catalog
+    lowered: Lowered
+    engine: Engine
+    fleet: Fleet
+    books: Books
+    """What money is computed from."""
+
+    def result(
+        self, loaded: LoadedScenario | None = None, catalog: Catalog | None = None
+    ) -> Result:
+        """Return the result.
+
+        Args:
+            loaded: the same scenario with other `prices`; None: as simulated.
+            catalog: the same catalogue with other prices; None: as simulated.
+
+        Raises:
+            CatalogError: a price does not hold on `prices.date`, or is for long contexts that the
+                simulation did not count.
+        """
+        billed = loaded or self.loaded
+        books = replace(self.books, prices=_stated_prices(billed))
+        return _result(
+            billed, catalog or self.catalog, self.lowered, self.engine, self.fleet, books
+        )
+
+
+def _stated_prices(loaded: LoadedScenario) -> dict[str, Any]:
+    stated = loaded.data.get("prices")
+    return stated if isinstance(stated, dict) else {}
+
+
+def simulate(
+    loaded: LoadedScenario,
+    catalog: Catalog,
+    *,
+    processes: Process | Iterable[Process] = (),
+    requests_to: Path | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    invariants: bool = False,
+    pools: tuple[LoweredPool, ...] | None = None,
+) -> Finished:
+    """Simulate a loaded scenario.
+
+    The arguments are those of `run`, but the catalogue is taken as it is: with `prices.tables`.
+    """
+    lowered = lower(loaded, catalog, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
     writer = (
@@ -145,7 +207,7 @@ def run(
         )
     )
     kept: list[NDArray[np.void]] = []
-    above = long_thresholds(content.prices, known)
+    above = long_thresholds(content.prices, catalog)
     thresholds = [above.get(klass.plan or "") for klass in content.workload.classes]
     meter = LongContextMeter(thresholds, content.workload.duration) if any(thresholds) else None
     with writer as out:
@@ -169,17 +231,8 @@ def run(
     if invariants:
         finished = None if requests_to is None else np.concatenate([np.zeros(0, FINISHED), *kept])
         _require_invariants(engine, finished)
-    stated = loaded.data.get("prices")
-    books = measure(
-        content,
-        stated if isinstance(stated, dict) else {},
-        engine,
-        fleet,
-        lowered.pools,
-        meter,
-        above,
-    )
-    return _result(loaded, known, lowered, engine, fleet, books)
+    books = measure(content, _stated_prices(loaded), engine, fleet, lowered.pools, meter, above)
+    return Finished(loaded, catalog, lowered, engine, fleet, books)
 
 
 def _require_invariants(engine: Engine, finished: NDArray[np.void] | None) -> None:

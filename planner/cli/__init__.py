@@ -22,6 +22,7 @@ COMMANDS = {
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
     "cost": ("planner.cli.cost:cost", "Cost, revenue and margin, also of a stored result."),
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
+    "risk": ("planner.cli.risk:risk", "Intervals of the answer, and which input drives them."),
     "bridge": ("planner.cli.bridge:bridge", "Attribute a change of cost and margin to its causes."),
     "forecast": (
         "planner.cli.forecast:forecast",

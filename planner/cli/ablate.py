@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from planner.search.ablation import Ablation
 
 
-def _length(text: str | None) -> str | None:
+def length(text: str | None) -> str | None:
     """Return a length of time as it stands: the callback of an option.
 
     Raises:
@@ -36,7 +36,8 @@ def _length(text: str | None) -> str | None:
     return text
 
 
-def _seconds(text: str | None) -> float | None:
+def seconds_of(text: str | None) -> float | None:
+    """Return a length of time in seconds; infinity for all of the scenario."""
     from planner.units import parse_quantity
 
     if text is None:
@@ -55,7 +56,7 @@ def ablate(
         typer.Option(
             "--duration",
             metavar="TIME",
-            callback=_length,
+            callback=length,
             help="Simulate only the busiest part of this length, as '20 min', or 'all'. "
             "Default: the busiest hour; a trace as a whole.",
         ),
@@ -109,7 +110,7 @@ def ablate(
     from planner.search.techniques import used_by
     from planner.simulation import load_scenario
 
-    duration_s = _seconds(duration)
+    duration_s = seconds_of(duration)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
     check_outputs([path for path in (report, csv) if path is not None], force=force, inputs=[file])
     if used_by(loaded.scenario, techniques or ()):
@@ -159,7 +160,7 @@ def _write(found: Ablation, report: Path | None, csv: Path | None) -> None:
     from planner.microbench.table import write_whole
 
     if csv is not None:
-        write_whole(csv, _csv(found.rows()))
+        write_whole(csv, csv_text(found.rows()))
         typer.echo(f"subsets written to {csv}", err=True)
     if report is not None:
         from planner.report.ablation import render_ablation_html
@@ -168,7 +169,8 @@ def _write(found: Ablation, report: Path | None, csv: Path | None) -> None:
         typer.echo(f"report: {report}", err=True)
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Return rows as CSV, with a head."""
     import csv
     import io
 

@@ -77,5 +77,5 @@ def announce_compilation() -> None:
 
     if is_jit() and not is_compiled():
         typer.echo(
-            "compiling the simulation kernel, once for this version (about 2 min) …", err=True
+            "compiling the simulation kernel, once for this version (about a minute) …", err=True
         )

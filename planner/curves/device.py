@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -263,6 +264,11 @@ class Device:
             return None
         return self.time(curve, shape, repeats)
 
+    @cached_property
+    def _speedups(self) -> SpeedupTable:
+        """The shipped speed-ups, read once per device and not once per operator."""
+        return SpeedupTable.load()
+
     def _by_speedup(self, operator: Operator, name: str, tokens: Array) -> Timed | None:
         """Return the bf16 curve divided by a format's measured speed-up by tokens.
 
@@ -274,7 +280,7 @@ class Device:
             return None
         chip = self._curves[-1].chip
         kin = (self.chip.name, chip, SAME_CORES.get(chip, chip))
-        table, rows = SpeedupTable.load(), None
+        table, rows = self._speedups, None
         for likeness in (name, *SUBSTITUTES.get(name, ())):
             rows = table.measured_on(kin, likeness)
             if self._multiplies(likeness, by_any=rows is None):

@@ -38,6 +38,8 @@ SCALARS: Final = (
 """The fitted numbers of an `EngineOverhead`."""
 ENGINES: Final = ("vllm", "sglang", "tensorrt-llm", "generic")
 TIERS: Final = ("measured", "fitted", "estimated")
+RATE_BOUNDS: Final = (0.005, 5.0)
+"""Shares of a kernel's speed that an engine can attain."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class EngineOverhead:
     def __post_init__(self) -> None:
         for name in SCALARS:
             value = getattr(self, name)
-            low, high = (0.005, 5.0) if name.endswith("_rate") else (0.0, 10.0)
+            low, high = RATE_BOUNDS if name.endswith("_rate") else (0.0, 10.0)
             if name == "late_steps":
                 high = 1000.0
             if not low <= value <= high:
@@ -141,6 +143,10 @@ class EngineTable:
         general = {engine for engine, chip in own if not chip}
         kept = {key: each for key, each in self._overheads.items() if key[0] not in general}
         return EngineTable({**kept, **own})
+
+    def with_overheads(self, overheads: Mapping[tuple[str, str], EngineOverhead]) -> EngineTable:
+        """Return the table with other overheads, by engine and chip."""
+        return EngineTable({**self._overheads, **overheads})
 
 
 def shipped_engines() -> EngineTable:

@@ -20,7 +20,7 @@ from planner.curves.heads import HEADS
 from planner.curves.provenance import Provenance
 from planner.curves.speculation import acceptance
 from planner.curves.steptime import StepTime
-from planner.curves.survival import survival_of
+from planner.curves.survival import multiplied, survival_of
 from planner.kernel.plan import UNLIMITED, DraftPlan, PoolPlan
 from planner.lowering.workload import distribution, turns_of
 from planner.scenario import (
@@ -135,7 +135,8 @@ def acceptance_of(pool: Pool, model: Model, basis: Basis) -> Acceptance | None:
     speculation = pool.speculation
     if speculation is None:
         return None
-    accepted = tuple(_accepted(speculation, klass, model) for klass in basis.classes)
+    factor = basis.acceptance_factors.get(pool.name, 1.0)
+    accepted = tuple(_accepted(speculation, klass, model, factor) for klass in basis.classes)
     served = [
         (klass, each)
         for klass, each in zip(basis.classes, accepted, strict=True)
@@ -266,16 +267,18 @@ def _saved(table: Array, batches: int, verified: int, match_rate: float) -> Arra
     return saved
 
 
-def _accepted(speculation: Speculation, klass: RequestClass, model: Model) -> Accepted:
+def _accepted(
+    speculation: Speculation, klass: RequestClass, model: Model, factor: float
+) -> Accepted:
     depth = speculation.draft_tokens
     if speculation.acceptance is not None:
-        first, *others = speculation.acceptance
+        first, *others = multiplied(speculation.acceptance, factor)
         rate = 1.0 if speculation.match_rate is None else speculation.match_rate
         return Accepted(klass.name, (first * rate, *others), "the scenario", "measured")
     thinking = True if klass.reasoning is not None else None
     curve = acceptance(speculation.method, model.name, klass.task, thinking=thinking)
     said = "; ".join((*curve.sources, *curve.report(depth)))
-    return Accepted(klass.name, curve.by_position(depth), said, curve.tier)
+    return Accepted(klass.name, multiplied(curve.by_position(depth), factor), said, curve.tier)
 
 
 def _notes(pool: str, speculation: Speculation, served: Sequence[Accepted]) -> list[Provenance]:

@@ -48,6 +48,8 @@ class Basis:
     """Those of the scenario: what is accepted of drafts is up to them."""
     decoders: Mapping[str, str] = field(default_factory=dict)
     """By pool that only prefills, the one that decodes for it."""
+    acceptance_factors: Mapping[str, float] = field(default_factory=dict)
+    """By pool, a factor on the drafted tokens that are accepted in the mean; 1 where none is."""
 
     def curves(self, chip: Chip) -> tuple[CurveSet, ...]:
         """Return the curves of a chip."""

@@ -60,7 +60,7 @@ def distribution(lengths: Lengths) -> LengthDistribution:
             [(part.weight, part.median, part.sigma) for part in parts]
         )
     minimum = lengths.minimum if lengths.fixed is None else min(lengths.minimum, lengths.fixed)
-    return shape.within(minimum, lengths.maximum)
+    return shape.scaled(lengths.scale).within(minimum, lengths.maximum)
 
 
 def _hourly(shape: str | list[float] | None) -> tuple[float, ...] | None:

@@ -58,9 +58,20 @@ def histogram_quantiles(
     total = int(cumulative[-1])
     if total == 0:
         return np.full(len(percentiles), math.nan)
-    # NOTE: the rank is computed exactly, because 99.9/100 · 1000 is not 999 in floating point.
-    ranks = [max(1, math.ceil(Fraction(str(p)) * total / 100)) for p in percentiles]
+    ranks = [max(1, _rank(percentile, total)) for percentile in percentiles]
     return histogram_values_s()[np.searchsorted(cumulative, ranks)]
+
+
+def _rank(percentile: float, total: int) -> int:
+    """Return ⌈p/100 · n⌉, exactly: 99.9/100 · 1000 is not 999 in floating point.
+
+    >>> _rank(99.9, 1000), _rank(33.33333, 6)
+    (999, 2)
+    """
+    thousandths = round(1000 * percentile)
+    if thousandths / 1000 == percentile:  # all that anyone writes; fractions take ten times as long
+        return -(-thousandths * total // 100_000)
+    return math.ceil(Fraction(str(percentile)) * total / 100)
 
 
 def histogram_mean(counts: NDArray[np.float64]) -> float:

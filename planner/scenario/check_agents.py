@@ -98,10 +98,10 @@ def _check_promises(
 def _bound(lengths: Lengths) -> float | None:
     """Return the greatest value of a distribution that states one."""
     if lengths.fixed is not None:
-        return float(lengths.fixed)
+        return lengths.fixed * lengths.scale
     most = [float(lengths.maximum)] if lengths.maximum is not None else []
     if lengths.uniform is not None:
-        most.append(float(lengths.uniform[1]))
+        most.append(lengths.uniform[1] * lengths.scale)
     return min(most, default=None)
 
 
@@ -119,7 +119,7 @@ def _mean(lengths: Lengths) -> float:
         parts = lengths.lognormal_mixture or []
         total = sum(part.weight * part.median * math.exp(part.sigma**2 / 2.0) for part in parts)
         value = total / sum(part.weight for part in parts)
-    value = max(value, float(lengths.minimum))
+    value = max(value * lengths.scale, float(lengths.minimum))
     return value if lengths.maximum is None else min(value, float(lengths.maximum))
 
 

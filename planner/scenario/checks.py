@@ -24,6 +24,7 @@ from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_prices import check_prices
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
+from planner.scenario.check_uncertainty import check_uncertainty
 from planner.scenario.faults import faults_of_tree, place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
@@ -104,6 +105,7 @@ def _check_parts(parts: Parts, catalog: Catalog) -> list[Fault]:
         check_handover,
         check_cascade,
         check_forecast,
+        check_uncertainty,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(parts.root, location, message) for location, message in findings)
@@ -223,7 +225,7 @@ def _minimum(lengths: Lengths) -> int:
     low = lengths.fixed if lengths.fixed is not None else 0
     if lengths.uniform is not None:
         low = lengths.uniform[0]
-    low = max(low, lengths.minimum)
+    low = max(int(low * lengths.scale), lengths.minimum)
     return low if lengths.maximum is None else min(low, lengths.maximum)
 
 
@@ -250,6 +252,7 @@ def _maximum(lengths: Lengths) -> float:
         high = lengths.uniform[1]
     elif lengths.quantiles is not None:
         high = max(lengths.quantiles.values())
+    high *= lengths.scale
     low = lengths.minimum if lengths.fixed is None else 0
     return max(low, high if lengths.maximum is None else min(high, lengths.maximum))
 

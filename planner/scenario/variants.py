@@ -19,7 +19,7 @@ from planner.scenario.nodes import Location, Node
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.forecast import Forecast
 
-FIXED = (*SECTIONS, "forecast", "name", "schema", "seed")
+FIXED = (*SECTIONS, "forecast", "name", "schema", "seed", "uncertainty")
 """Top-level fields that a change over time cannot touch."""
 
 

@@ -54,6 +54,7 @@ class Search:
         maximum_nodes: most nodes of a pool that are tried.
         on_trial: called after each simulation.
         progress: called during each simulation, as by `run`.
+        lowered: the pools in plain numbers, in their order; None: as the scenario has them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Search:
         maximum_nodes: int,
         on_trial: Callable[[Trial], None] | None,
         progress: Callable[[float, float], None] | None,
+        lowered: tuple[LoweredPool, ...] | None = None,
     ) -> None:
         self.loaded = loaded
         self.catalog = catalog
@@ -70,8 +72,10 @@ class Search:
         self.progress = progress
         self.pools = loaded.scenario.pools
         self.names = [pool.name for pool in self.pools]
-        basis = basis_of(loaded)
-        self.lowered = tuple(lower_pool(pool, catalog, basis) for pool in self.pools)
+        if lowered is None:
+            basis = basis_of(loaded)
+            lowered = tuple(lower_pool(pool, catalog, basis) for pool in self.pools)
+        self.lowered = lowered
         self.strides = [
             replicas_of(pool, catalog.node(pool.node).devices).nodes_per_replica
             for pool in self.pools
@@ -117,12 +121,7 @@ class Search:
             for pool, count in zip(self.pools, nodes, strict=True)
         ]
         scenario = self.loaded.scenario.model_copy(update={"pools": pools})
-        result = run(
-            replace(self.loaded, scenario=scenario),
-            catalog=self.catalog,
-            pools=lowered,
-            progress=self.progress,
-        )
+        result = self._run(replace(self.loaded, scenario=scenario), nodes, lowered)
         failures = tuple(_failures(result))
         trial = Trial(
             number=len(self.log) + 1,
@@ -137,6 +136,11 @@ class Search:
         if self.on_trial is not None:
             self.on_trial(trial)
         return trial, result
+
+    def _run(
+        self, loaded: LoadedScenario, _nodes: Nodes, lowered: tuple[LoweredPool, ...]
+    ) -> Result:
+        return run(loaded, catalog=self.catalog, pools=lowered, progress=self.progress)
 
     # --- search ----------------------------------------------------------------------------------
 

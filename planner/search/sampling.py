@@ -95,7 +95,13 @@ def sub_scenario(
     ]
     workload = scenario.workload.model_copy(update={"classes": kept})
     changed = scenario.model_copy(
-        update={"workload": workload, "pools": pools, "forecast": None, "description": ""}
+        update={
+            "workload": workload,
+            "pools": pools,
+            "forecast": None,
+            "uncertainty": None,
+            "description": "",
+        }
     )
     return replace(loaded, scenario=busiest_part(changed, duration_s).scenario)
 

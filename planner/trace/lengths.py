@@ -147,6 +147,17 @@ class LengthDistribution:
             self, minimum=minimum, maximum=MAXIMUM_TOKENS if maximum is None else maximum
         )
 
+    def scaled(self, factor: float) -> LengthDistribution:
+        """Return this distribution with every quantile multiplied, up to the longest length.
+
+        >>> LengthDistribution.uniform(100, 300).scaled(1.5).quantile([0.0, 0.5, 1.0]).tolist()
+        [149, 300, 451]
+        """
+        if factor == 1.0:
+            return self
+        tokens = tuple(min(factor * each, float(MAXIMUM_TOKENS)) for each in self.tokens)
+        return replace(self, tokens=tokens)
+
     def quantile(self, probability: ArrayLike) -> NDArray[np.int64]:
         """Return the quantile at each probability, in whole tokens, bounds applied."""
         return self._whole(self._continuous(np.asarray(probability, dtype=np.float64)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -80,7 +81,7 @@ def load_shape(name: str) -> Shape:
     Raises:
         TraceError: there is none of that name; names the nearest.
     """
-    data = _load(_SHAPES)
+    data = _load(_SHAPES, "shapes", name)
     entry = _entry(data["shapes"], name, "shape")
     source = data["sources"][entry.pop("source")]
     return Shape(name, hourly=tuple(entry.pop("hourly")), **{"note": "", **source, **entry})
@@ -97,7 +98,7 @@ def load_length_preset(name: str) -> LengthPreset:
     Raises:
         TraceError: there is none of that name; names the nearest.
     """
-    data = _load(_LENGTHS)
+    data = _load(_LENGTHS, "presets", name)
     entry = _entry(data["presets"], name, "length preset")
     source = data["sources"][entry.pop("source")]
     probabilities = entry.pop("probabilities", data["probabilities"])
@@ -112,8 +113,16 @@ def _entry(entries: Mapping[str, Any], name: str, kind: str) -> dict[str, Any]:
     return dict(entries[name])
 
 
-def _load(file_name: str) -> dict[str, Any]:
+def _load(file_name: str, section: str = "", name: str = "") -> dict[str, Any]:
+    """Return a data file; of a section, only the entry `name` if it is there.
+
+    A simulation asks for a dozen entries, and parsing all of them a dozen times would take as long
+    as a short simulation itself.
+    """
     text = resources.files("planner.trace").joinpath("data", file_name).read_text("utf-8")
+    head, found, body = text.partition(f"\n{section}:\n")
+    if found and (entry := re.search(rf"^  {re.escape(name)}:\n(    .*\n)+", body, re.MULTILINE)):
+        text = head + found + entry.group()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data: dict[str, Any] = yaml.load(text, loader)
     return data

@@ -14,6 +14,7 @@ from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.schema.workload import Workload
 
 
@@ -54,6 +55,8 @@ class Scenario(Part):
     """Curves and engine overheads of your own."""
     prices: Prices = Prices()
     """Prices and revenue."""
+    uncertainty: Uncertainty | None = None
+    """What is not known exactly, for `planner risk`; other commands take the values as stated."""
     forecast: Forecast | None = None
     """The quarters ahead, for `planner forecast`; absent: none."""
     output: Output = Output()

@@ -9,7 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LENGTH_FORMS = ("preset", "fixed", "uniform", "quantiles", "lognormal_mixture")
 CLASS_SOURCES = ("open", "closed", "trace", "share")
-ALTERNATIVES = (frozenset(LENGTH_FORMS), frozenset(CLASS_SOURCES))
+DISTRIBUTION_FORMS = ("normal", "lognormal", "uniform", "triangular", "quantiles")
+ALTERNATIVES = (
+    frozenset(LENGTH_FORMS),
+    frozenset(CLASS_SOURCES),
+    frozenset(DISTRIBUTION_FORMS),
+    frozenset({"path", "source"}),
+    frozenset({"factor", "value"}),
+)
 """Fields of which only one is given: a layer that gives one replaces an inherited other."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

@@ -51,6 +51,9 @@ class Lengths(Part):
     `p100` bound the distribution; where absent it ends at the outermost given quantiles."""
     lognormal_mixture: Annotated[list[LognormalComponent], Field(min_length=1)] | None = None
     """Mixture of lognormals. Real lengths rarely fit a single one."""
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Every draw is multiplied by this, before the next two apply: 1.2 for lengths that are a fifth
+    longer."""
     minimum: TokenCount = 1
     """Shorter draws are raised to this."""
     maximum: TokenCount | None = None

@@ -1,0 +1,201 @@
+"""The answer of a risk analysis: headline numbers as intervals, and what drives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from planner.scenario.uncertain import ResolvedInput
+from planner.search.points import HIGH, LOW
+from planner.search.quantities import Quantity
+from planner.search.sampled import Sample
+from planner.search.sensitivity import Estimate, Index, Interval
+from planner.version import VERSION
+
+HEADLINES: Final = (
+    "accelerators",
+    "ttft_p99_s",
+    "cost_per_million_output_tokens_usd",
+    "gross_margin_rate",
+)
+"""The four numbers that a plan is judged by."""
+SCHEMA: Final = "planner-risk/v1"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What one input, or a group that moves together, does to one answer."""
+
+    column: str
+    low: float | None
+    """The answer with it at its p10, all others at their medians."""
+    high: float | None
+    """… at its p90."""
+    index: Index | None
+    """None: not computed, or the answer does not vary."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One number of the plan as a distribution."""
+
+    quantity: Quantity
+    centre: float | None
+    """With every input at its median."""
+    interval: Interval | None
+    """None: too few samples have such a number."""
+    known: int
+    """Samples that have such a number."""
+    drivers: tuple[Driver, ...]
+    """The one that matters most first."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name of the quantity and its class."""
+        return self.quantity.name, self.quantity.request_class
+
+    @property
+    def explained(self) -> float | None:
+        """Share of the variance that inputs make one by one; the rest is their interplay."""
+        found = [driver.index.first.value for driver in self.drivers if driver.index is not None]
+        return sum(found) if found else None
+
+
+@dataclass(frozen=True)
+class Risk:
+    """What is known of a scenario's answers where its inputs are not known exactly."""
+
+    name: str
+    seed: int
+    part: str
+    """Which part of the scenario was simulated."""
+    confidence: float
+    method: str
+    inputs: tuple[ResolvedInput, ...]
+    columns: tuple[str, ...]
+    """What is drawn independently."""
+    answers: tuple[Answer, ...]
+    kept: Estimate | None
+    """Share of the samples in which the scenario's own fleet keeps every promise."""
+    nodes: Mapping[str, int]
+    """The scenario's own fleet."""
+    centre: Sample
+    samples: tuple[Sample, ...]
+    """Draws that the intervals stand on."""
+    simulations: int
+    """Number of simulated fleets, those for single inputs and for Sobol indices included."""
+    sized: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headlines(self) -> tuple[Answer, ...]:
+        """The answers that a plan is judged by, as far as there are such."""
+        found = {each.key: each for each in self.answers}
+        keys = ((name, "") for name in HEADLINES)
+        return tuple(found[key] for key in keys if key in found)
+
+    def of(self, name: str, request_class: str = "") -> Answer:
+        """Return the answer called so.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {each.key: each for each in self.answers}[name, request_class]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row per sample: inputs as drawn, then answers and nodes."""
+        return [
+            {f"input.{name}": u for name, u in zip(self.columns, sample.point, strict=True)}
+            | {_column(each.key): sample.values.get(each.key) for each in self.answers}
+            | {
+                f"nodes.{pool}": None if sample.nodes is None else sample.nodes[pool]
+                for pool in self.nodes
+            }
+            | {"kept": sample.kept, "obstacle": sample.obstacle}
+            for sample in self.samples
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per answer: median, ends of the interval, their sampling error, moments.
+
+        Columns are answer, class, unit, fleet, centre, known, then median, low, high, each with
+        `_low` and `_high` where other draws would put it, mean, deviation.
+        """
+        return pd.DataFrame([_flat(answer) for answer in self.answers])
+
+    def to_json(self) -> str:
+        """Return everything as JSON: sorted keys, the same bytes each time."""
+        content = {
+            "schema": SCHEMA,
+            "planner": VERSION,
+            "scenario": self.name,
+            "seed": self.seed,
+            "part": self.part,
+            "confidence": self.confidence,
+            "method": self.method,
+            "swing_quantiles": [LOW, HIGH],
+            "inputs": [_input(each) for each in self.inputs],
+            "answers": [_answer(each) for each in self.answers],
+            "own_fleet": {
+                "nodes": dict(self.nodes),
+                "keeps_every_promise": None if self.kept is None else asdict(self.kept),
+            },
+            "samples": self.rows(),
+            "simulations": self.simulations,
+            "notes": list(self.notes),
+        }
+        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def _column(key: tuple[str, str]) -> str:
+    return f"{key[0]}.{key[1]}" if key[1] else key[0]
+
+
+def _flat(answer: Answer) -> dict[str, Any]:
+    quantity, found = answer.quantity, answer.interval
+    row: dict[str, Any] = {
+        "answer": quantity.name,
+        "class": quantity.request_class,
+        "unit": quantity.unit,
+        "fleet": quantity.fleet,
+        "centre": answer.centre,
+        "known": answer.known,
+    }
+    if found is None:
+        return row
+    for name in ("median", "low", "high"):
+        end: Estimate = getattr(found, name)
+        row |= {name: end.value, f"{name}_low": end.low, f"{name}_high": end.high}
+    return row | {"mean": found.mean, "deviation": found.deviation}
+
+
+def _input(each: ResolvedInput) -> dict[str, Any]:
+    stated = each.stated
+    return {
+        "name": each.name,
+        "moves": stated.path or stated.source,
+        "of": list(each.of),
+        "group": stated.group,
+        "basis": stated.basis,
+        "distribution": stated.model_dump(
+            mode="json", include={"factor", "value"}, exclude_none=True
+        ),
+    }
+
+
+def _answer(each: Answer) -> dict[str, Any]:
+    return {
+        "name": each.quantity.name,
+        "class": each.quantity.request_class,
+        "unit": each.quantity.unit,
+        "fleet": each.quantity.fleet,
+        "centre": each.centre,
+        "known": each.known,
+        "interval": None if each.interval is None else asdict(each.interval),
+        "explained_by_single_inputs": each.explained,
+        "drivers": [asdict(driver) for driver in each.drivers],
+    }
