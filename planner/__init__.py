@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
     from planner.search.bridge import bridge as bridge
+    from planner.search.forecast import forecast as forecast
     from planner.search.size import size as size
     from planner.search.uncertainty import risk as risk
     from planner.simulation import load_scenario as load_scenario
@@ -32,6 +33,7 @@ _HOMES = {
     "bridge": "planner.search.bridge",
     "Result": "planner.results.result",
     "cost": "planner.costing",
+    "forecast": "planner.search.forecast",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
@@ -46,6 +48,7 @@ __all__ = [
     "__version__",
     "bridge",
     "cost",
+    "forecast",
     "load_catalog",
     "load_scenario",
     "open_trace",

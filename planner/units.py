@@ -155,6 +155,12 @@ def _at_least_zero(number: float) -> float:
     return number
 
 
+def _above_minus_one(number: float) -> float:
+    if number <= -1:
+        raise ValueError("must be more than -100%: nothing can shrink by more than all of it")
+    return number
+
+
 def _above_zero(number: float) -> float:
     if number <= 0:
         raise ValueError("must be greater than zero")
@@ -183,6 +189,8 @@ PositiveDuration = Annotated[float, *_quantity_type("duration"), _POSITIVE, _CEN
 """Seconds, greater than zero."""
 Rate = Annotated[float, *_quantity_type("rate"), _POSITIVE]
 """Events per second, greater than zero."""
+RateOrZero = Annotated[float, *_quantity_type("rate"), _NON_NEGATIVE]
+"""Events per second."""
 Bytes = Annotated[float, *_quantity_type("bytes"), _NON_NEGATIVE]
 Bandwidth = Annotated[float, *_quantity_type("bandwidth"), _POSITIVE]
 """Bytes per second."""
@@ -201,3 +209,18 @@ Fraction = Annotated[
     float, *_quantity_type("fraction"), _NON_NEGATIVE, AfterValidator(_at_most_one)
 ]
 """A share between 0 and 1, written 0.15 or 15%."""
+Change = Annotated[
+    float,
+    _quantity_type("fraction")[0],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%?\s*$"},
+            ],
+            "examples": ["25%", "-10%"],
+        }
+    ),
+    AfterValidator(_above_minus_one),
+]
+"""A relative change, as 25% or -10%; more than -100%."""

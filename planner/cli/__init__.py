@@ -24,6 +24,10 @@ COMMANDS = {
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
     "risk": ("planner.cli.risk:risk", "Intervals of the answer, and which input drives them."),
     "bridge": ("planner.cli.bridge:bridge", "Attribute a change of cost and margin to its causes."),
+    "forecast": (
+        "planner.cli.forecast:forecast",
+        "Forecast accelerators, spend and margin by quarter.",
+    ),
     "explain": ("planner.cli.explain:explain", "Show where the time of a pool's steps goes."),
     "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
     "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),

@@ -19,12 +19,13 @@ from planner.scenario.capacity import longest_in, shortfall
 from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
+from planner.scenario.check_forecast import check_forecast, check_variants
 from planner.scenario.check_handover import check_handover
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_prices import check_prices
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.check_uncertainty import check_uncertainty
-from planner.scenario.faults import place_fault
+from planner.scenario.faults import faults_of_tree, place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
@@ -76,7 +77,17 @@ def load_checked(
 
 
 def _check(root: Node, catalog: Catalog) -> list[Fault]:
+    """Return the faults of a scenario as it stands; if it has none, those that it will have."""
     parts = Parts.of(root)
+    faults = _check_parts(parts, catalog)
+    if parts.forecast is None or faults or faults_of_tree(root):
+        return faults
+    return check_variants(
+        root, parts, lambda tree: _check_parts(Parts.of(tree), catalog), faults_of_tree
+    )
+
+
+def _check_parts(parts: Parts, catalog: Catalog) -> list[Fault]:
     checks: Iterable[Callable[[Parts, Catalog], Iterator[Finding]]] = (
         _check_references,
         _check_sources,
@@ -93,10 +104,11 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         check_scheduling,
         check_handover,
         check_cascade,
+        check_forecast,
         check_uncertainty,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
-    return sorted(place_fault(root, location, message) for location, message in findings)
+    return sorted(place_fault(parts.root, location, message) for location, message in findings)
 
 
 # --- references ----------------------------------------------------------------------------------

@@ -39,6 +39,15 @@ _MESSAGES = {
 """By pydantic's error type; the names in braces are its context."""
 
 
+def faults_of_tree(root: Node) -> list[Fault]:
+    """Return the mistakes that the schema finds in the tree `root`."""
+    try:
+        Scenario.model_validate(root.plain())
+    except ValidationError as error:
+        return schema_faults(error, root)
+    return []
+
+
 def schema_faults(error: ValidationError, root: Node) -> list[Fault]:
     """Return one fault per mistake that pydantic found in the tree `root`."""
     details = error.errors(include_url=False)

@@ -27,6 +27,8 @@ MAXIMUM_FILES = 64
 _NAMED_LISTS: tuple[Location, ...] = (
     ("workload", "classes"), ("pools",), ("prices", "nodes"), ("prices", "plans"),
     ("uncertainty", "inputs"),
+    ("forecast", "demand"), ("forecast", "shifts"), ("forecast", "upgrades"), ("forecast", "chips"),
+    ("forecast", "machine_prices"), ("forecast", "plan_prices"), ("forecast", "learning"),
 )  # fmt: skip
 
 

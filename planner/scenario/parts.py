@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from planner.scenario.nodes import Location, Node
 from planner.scenario.schema.fields import Part
+from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import NodePrice, Plan, Prices
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass, TraceInput
@@ -33,6 +34,8 @@ class Parts:
     plans: dict[Location, Plan]
     prices: Prices | None
     """None if any of the prices has a fault."""
+    forecast: Forecast | None
+    """None if there is none, or any of it has a fault."""
     trace: TraceInput | None
     duration_s: float | None
     """`workload.duration`; None if it is missing or has a fault."""
@@ -49,6 +52,7 @@ class Parts:
             node_prices=_items(root, ("prices", "nodes"), NodePrice),
             plans=_items(root, ("prices", "plans"), Plan),
             prices=_valid(_at(root, ("prices",)), Prices, absent=Prices()),
+            forecast=_valid(_at(root, ("forecast",)), Forecast),
             trace=_valid(_at(root, ("workload", "trace")), TraceInput),
             duration_s=_duration_s(_at(root, ("workload", "duration"))),
             has_trace=_at(root, ("workload", "trace")) is not None,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.scenario.schema.fields import Name, Part
+from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.uncertainty import Uncertainty
@@ -56,5 +57,7 @@ class Scenario(Part):
     """Prices and revenue."""
     uncertainty: Uncertainty | None = None
     """What is not known exactly, for `planner risk`; other commands take the values as stated."""
+    forecast: Forecast | None = None
+    """The quarters ahead, for `planner forecast`; absent: none."""
     output: Output = Output()
     """What is written."""

@@ -26,6 +26,7 @@ PATTERN_ADVICE = {
     _NAME: "must be a name of letters, digits, '-', '_' and '.', as in logged-in-chat",
     _TIME_OF_DAY: "must be a time of day, as in 19:30",
     _DAY: "must be a date, as in 2026-11-01",
+    r"^[0-9]{4}-Q[1-4]$": "must be a quarter, as in 2027-Q1",
 }
 """What a value has to look like, by the pattern that it failed."""
 

@@ -1,0 +1,296 @@
+"""A forecast as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from planner.report.figures import Figure, numbers
+from planner.report.forecast_figures import figures_of
+from planner.report.forecast_wording import (
+    change,
+    devices_words,
+    headline,
+    margin_title,
+    money_words,
+    run_words,
+    solution_sentence,
+)
+from planner.report.fragments import Cell, chart, number, panel, section, table, tools
+from planner.report.html import plotly_script, script_json
+from planner.report.wording import DEFINITION_TITLES
+from planner.results.formatting import MISSING, count, money, percent, quantity
+from planner.version import VERSION
+
+if TYPE_CHECKING:
+    from planner.search.prospect import Prospect
+
+_SURFACE = "surface-"
+
+
+def render_forecast_html(found: Prospect) -> str:
+    """Return the report: no network, plotly.js inline once, the same bytes for the same input."""
+    figures = figures_of(found)
+    titles = [("quarters", "Quarters")]
+    titles += [("target", "What would have to be true")] if found.solutions else []
+    titles += [("changes", "Orders"), ("surface", "Response surface")]
+    titles += [("assumptions", "Assumptions")]
+    parts = [
+        _lead(found),
+        _quarters(found, figures),
+        _target(found, figures) if found.solutions else "",
+        _orders(found),
+        _surface(found, figures),
+        _assumptions(found),
+    ]
+    page = _resource("template.html").replace('href="#promises"', 'href="#quarters"')
+    return Template(page).substitute(
+        title=escape(f"{found.name}: forecast · planner"),
+        style=_resource("style.css"),
+        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
+        body="\n".join(part for part in parts if part),
+        footer=escape(f"planner {VERSION} · seed {found.seed}"),
+        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
+        tables=script_json(_tables(found)),
+        plotly=plotly_script(),
+        script=_resource("report.js"),
+    )
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+
+def _lead(found: Prospect) -> str:
+    first, last = found.projection.quarters[0], found.projection.quarters[-1]
+    margin = last.statement.margin
+    cards = [
+        (
+            f"accelerators, {last.label}",
+            count(last.devices),
+            f"± {count(math.ceil(last.devices_error))}; {count(first.devices)} in {first.label}",
+        ),
+        (
+            f"spend, {last.label}",
+            money(last.spend_usd),
+            f"± {money(last.spend_error_usd)}; {money(first.spend_usd)} in {first.label}",
+        ),
+        (
+            f"revenue, {last.label}",
+            money(last.statement.revenue_usd),
+            f"{money(first.statement.revenue_usd)} in {first.label}",
+        ),
+        (
+            f"gross margin, {last.label}",
+            percent(margin.margin_rate),
+            f"{margin_title(found)}; {percent(first.statement.margin.margin_rate)} in "
+            f"{first.label}",
+        ),
+    ]
+    shown = "".join(
+        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
+        f'<dd class="note">{escape(note)}</dd></div>'
+        for label, value, note in cards
+    )
+    about = f'<p class="facts">{escape(found.description)}</p>' if found.description else ""
+    return (
+        f'<div class="lead"><h1>{escape(found.name)}: forecast</h1>'
+        f"<p>{escape(' '.join(headline(found)))}</p>{about}"
+        f'<p class="facts">{escape(run_words(found))}</p>'
+        f'<dl class="cards">{shown}</dl></div>'
+    )
+
+
+def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
+    shown = [f for f in figures if not f.key.startswith(_SURFACE) and f.key != "trades"]
+    grid = f'<div class="grid">{"".join(chart(figure) for figure in shown)}</div>'
+    rows = [
+        [
+            Cell(each.label),
+            number(_rates(each.demand.values())),
+            number(devices_words(each.devices, each.devices_error)),
+            number(money_words(each.spend_usd, each.spend_error_usd)),
+            number(money(each.statement.revenue_usd)),
+            number(percent(each.statement.margin.margin_rate)),
+            *(number(percent(rate)) for rate in each.statement.margin.others.values()),
+            number(percent(min(each.served_rates.values(), default=1.0))),
+        ]
+        for each in found.projection.quarters
+    ]
+    others = found.projection.quarters[0].statement.margin.others
+    head = ["quarter", "#demand /s", "#accelerators", "#spend", "#revenue", "#margin"]
+    head += [f"#{DEFINITION_TITLES.get(name, name)}" for name in others]
+    listed = table("Quarters", [*head, "#served"], rows)
+    years = _years(found)
+    text = (
+        f"Margin is that of {margin_title(found)}; the others stand beside it. "
+        "± is the error of the response surface alone."
+    )
+    return section(
+        "quarters", "Quarters", text, grid, panel(tools("By quarter", "quarters"), listed), years
+    )
+
+
+def _years(found: Prospect) -> str:
+    rows = [
+        [
+            Cell(str(row["year"])),
+            number(_rates([row["demand_rps"]])),
+            number(devices_words(row["accelerators"], row["accelerators_error"])),
+            number(money_words(row["spend_usd"], row["spend_error_usd"])),
+            number(money(row["revenue_usd"])),
+            number(percent(row["margin_rate"])),
+        ]
+        for row in found.year_rows()
+    ]
+    if not rows:
+        return ""
+    head = ["year", "#demand /s", "#accelerators at its end", "#spend", "#revenue", "#margin"]
+    return panel(tools("By year", "years"), table("Years", head, rows))
+
+
+def _rates(values: Iterable[float]) -> str:
+    return count(float(f"{sum(values):.4g}"))
+
+
+def _target(found: Prospect, figures: Iterable[Figure]) -> str:
+    items = "".join(
+        f"<li>{escape(solution_sentence(found, each))}</li>" for each in found.solutions
+    )
+    parts = [f'<ul class="notes">{items}</ul>']
+    if found.trades:
+        rows = [
+            [
+                Cell(change(each.efficiency)),
+                number(MISSING if each.growth is None else change(each.growth)),
+            ]
+            for each in found.trades
+        ]
+        listed = table("Growth by efficiency", ["throughput a year", "#demand a year"], rows)
+        drawn = next(figure for figure in figures if figure.key == "trades")
+        beside = panel(tools("Both on top of what is assumed", "trades"), listed)
+        parts.append(f'<div class="grid">{chart(drawn)}{beside}</div>')
+    text = "Solved on the response surface, with everything else as assumed."
+    return section("target", "What would have to be true", text, *parts)
+
+
+def _orders(found: Prospect) -> str:
+    machines = found.outlook.machines
+    rows = [
+        [
+            Cell(quarter.label),
+            Cell(pool),
+            Cell(machines[pool, kind].node),
+            number(count(nodes)),
+            number(count(nodes * machines[pool, kind].devices)),
+        ]
+        for quarter in found.projection.quarters
+        for (pool, kind), nodes in quarter.ordered.items()
+    ]
+    text = (
+        "Nodes ordered in each quarter; they arrive after the lead time. Of nodes on demand or "
+        "spot: those added."
+    )
+    head = ["ordered in", "pool", "node", "#nodes", "#accelerators"]
+    shown = table("Orders", head, rows) if rows else "<p>Nothing is ordered.</p>"
+    return section("changes", "Orders", text, panel(tools("Orders", "orders"), shown))
+
+
+def _surface(found: Prospect, figures: Iterable[Figure]) -> str:
+    shown = [figure for figure in figures if figure.key.startswith(_SURFACE)]
+    grid = f'<div class="grid">{"".join(chart(figure) for figure in shown)}</div>'
+    rows = [
+        [
+            Cell(row["pool"]),
+            Cell(f"{row['from']} to {row['until']}"),
+            Cell(row["node"]),
+            Cell(row["mix"]),
+            number(str(row["points"])),
+            number(f"{row['load_rps']:,.4g}"),
+            number(f"{row['nodes']:,}"),
+            number(change(row["pooling_rate"])),
+            number(percent(row["error_rate"])),
+        ]
+        for row in found.curve_rows()
+    ]
+    head = ["pool", "quarters", "node", "mix", "#points", "#largest load /s", "#nodes"]
+    listed = table("Curves", [*head, "#from half", "#error there"], rows)
+    text = (
+        "Each point is the smallest fleet, found by simulation, that keeps every promise at a "
+        "load. Between points is interpolated; a fleet beyond the largest is so many cells of its "
+        "size. The error is how far the curve misses points nearby when they are left out, and "
+        "half a node. From half: how nodes per load differ from those at half the load."
+    )
+    return section(
+        "surface", "Response surface", text, grid, panel(tools("Curves", "curves"), listed)
+    )
+
+
+def _assumptions(found: Prospect) -> str:
+    rows = [
+        [
+            Cell(each.name, small=each.note),
+            number(_value(each.value, each.unit)),
+            Cell(each.date or MISSING),
+            Cell(each.tier, tag="warn" if each.tier == "claimed" else "plain"),
+            Cell(each.source),
+        ]
+        for each in found.assumptions
+    ]
+    listed = table("Assumptions", ["what", "#value", "date", "tier", "source"], rows, stacked=True)
+    items = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+    return section(
+        "assumptions",
+        "Assumptions",
+        "What the numbers stand on, and what qualifies them.",
+        f'<ul class="notes">{items}</ul>',
+        panel(tools("Assumptions", "assumptions"), listed),
+    )
+
+
+def _value(value: float | str, unit: str) -> str:
+    if isinstance(value, float) and unit in ("1/year", "1/doubling"):
+        return f"{change(value)} per {unit.removeprefix('1/')}"
+    return quantity(value, unit)
+
+
+# --- tables behind the page -----------------------------------------------------------------------
+
+
+def _tables(found: Prospect) -> dict[str, Any]:
+    orders = [
+        {"quarter": q.label, "pool": pool, "generation": kind, "nodes": nodes}
+        for q in found.projection.quarters
+        for (pool, kind), nodes in q.ordered.items()
+    ]
+    tables = {
+        "quarters": found.quarters,
+        "years": found.years,
+        "surface": found.surface,
+        "curves": pd.DataFrame(found.curve_rows()),
+        "orders": pd.DataFrame(orders),
+        "trades": pd.DataFrame([vars(each) for each in found.trades]),
+        "assumptions": pd.DataFrame([vars(each) for each in found.assumptions]),
+    }
+    return {
+        name: {
+            "columns": [[str(column), "", ""] for column in frame.columns],
+            "rows": [[_plain(cell) for cell in row] for row in frame.itertuples(index=False)],
+        }
+        for name, frame in tables.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    return numbers([value])[0] if isinstance(value, float) else value
+
+
+def _resource(name: str) -> str:
+    return (files("planner.report") / name).read_text(encoding="utf-8")
