@@ -66,6 +66,7 @@ def _pool_usage(
     hours = node_hours(spans, duration_s)
     windows = _period_of(engine.world.pool_windows, engine)
     busy_hours = float(windows["busy_s"][:, index].sum()) / 3600.0
+    arithmetic_hours = float(windows["compute_s"][:, index].sum()) / 3600.0
     return PoolUsage(
         pool=pool.name,
         node=lowered.node.name,
@@ -77,6 +78,7 @@ def _pool_usage(
         busy_device_hours=busy_hours * lowered.meta.devices_per_replica,
         node_power_w=float(lowered.node.power_w),
         rate=rate_of(pool, lowered.chip.name, scenario.prices, catalog),
+        peak_arithmetic_device_hours=arithmetic_hours * lowered.meta.devices_per_replica,
     )
 
 
@@ -184,6 +186,8 @@ def policy_of(prices: Prices) -> Policy:
             colocation_usd_per_kw_month=prices.power.colocation,
             idle_rate=prices.power.idle,
             loaded_rate=prices.power.loaded,
+            memory_bound_rate=prices.power.memory_bound,
+            saturation_rate=prices.power.saturation,
             **origin(prices.power.model_fields_set),
         ),
         partner_revenue_share_rate=prices.partner_revenue_share,

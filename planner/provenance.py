@@ -90,6 +90,7 @@ def _policy(policy: Policy) -> Iterator[Assumption]:
         ("colocation", power.colocation_usd_per_kw_month, "USD/kW-month", *site),
         ("power of an idle device, of nameplate", power.idle_rate, "1", *site),
         ("power of a busy device, of nameplate", power.loaded_rate, "1", *site),
+        ("power of a memory-bound device, of a busy one", power.memory_bound_rate, "1", *site),
     )
     for name, value, unit, source, date in rows:
         tier = "scenario" if source == SCENARIO else "estimated"

@@ -18,6 +18,7 @@ from planner.billing import bill, policy_of
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.control.fleet import most_nodes_by_window
+from planner.emissions import carbon_assumptions, emissions
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
@@ -27,6 +28,7 @@ from planner.lowering.tiers import tier_notes
 from planner.lowering.workload import seconds_of_day, turns_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
+from planner.results.impact import Impact
 from planner.results.requests import RequestWriter
 from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
@@ -225,8 +227,10 @@ def _result(
             reusable_input_rates=lowered.traffic.reusable.rates(),
         ),
         finance=Finance.of(statement),
-        assumptions=assumptions(
-            scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)
+        impact=Impact.of(emissions(scenario, catalog, statement)),
+        assumptions=(
+            *assumptions(scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)),
+            *carbon_assumptions(scenario, catalog, statement),
         ),
         notes=tuple(_notes(scenario, lowered.pools, counters)),
         counters=counters,

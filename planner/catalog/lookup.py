@@ -6,24 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from planner.catalog.grids import Grid
 from planner.catalog.hardware import Chip, Node
 from planner.catalog.models import Model
 from planner.catalog.prices import ApiPrice, MachinePrice
 from planner.errors import CatalogError, did_you_mean, shown
 
-Entry = Model | Chip | Node | MachinePrice | ApiPrice
+Entry = Model | Chip | Node | MachinePrice | ApiPrice | Grid
 _Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Models, chips, nodes and prices by name; a name is unique over all five kinds."""
+    """Models, chips, nodes, prices and grids by name; a name is unique over all six kinds."""
 
     models: Mapping[str, Model] = field(hash=False)
     chips: Mapping[str, Chip] = field(hash=False)
     nodes: Mapping[str, Node] = field(hash=False)
     machine_prices: Mapping[str, MachinePrice] = field(hash=False)
     api_prices: Mapping[str, ApiPrice] = field(hash=False)
+    grids: Mapping[str, Grid] = field(hash=False)
 
     def model(self, name: str) -> Model:
         """Return the model called `name`; CatalogError with the nearest names if there is none."""
@@ -45,6 +47,10 @@ class Catalog:
         """Return the API price called `name`; CatalogError if there is none."""
         return _find(self.api_prices, name, "API price", "api")
 
+    def grid(self, name: str) -> Grid:
+        """Return the grid called `name`; CatalogError with the nearest names if there is none."""
+        return _find(self.grids, name, "grid", "grids")
+
     def entry(self, name: str) -> Entry:
         """Return the entry called `name` of whichever kind; CatalogError if there is none."""
         everything: dict[str, Entry] = {
@@ -53,6 +59,7 @@ class Catalog:
             **self.nodes,
             **self.machine_prices,
             **self.api_prices,
+            **self.grids,
         }
         return _find(everything, name, "entry", "")
 

@@ -36,6 +36,8 @@ class PoolUsage:
     node_power_w: float
     """Nameplate IT power of a node, host included."""
     rate: MachineRate
+    peak_arithmetic_device_hours: float | None = None
+    """Hours that the arithmetic of the busy ones would take at peak; None: not known."""
 
     def __post_init__(self) -> None:
         name = f"PoolUsage({self.pool})"
@@ -78,6 +80,13 @@ class PoolUsage:
     def utilisation_rate(self) -> float:
         """Share of the device-hours held that was spent in steps, 0 to 1."""
         return min(1.0, self.busy_device_hours / self.device_hours) if self.device_hours else 0.0
+
+    @property
+    def arithmetic_rate(self) -> float:
+        """Share of peak arithmetic attained in steps, 0 to 1; 1 where it is not known."""
+        if self.peak_arithmetic_device_hours is None or not self.busy_device_hours:
+            return 1.0
+        return min(1.0, self.peak_arithmetic_device_hours / self.busy_device_hours)
 
 
 @dataclass(frozen=True)

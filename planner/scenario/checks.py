@@ -19,8 +19,10 @@ from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
 from planner.scenario.check_handover import check_handover
+from planner.scenario.check_optimise import check_optimise
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
+from planner.scenario.check_site import check_site
 from planner.scenario.faults import place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
@@ -89,6 +91,8 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         check_scheduling,
         check_handover,
         check_cascade,
+        check_site,
+        check_optimise,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(root, location, message) for location, message in findings)

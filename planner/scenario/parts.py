@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from planner.scenario.nodes import Location, Node
 from planner.scenario.schema.fields import Part
 from planner.scenario.schema.money import NodePrice, Plan, Prices
+from planner.scenario.schema.optimise import Optimise
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.site import Site
 from planner.scenario.schema.workload import RequestClass, TraceInput
 from planner.units import parse_quantity
 
@@ -33,6 +35,10 @@ class Parts:
     plans: dict[Location, Plan]
     prices: Prices | None
     """None if any of the prices has a fault."""
+    site: Site | None
+    """None if it has a fault."""
+    optimise: Optimise | None
+    """None if it is absent or has a fault."""
     trace: TraceInput | None
     duration_s: float | None
     """`workload.duration`; None if it is missing or has a fault."""
@@ -49,6 +55,8 @@ class Parts:
             node_prices=_items(root, ("prices", "nodes"), NodePrice),
             plans=_items(root, ("prices", "plans"), Plan),
             prices=_valid(_at(root, ("prices",)), Prices, absent=Prices()),
+            site=_valid(_at(root, ("site",)), Site, absent=Site()),
+            optimise=_valid(_at(root, ("optimise",)), Optimise),
             trace=_valid(_at(root, ("workload", "trace")), TraceInput),
             duration_s=_duration_s(_at(root, ("workload", "duration"))),
             has_trace=_at(root, ("workload", "trace")) is not None,

@@ -122,7 +122,7 @@ class Search:
             pools=lowered,
             progress=self.progress,
         )
-        failures = tuple(_failures(result))
+        failures = tuple(failures_of(result))
         trial = Trial(
             number=len(self.log) + 1,
             nodes=dict(zip(self.names, nodes, strict=True)),
@@ -265,7 +265,7 @@ def _with(nodes: Nodes, index: int, count: int) -> Nodes:
     return (*nodes[:index], count, *nodes[index + 1 :])
 
 
-def _failures(result: Result) -> list[str]:
+def failures_of(result: Result) -> list[str]:
     """Return a sentence for every promise that was broken and every queue that grows."""
     if not result.has_evidence:
         return ["no requests were measured"]

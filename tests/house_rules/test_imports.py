@@ -36,7 +36,7 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing provenance version errors units"
+    "billing emissions provenance version errors units"
 )
 
 LAYERS = {
@@ -76,6 +76,7 @@ LAYERS = {
         "numpy",
     ),
     "economics": Layer("errors units", "numpy pandas"),
+    "economics.mix": Layer("economics errors units", "numpy scipy"),
     "results": Layer(
         "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
     ),
@@ -85,6 +86,7 @@ LAYERS = {
         "units",
         "numpy",
     ),
+    "emissions": Layer("billing catalog economics scenario results"),
     "provenance": Layer("billing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
