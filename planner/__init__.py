@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
+    from planner.search.breakeven import breakeven as breakeven
+    from planner.search.mix import optimise as optimise
     from planner.search.size import size as size
     from planner.simulation import load_scenario as load_scenario
     from planner.simulation import run as run
@@ -27,9 +29,11 @@ __version__ = VERSION
 _HOMES = {
     "PlannerError": "planner.errors",
     "Result": "planner.results.result",
+    "breakeven": "planner.search.breakeven",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
+    "optimise": "planner.search.mix",
     "run": "planner.simulation",
     "size": "planner.search.size",
 }
@@ -38,9 +42,11 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "breakeven",
     "load_catalog",
     "load_scenario",
     "open_trace",
+    "optimise",
     "run",
     "size",
 ]

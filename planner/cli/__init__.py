@@ -21,6 +21,14 @@ COMMANDS = {
     "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
+    "optimise": (
+        "planner.cli.optimise:optimise",
+        "Find the cheapest mix of nodes and terms for every hour.",
+    ),
+    "breakeven": (
+        "planner.cli.breakeven:breakeven",
+        "Find the volume from which an own chip is cheaper per token.",
+    ),
     "explain": ("planner.cli.explain:explain", "Show where the time of a pool's steps goes."),
     "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
     "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),

@@ -370,7 +370,7 @@ def _or_none(problem: MixProblem) -> Mix | None:
 
 
 def _power_curve(mix: Mix) -> tuple[tuple[float, float | None], ...]:
-    """Return what the demand costs as the power of the site shrinks; more of it never costs more."""
+    """Return what serving the demand costs as the power of the site shrinks."""
     free = mix
     if mix.problem.power_w is not None:
         free = _or_none(replace(mix.problem, power_w=None)) or mix
