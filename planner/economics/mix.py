@@ -17,7 +17,10 @@ share of time in use is the ratio of the committed to the on-demand price (`comm
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -162,6 +165,19 @@ class Mix:
         return tuple(sum(hour) for hour in zip(*rows, strict=True))
 
     @property
+    def needed_nodes(self) -> tuple[float, ...]:
+        """Nodes that the load of each hour takes, of all pools; the rest waits."""
+        return tuple(
+            math.fsum(self._needed(pool, hour) for pool in self.problem.pools)
+            for hour in range(self.problem.hours)
+        )
+
+    def _needed(self, pool: PoolOffer, hour: int) -> float:
+        loads = {name: self.load_rps[pool.name, name][hour] for name in pool.capacity_rps}
+        needed = math.fsum(load / pool.capacity_rps[name] for name, load in loads.items())
+        return needed + (pool.fixed_nodes if any(loads.values()) else 0.0)
+
+    @property
     def power_w(self) -> tuple[float, ...]:
         """Provisioned power at the meter in each hour."""
         rows = [
@@ -198,13 +214,14 @@ def solve(problem: MixProblem, most_branches: int = MOST_BRANCHES) -> Mix:
     ((1, 1, 1, 1), (0, 0, 0, 2), 9.0)
     """
     model = _Model(problem)
-    found = milp(
-        model.costs,
-        integrality=model.integral,
-        bounds=Bounds(np.zeros(model.count), model.upper),
-        constraints=model.constraints(),
-        options={"mip_rel_gap": GAP, "node_limit": most_branches},
-    )
+    with _quiet():
+        found = milp(
+            model.costs,
+            integrality=model.integral,
+            bounds=Bounds(np.zeros(model.count), model.upper),
+            constraints=model.constraints(),
+            options={"mip_rel_gap": GAP, "node_limit": most_branches},
+        )
     if found.x is None:
         raise NoMixError(_why_not(problem))
     return model.read(found.x, float(found.mip_gap or 0.0))
@@ -339,14 +356,29 @@ def _why_not(problem: MixProblem) -> str:
 
 def _is_solvable(problem: MixProblem) -> bool:
     model = _Model(problem)
-    found = milp(
-        np.zeros(model.count),
-        integrality=model.integral,
-        bounds=Bounds(np.zeros(model.count), model.upper),
-        constraints=model.constraints(),
-        options={"node_limit": FEWER_BRANCHES},
-    )
+    with _quiet():
+        found = milp(
+            np.zeros(model.count),
+            integrality=model.integral,
+            bounds=Bounds(np.zeros(model.count), model.upper),
+            constraints=model.constraints(),
+            options={"node_limit": FEWER_BRANCHES},
+        )
     return found.x is not None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what HiGHS prints, whatever its options say, out of a user's JSON."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class _Model:
@@ -468,9 +500,31 @@ class _Model:
                 load, used = self.loads[pool.name, klass, hour], self.uses[pool.name, hour]
                 yield {load: 1.0, used: -1.0}, -math.inf, 0.0
 
+    def _loads(
+        self, klass: str, hour: int, values: NDArray[np.float64]
+    ) -> dict[tuple[str, str], float]:
+        """Return who serves how much; what takes less of a node than the slack goes to the others.
+
+        So no request is sent to a pool that has no node.
+        """
+        load = self.problem.demand_rps[klass][hour]
+        loads = {}
+        for pool in self.problem.pools:
+            if klass in pool.capacity_rps:
+                part = load * float(values[self.loads[pool.name, klass, hour]])
+                small = part <= 20.0 * _SLACK * pool.capacity_rps[klass]
+                loads[pool.name, klass] = 0.0 if small else part
+        kept = math.fsum(loads.values())
+        return {key: part * (load / kept) if kept else 0.0 for key, part in loads.items()}
+
     def read(self, values: NDArray[np.float64], gap_rate: float) -> Mix:
         """Return what a solution stands for."""
         problem, hours = self.problem, range(self.problem.hours)
+        loads = {
+            (klass, hour): self._loads(klass, hour, values)
+            for klass in problem.demand_rps
+            for hour in hours
+        }
         return Mix(
             problem,
             {
@@ -482,10 +536,7 @@ class _Model:
                 for term in pool.terms
             },
             {
-                (pool.name, klass): tuple(
-                    max(0.0, float(values[self.loads[pool.name, klass, hour]])) * demand
-                    for hour, demand in enumerate(problem.demand_rps[klass])
-                )
+                (pool.name, klass): tuple(loads[klass, hour][pool.name, klass] for hour in hours)
                 for pool in problem.pools
                 for klass in self._classes(pool)
             },

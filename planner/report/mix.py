@@ -11,13 +11,14 @@ from planner.report.mix_figures import layers, mix_figures
 from planner.report.mix_wording import (
     answer,
     case_answer,
+    days,
     facts,
     optimum_notes,
     proof_sentence,
     tokens,
 )
 from planner.report.page import Columns, cards, render_page
-from planner.results.formatting import MISSING, count, duration, money, percent
+from planner.results.formatting import MISSING, count, money, percent
 from planner.scenario.site_power import megawatts
 from planner.version import VERSION
 
@@ -119,13 +120,15 @@ def _offers(found: Optimum) -> str:
         bought = f"{min(nodes):,} to {max(nodes):,}" if any(nodes) else "0"
         rows.append(
             [
-                Cell(f"{offer.pool} {offer.term}", small=offer.left_out),
+                Cell(
+                    f"{offer.pool} {offer.term}", small="left out: too late" if offer.late else ""
+                ),
                 number(f"${offer.per_device_hour_usd:,.2f}"),
                 number(f"${offer.usd_per_node_hour:,.2f}"),
                 number(block),
                 number(percent(offer.usable_rate)),
-                number(duration(offer.lead_time_s) if offer.lead_time_s else MISSING),
-                number(MISSING if offer.left_out else bought),
+                number(days(offer.lead_time_s) if offer.lead_time_s else MISSING),
+                number(MISSING if offer.late else bought),
                 number(money(cost)),
                 Cell(offer.tier, tag=_TIERS.get(offer.tier, "plain")),
                 Cell(offer.price, small=f"{offer.source} · {offer.date}"),
@@ -263,8 +266,18 @@ def _case_figure(case: OwnChipCase) -> Figure:
             }
         )
     layout = {
-        "xaxis": {"type": "log", "title": {"text": "tokens per year"}, "tickformat": "~s"},
-        "yaxis": {"type": "log", "tickprefix": "$", "title": {"text": "per million tokens"}},
+        "xaxis": {
+            "type": "log",
+            "title": {"text": "tokens per year"},
+            "tickformat": "~s",
+            "dtick": "D2",
+        },
+        "yaxis": {
+            "type": "log",
+            "title": {"text": "per million tokens"},
+            "tickformat": "$~g",
+            "dtick": "D2",
+        },
         "hovermode": "closest",
     }
     marks = {"solid": "line", "dot": "dot"}
@@ -284,14 +297,15 @@ def _case_figure(case: OwnChipCase) -> Figure:
 def _case_assumptions(case: OwnChipCase) -> str:
     terms, price, found = case.terms, case.bought_price, case.found
     own = (terms.tier, terms.source, "")
+    said = ("scenario", "this scenario", "")
     rows = [
         ("engineering, once", money(terms.engineering), *own),
         ("making one device, all in", money(terms.unit_cost), *own),
-        ("engineering per year", money(found.engineering_usd_per_year), *own),
-        ("cost of an own device", f"{money(found.own.usd_per_device_hour)} per hour", *own),
-        ("life of a generation", f"{found.life_years:.3g} years", *own),
-        ("cost of capital", percent(terms.cost_of_capital), *own),
-        ("mean over peak load, of both", percent(terms.utilisation), *own),
+        ("life of a generation", f"{found.life_years:.3g} years", *said),
+        ("cost of capital", percent(terms.cost_of_capital), *said),
+        ("mean over peak load, of both", percent(terms.utilisation), *said),
+        ("hence engineering per year", money(found.engineering_usd_per_year), *said),
+        ("hence an own device", f"{money(found.own.usd_per_device_hour)} per hour", *said),
         (
             f"price {price.name}",
             f"{money(price.per_device_hour_usd)} per device-hour",

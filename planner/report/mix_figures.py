@@ -61,6 +61,18 @@ def _hours(found: Optimum) -> Figure:
     hours = range(found.mix.problem.hours)
     labels = [f"{(found.start_hour + hour) % 24:02d}:00" for hour in hours]
     traces, legend = _stack(found, hours, list(hours), "%{x}")
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "needed",
+            "x": list(hours),
+            "y": numbers(found.mix.needed_nodes),
+            "line": {"color": "var:ink", "width": 1.5, "shape": "hvh"},
+            "hovertemplate": "needed: %{y:.1f} nodes<extra>%{x}</extra>",
+        }
+    )
+    legend.append(("var:ink", "line", "needed by the load"))
     step = max(1, len(labels) // 12)
     layout = {
         "barmode": "stack",
@@ -72,7 +84,10 @@ def _hours(found: Optimum) -> Figure:
         },
         "yaxis": {"title": {"text": "nodes"}, "rangemode": "tozero"},
     }
-    note = "Nodes paid for in each hour, the committed ones at the bottom."
+    note = (
+        "Nodes paid for in each hour, the committed ones at the bottom, and what the load takes: "
+        "what lies above the line waits."
+    )
     return Figure(
         key="mix-hours",
         title="Hour by hour",

@@ -76,7 +76,7 @@ def _terms(found: Optimum) -> RenderableType:
         span = f"{nodes[0]:,}" if len(set(nodes)) == 1 else f"{min(nodes):,} to {max(nodes):,}"
         cost = costs.get((offer.pool, offer.term), 0.0) / found.mix.problem.hours
         row = (offer.pool, offer.term, f"${offer.usd_per_node_hour:,.2f}", block)
-        if offer.left_out:
+        if offer.late:
             table.add_row(*row, "too late", MISSING, style="dim")
         else:
             table.add_row(*row, span, money(cost), style="" if any(nodes) else "dim")

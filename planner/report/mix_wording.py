@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.results.formatting import count, money, percent
+from planner.results.formatting import count, money, percent, span
 from planner.scenario.site_power import megawatts
 from planner.version import VERSION
 
@@ -68,9 +68,9 @@ def optimum_notes(found: Optimum) -> list[str]:
             f"{percent(found.mix.gap_rate)} cheaper may exist."
         )
     notes += [
-        f"{offer.pool} {offer.term} is left out: {offer.left_out}."
+        f"{offer.pool} {offer.term} is left out: it takes {days(offer.lead_time_s)} to get."
         for offer in found.offers
-        if offer.left_out
+        if offer.late
     ]
     notes += [
         f"{point.pool} cannot serve {point.request_class}: {point.binding}."
@@ -123,6 +123,15 @@ def case_answer(case: OwnChipCase) -> str:
         f"{count(round(found.bought_devices or 0))} of {terms.against}, at "
         f"{money(found.bought.usd_per_mtok)} per million tokens."
     )
+
+
+def days(seconds: float) -> str:
+    """Return a lead time as people write it.
+
+    >>> days(60 * 86400.0), days(3600.0)
+    ('60 days', '1 h')
+    """
+    return f"{seconds / 86400:.3g} days" if seconds >= 86400 else span(seconds)
 
 
 def tokens(mtok: float) -> str:

@@ -32,7 +32,6 @@ from planner.economics.mix import (
 from planner.economics.rates import ELASTIC_TERMS
 from planner.errors import PlannerError
 from planner.lowering.workload import class_workloads, start_s_of_week
-from planner.results.formatting import span
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import Choice, Term
@@ -54,7 +53,7 @@ class OptimiseError(PlannerError):
 
 @dataclass(frozen=True)
 class Offer:
-    """A term as it was priced, or why it was left out."""
+    """A term as it was priced."""
 
     pool: str
     term: str
@@ -71,7 +70,8 @@ class Offer:
     source: str
     date: str
     tier: str
-    left_out: str = ""
+    late: bool = False
+    """It takes longer to get than there is time, so it was left out."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def optimise(
         problem = MixProblem(
             tuple(_pool_offers(content, known, points, offers)), demand, content.site.power
         )
-        mix, proof, added = _mended(loaded, known, problem, simulate, say, progress)
+        mix, proof, added = mended(loaded, known, problem, simulate, say, progress)
         return Optimum(
             name=content.name,
             start_hour=int(start_s_of_week(content.workload) // HOUR_S) % 24,
@@ -239,7 +239,6 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
     rate = rate_of(priced, node.chip, scenario.prices, catalog)
     policy = policy_of(scenario.prices)
     needed_in_s = scenario.optimise.needed_in
-    late = needed_in_s is not None and term.lead_time > needed_in_s
     return Offer(
         pool=pool.name,
         term=term.name,
@@ -262,9 +261,7 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
         source=rate.source,
         date=rate.date,
         tier=rate.tier,
-        left_out=f"it takes {_days(term.lead_time)} to get, and is needed in {_days(needed_in_s)}"
-        if late and needed_in_s is not None
-        else "",
+        late=needed_in_s is not None and term.lead_time > needed_in_s,
     )
 
 
@@ -283,10 +280,6 @@ def _block_hours(term: Term, elastic: bool) -> int | None:
     if term.block is not None:
         return math.ceil(term.block / HOUR_S)
     return 1 if elastic else None
-
-
-def _days(seconds: float) -> str:
-    return f"{seconds / 86400:.3g} days" if seconds >= 86400 else span(seconds)
 
 
 def _pool_offers(
@@ -329,14 +322,14 @@ def _term_offers(choice: Choice, offers: Sequence[Offer]) -> tuple[TermOffer, ..
             term.maximum_share,
         )
         for term in choice.terms
-        if not priced[term.name].left_out
+        if not priced[term.name].late
     )
 
 
 # --- the optimum and its proof -------------------------------------------------------------------
 
 
-def _mended(
+def mended(
     loaded: LoadedScenario,
     catalog: Catalog,
     problem: MixProblem,

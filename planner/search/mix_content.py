@@ -34,7 +34,7 @@ def hour_rows(found: Optimum) -> Rows:
 
 
 def term_rows(found: Optimum) -> Rows:
-    """Return one row per pool and term: price, nodes, cost, or why it was left out."""
+    """Return one row per pool and term: price, nodes, cost, and whether it comes too late."""
     rows: Rows = []
     costs = found.mix.term_cost_usd
     for offer in found.offers:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 HOUR_S: Final = 3600.0
 WEEK_HOURS: Final = 168
-LEAST_RPS: Final = 1e-6
-"""Loads below are rounding of the optimum."""
 Changes = Sequence[tuple[float, int]]
 """When, and by how many nodes."""
 
@@ -111,7 +109,7 @@ def _routed(klass: RequestClass, mix: Mix, first_hour: int) -> list[RequestClass
     rows = {
         pool: rates
         for (pool, name), rates in mix.load_rps.items()
-        if name == klass.name and max(rates) > LEAST_RPS
+        if name == klass.name and any(rates)
     }
     parts = []
     for pool, rates in rows.items():
@@ -208,9 +206,11 @@ def _weak_hours(result: Result, classes: Sequence[RequestClass], mix: Mix) -> li
 
 def _bad_rates(windows: pd.DataFrame, hours: int) -> list[float]:
     """Return the share of the requests that ended in each hour which kept not all promises."""
-    hour = np.minimum(windows["window_start_s"] // HOUR_S, hours - 1).astype(int)
+    hour = np.minimum(windows["window_start_s"].to_numpy() // HOUR_S, hours - 1).astype(np.int64)
     lost = windows[list(LOST_FATES)].sum(axis=1)
-    ended = (windows["served"] + lost).groupby(hour).sum()
-    good = windows["good"].groupby(hour).sum()
-    rates = (1.0 - good / ended.where(ended > 0)).fillna(0.0)
-    return [float(rates.get(number, 0.0)) for number in range(hours)]
+    ended = np.bincount(hour, weights=windows["served"] + lost, minlength=hours)
+    good = np.bincount(hour, weights=windows["good"], minlength=hours)
+    return [
+        1.0 - float(kept) / float(total) if total else 0.0
+        for kept, total in zip(good, ended, strict=True)
+    ]
