@@ -47,8 +47,18 @@ workload:
         - {metric: ttft, percentile: 99, limit: 1 s}
         - {metric: tpot, percentile: 95, limit: 40 ms}
 pools:
-  - {name: small, model: llama-3.1-70b, node: hgx-h100, nodes: 1, tensor_parallel: 8, weight_dtype: fp8}
-  - {name: large, model: llama-3.1-70b, node: hgx-h200, nodes: 0, tensor_parallel: 8, weight_dtype: fp8}
+  - name: small
+    model: llama-3.1-70b
+    node: hgx-h100
+    nodes: 1
+    tensor_parallel: 8
+    weight_dtype: fp8
+  - name: large
+    model: llama-3.1-70b
+    node: hgx-h200
+    nodes: 0
+    tensor_parallel: 8
+    weight_dtype: fp8
 optimise:
   operating_time: 1 min
   needed_in: 30 d
@@ -57,7 +67,11 @@ optimise:
       terms:
         - {name: base, price: h100-sxm-committed-3y}
         - {name: peak, price: h100-sxm-on-demand}
-        - {name: spot, price: h100-sxm-spot, maximum_share: 40%, interruptions: 1 /h, recovery: 6 min}
+        - name: spot
+          price: h100-sxm-spot
+          maximum_share: 40%
+          interruptions: 1 /h
+          recovery: 6 min
     - pool: large
       terms:
         - {name: base, price: h200-sxm-committed-3y, lead_time: 60 d}
@@ -180,11 +194,11 @@ def test_a_power_cap_is_kept(day: LoadedScenario, found: Optimum) -> None:
 
 
 def test_a_fleet_that_is_too_small_is_mended(day: LoadedScenario, found: Optimum) -> None:
-    """Capacities that are overstated by half: the simulation says so, and nodes are added."""
+    """Capacities that are overstated threefold: the simulation says so, and nodes are added."""
     boasted = replace(
         found.mix.problem,
         pools=tuple(
-            replace(pool, capacity_rps={name: 1.5 * c for name, c in pool.capacity_rps.items()})
+            replace(pool, capacity_rps={name: 3.0 * c for name, c in pool.capacity_rps.items()})
             for pool in found.mix.problem.pools
         ),
         reserve_nodes={},
