@@ -24,7 +24,6 @@ from planner.search.operating import OperatingPoint, Probe
 from planner.simulation import resolve
 
 YEAR_S: Final = 365 * 86400.0
-PROBE_TIME_S: Final = 600.0
 DECADES: Final = 1.5
 """Of volume that the chart shows on either side of the break-even."""
 STEPS: Final = 61
@@ -85,7 +84,7 @@ def breakeven(
             "scenarios/economics/own_chip.yaml"
         )
     pools = {pool.name: pool for pool in content.pools}
-    probe = Probe(loaded, known, PROBE_TIME_S, on_trial)
+    probe = Probe(loaded, known, terms.operating_time, on_trial)
     own_points = _points(content, probe, pools[terms.pool])
     bought_points = _points(content, probe, pools[terms.against])
     price = rate_of(

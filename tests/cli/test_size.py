@@ -80,7 +80,8 @@ def test_too_much_power_is_named_with_its_nodes(call: Callable[..., Result]) -> 
     """Nodes of 10.2 kW at PUE 1.12: one of each pool needs 22.8 kW."""
     limit = ("--set", "pools.chat.nodes=1")
     needed_w = json.loads(call("--json", *limit).stdout)["power"]["needed_w"]
-    assert needed_w % (10_200 * 1.12) == pytest.approx(0, abs=1)
+    nodes = needed_w / (10_200 * 1.12)
+    assert nodes == pytest.approx(round(nodes))
     enough = call(*limit, "--set", "site.power=1 MW").stdout
     assert f"{needed_w / 1e3:.3g} kW at the meter, of the site's 1 MW" in enough
     short = call(*limit, "--set", f"site.power={needed_w / 1e3 - 5} kW")

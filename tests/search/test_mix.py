@@ -292,3 +292,6 @@ def test_the_shipped_scenarios_are_answered() -> None:
     mix = planner.optimise(folder / "capacity_mix.yaml", sets=short)
     assert mix.kept
     assert mix.mix.gap_rate < 1e-3
+    case = planner.breakeven(folder / "own_chip.yaml", sets=["own_chip.operating_time=1 min"])
+    assert 0.5 < case.relative_efficiency_rate < 0.9
+    assert case.found.own.usd_per_mtok < case.found.bought.usd_per_mtok

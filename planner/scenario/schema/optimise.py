@@ -83,6 +83,8 @@ class OwnChip(Part):
     """Per year."""
     utilisation: Annotated[Fraction, Field(gt=0)] = 0.75
     """Mean over peak load, of both: the rest of the capacity waits."""
+    operating_time: PositiveDuration = 600.0
+    """Simulated time per load that is tried, to find what a node carries."""
     source: str
     """Where these figures come from."""
     tier: Literal["official", "measured", "analyst", "estimated", "claimed"] = "estimated"
