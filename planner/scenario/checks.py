@@ -376,6 +376,13 @@ def _parallelism_notices(pool: Pool, catalog: Catalog, nodes: int) -> Iterator[s
         )
 
 
+def _compared(scenario: Scenario) -> set[str]:
+    """Return the pools whose nodes are chosen, or that are only compared."""
+    chosen = scenario.optimise.pools if scenario.optimise is not None else []
+    own = scenario.own_chip
+    return {choice.pool for choice in chosen} | ({own.pool, own.against} if own else set())
+
+
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
@@ -383,10 +390,13 @@ def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     routed |= {c.light.pool for c in scenario.workload.classes if c.light is not None}
     routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
     paying = {c.plan for c in scenario.workload.classes}
+    compared = _compared(scenario)
     for pool in scenario.pools:
         node = catalog.node(pool.node)
         fleet = replicas_of(pool, node.devices)
-        if pool.name not in routed:
+        if pool.name in compared:
+            pass  # its nodes are what `optimise` and `breakeven` look for
+        elif pool.name not in routed:
             found.append(f"pool {pool.name}: no class uses it; it costs and serves nothing")
         elif not any((pool.nodes, *(entry.nodes for entry in pool.schedule))):
             found.append(f"pool {pool.name}: it never has a node, so what is sent to it is lost")
