@@ -268,7 +268,8 @@ def _case_figure(case: OwnChipCase) -> Figure:
     layout = {
         "xaxis": {
             "type": "log",
-            "title": {"text": "tokens per year"},
+            "title": {"text": "tokens per year", "standoff": 18},
+            "automargin": True,
             "tickformat": "~s",
             "dtick": "D2",
         },

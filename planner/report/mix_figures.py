@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.figures import Figure, numbers, series_colour
 from planner.results.formatting import money
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Layer = tuple[str, str]
 """Pool and term."""
+_NEEDED: Final = ("var:ink", "line", "needed by the load")
 
 
 def layers(found: Optimum) -> list[Layer]:
@@ -61,18 +62,8 @@ def _hours(found: Optimum) -> Figure:
     hours = range(found.mix.problem.hours)
     labels = [f"{(found.start_hour + hour) % 24:02d}:00" for hour in hours]
     traces, legend = _stack(found, hours, list(hours), "%{x}")
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "needed",
-            "x": list(hours),
-            "y": numbers(found.mix.needed_nodes),
-            "line": {"color": "var:ink", "width": 1.5, "shape": "hvh"},
-            "hovertemplate": "needed: %{y:.1f} nodes<extra>%{x}</extra>",
-        }
-    )
-    legend.append(("var:ink", "line", "needed by the load"))
+    traces.append(_needed(list(hours), found.mix.needed_nodes))
+    legend.append(_NEEDED)
     step = max(1, len(labels) // 12)
     layout = {
         "barmode": "stack",
@@ -100,14 +91,26 @@ def _hours(found: Optimum) -> Figure:
     )
 
 
+def _needed(places: Sequence[Any], nodes: Sequence[float]) -> dict[str, Any]:
+    """Return the line of the nodes that the load takes."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "needed",
+        "x": list(places),
+        "y": numbers(nodes),
+        "line": {"color": "var:ink", "width": 1.5, "shape": "hvh"},
+        "hovertemplate": "needed: %{y:.1f} nodes<extra>%{x}</extra>",
+    }
+
+
 def _duration_curve(found: Optimum) -> Figure:
-    needed = [
-        sum(found.mix.pool_nodes(pool.name)[hour] for pool in found.mix.problem.pools)
-        for hour in range(found.mix.problem.hours)
-    ]
+    needed = found.mix.needed_nodes
     order = sorted(range(len(needed)), key=lambda hour: (-needed[hour], hour))
     shares = [100.0 * (rank + 0.5) / len(order) for rank in range(len(order))]
     traces, legend = _stack(found, order, numbers(shares), "%{x:.0f}% of the hours")
+    traces.append(_needed(numbers(shares), [needed[hour] for hour in order]))
+    legend.append(_NEEDED)
     layout = {
         "barmode": "stack",
         "bargap": 0.0,
@@ -115,8 +118,8 @@ def _duration_curve(found: Optimum) -> Figure:
         "yaxis": {"title": {"text": "nodes"}, "rangemode": "tozero"},
     }
     note = (
-        "The same hours by the nodes they hold, the busiest first: a node in a layer is in use for "
-        "the share of hours that the layer is wide."
+        "The same hours, the busiest first. A node is worth committing to if the line stays above "
+        "it for a larger share of the hours than its committed price is of the price by the hour."
     )
     return Figure(
         key="mix-duration",
@@ -174,14 +177,20 @@ def _power(found: Optimum) -> Figure:
         "line": {"color": "var:series-1", "width": 2},
     }
     layout = {
-        "xaxis": {"title": {"text": "kW at the meter"}, "showgrid": False},
+        "xaxis": {
+            "title": {"text": "kW at the meter", "standoff": 18},
+            "automargin": True,
+            "showgrid": False,
+        },
         "yaxis": {"tickprefix": "$", "title": {"text": "per hour"}},
         "hovermode": "closest",
     }
     note = (
-        "The cheapest mix under each limit of the site, solved anew; less power than the first "
-        "point serves not all. The slope is what power is worth. The axis does not start at zero."
+        "The cheapest mix under each limit of the site, solved anew: the slope is what power is "
+        "worth. The axis does not start at zero."
     )
+    if len(shown) < len(found.power_curve):
+        note += " Less power than the first point does not serve all."
     return Figure(
         key="mix-power",
         title="What power is worth",
