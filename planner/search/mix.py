@@ -270,7 +270,7 @@ def usable_rate(interruptions_per_s: float | None, recovery_s: float) -> float:
 
     Up for 1/h in the mean, then away for r: 1 / (1 + h·r), the availability of a repairable unit.
 
-    >>> usable_rate(None, 600.0), usable_rate(1 / 5400.0, 600.0)
+    >>> usable_rate(None, 600.0), round(usable_rate(1 / 5400.0, 600.0), 6)
     (1.0, 0.9)
     """
     return 1.0 / (1.0 + (interruptions_per_s or 0.0) * recovery_s)
