@@ -15,9 +15,11 @@ from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
+    from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
     from planner.search.breakeven import breakeven as breakeven
+    from planner.search.bridge import bridge as bridge
     from planner.search.mix import optimise as optimise
     from planner.search.size import size as size
     from planner.simulation import load_scenario as load_scenario
@@ -28,8 +30,10 @@ __version__ = VERSION
 
 _HOMES = {
     "PlannerError": "planner.errors",
+    "bridge": "planner.search.bridge",
     "Result": "planner.results.result",
     "breakeven": "planner.search.breakeven",
+    "cost": "planner.costing",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
@@ -43,6 +47,8 @@ __all__ = [
     "Result",
     "__version__",
     "breakeven",
+    "bridge",
+    "cost",
     "load_catalog",
     "load_scenario",
     "open_trace",

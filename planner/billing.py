@@ -1,131 +1,159 @@
-"""From what a simulation used and served to the books: usage, rates, plans, policy."""
+"""From what a simulation used and served to its books: machine time by pool, work by class."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.catalog import Catalog, MachinePrice
-from planner.control.fleet import Fleet, most_nodes, node_hours
-from planner.economics import (
-    ApiPlan,
-    ClassUsage,
-    FreePlan,
-    MachineRate,
-    Policy,
-    PoolUsage,
-    PowerTerms,
-    Statement,
-    SubscriptionPlan,
-    settle,
-)
+from planner.control.fleet import Fleet, held_over
+from planner.economics import ClassUsage, PoolRole, PoolTime, Tokens
 from planner.engine import Engine
+from planner.kernel.enums import Fate
 from planner.lowering.pools import LoweredPool
+from planner.pricing import Books, ClassBook, PoolBook, mix_of
 from planner.scenario.schema import Scenario
-from planner.scenario.schema.money import Plan as PricePlan
-from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
 
-SCENARIO = "the scenario"
+
+class LongContextMeter:
+    """Counts the tokens of requests with long prompts, which some plans price differently."""
+
+    def __init__(self, above_tokens: list[int | None], end_s: float) -> None:
+        self._above, self._end_s = above_tokens, end_s
+        self._totals = np.zeros((len(above_tokens), 3), np.int64)
+
+    def take(self, rows: NDArray[np.void]) -> None:
+        """Add rows of ended requests: those served in the arrival period count."""
+        served = rows[(rows["fate"] == int(Fate.SERVED)) & (rows["finish_s"] < self._end_s)]
+        for index, above in enumerate(self._above):
+            if above is not None:
+                long = served[(served["class"] == index) & (served["input_tokens"] > above)]
+                for column, name in enumerate(("input_tokens", "cached_tokens", "output_tokens")):
+                    self._totals[index, column] += int(long[name].sum())
+
+    def tokens(self, index: int) -> Tokens:
+        """Return the tokens of a class's long requests."""
+        return Tokens(*(int(total) for total in self._totals[index]))
 
 
-def bill(
+def measure(
     scenario: Scenario,
-    catalog: Catalog,
+    stated_prices: Mapping[str, Any],
     engine: Engine,
     fleet: Fleet,
     pools: tuple[LoweredPool, ...],
-) -> Statement:
-    """Return the statement of a finished simulation.
+    long_context: LongContextMeter | None = None,
+    long_above: Mapping[str, int] | None = None,
+) -> Books:
+    """Return the books of a finished simulation.
 
     Cost, tokens and revenue are those of the arrival period, so that a fleet which cannot keep up
     gains nothing by what it serves afterwards. A class bears the cost of a pool in proportion to
     its share of the pool's step time.
+
+    Args:
+        scenario: what was simulated.
+        stated_prices: its section `prices` as it is written.
+        engine: of the simulation.
+        fleet: held the nodes.
+        pools: as they were lowered, in the order of the scenario.
+        long_context: counted the tokens of long requests; None: no plan asks for them.
+        long_above: by plan, from which prompt length on.
     """
-    return settle(
-        [
-            _pool_usage(index, scenario, catalog, engine, fleet, lowered)
+    return Books(
+        pools=tuple(
+            PoolBook(
+                _pool_time(index, scenario, engine, fleet, lowered),
+                scenario.pools[index].price,
+                mix_of(scenario.pools[index].price_mix),
+            )
             for index, lowered in enumerate(pools)
-        ],
-        _class_usages(scenario, catalog, engine),
-        policy_of(scenario.prices),
+        ),
+        classes=tuple(
+            ClassBook(usage, klass.plan, (long_above or {}).get(klass.plan or ""))
+            for klass, usage in zip(
+                scenario.workload.classes,
+                _class_usages(scenario, engine, long_context),
+                strict=True,
+            )
+        ),
+        prices=stated_prices,
     )
 
 
-def _pool_usage(
-    index: int,
-    scenario: Scenario,
-    catalog: Catalog,
-    engine: Engine,
-    fleet: Fleet,
-    lowered: LoweredPool,
-) -> PoolUsage:
+def _pool_time(
+    index: int, scenario: Scenario, engine: Engine, fleet: Fleet, lowered: LoweredPool
+) -> PoolTime:
     pool = scenario.pools[index]
     duration_s = scenario.workload.duration
-    spans = fleet[pool.name].held_nodes(engine.now_s)
-    hours = node_hours(spans, duration_s)
     windows = _period_of(engine.world.pool_windows, engine)
     busy_hours = float(windows["busy_s"][:, index].sum()) / 3600.0
     arithmetic_hours = float(windows["compute_s"][:, index].sum()) / 3600.0
-    return PoolUsage(
+    return PoolTime(
         pool=pool.name,
         node=lowered.node.name,
         chip=lowered.chip.name,
         devices_per_node=lowered.node.devices,
         period_hours=duration_s / 3600.0,
-        peak_nodes=most_nodes(spans, duration_s),
-        node_hours=hours,
+        held=held_over(fleet[pool.name].held_nodes(engine.now_s), duration_s),
         busy_device_hours=busy_hours * lowered.meta.devices_per_replica,
         node_power_w=float(lowered.node.power_w),
-        rate=rate_of(pool, lowered.chip.name, scenario.prices, catalog),
+        role=role_of(pool, scenario),
         peak_arithmetic_device_hours=arithmetic_hours * lowered.meta.devices_per_replica,
     )
 
 
-def rate_of(pool: Pool, chip: str, prices: Prices, catalog: Catalog) -> MachineRate:
-    """Return the price of a pool's machine time: the one it names, else by default terms."""
-    for own in prices.nodes:
-        if own.name == pool.price:
-            return MachineRate(
-                own.name, chip, own.terms, own.per_device_hour, own.as_of, own.source, "scenario"
-            )
-    found: MachinePrice
-    if pool.price is not None:
-        found = catalog.machine_price(pool.price)
-    else:
-        found = catalog.price_for(chip, prices.default_terms, prices.date)
-    figure = found.per_device_hour
-    return MachineRate(
-        found.name, chip, found.terms, figure.value, figure.date, figure.source, figure.tier
-    )
+def role_of(pool: Pool, scenario: Scenario) -> PoolRole:
+    """Return whether a pool prefills or decodes for another, or does both."""
+    if pool.decode is not None:
+        return "prefill"
+    decoders = {each.decode.pool for each in scenario.pools if each.decode is not None}
+    return "decode" if pool.name in decoders else "both"
 
 
-def _class_usages(scenario: Scenario, catalog: Catalog, engine: Engine) -> list[ClassUsage]:
-    classes = scenario.workload.classes
-    plans = {plan.name: price_plan(plan, catalog) for plan in scenario.prices.plans}
+def _class_usages(
+    scenario: Scenario, engine: Engine, long_context: LongContextMeter | None
+) -> list[ClassUsage]:
     totals = _period_of(engine.world.class_windows, engine)
     busy_s = busy_by_class(engine)
     usages = []
+    classes = scenario.workload.classes
     for index, klass in enumerate(classes):
         column = totals[:, index]
         usages.append(
             ClassUsage(
                 name=klass.name,
-                plan=None if klass.plan is None else plans[klass.plan],
-                requests=int(column["ended"][:, 0].sum()),  # fate 0: served
+                plan=None,
+                requests=int(column["ended"][:, int(Fate.SERVED)].sum()),
                 input_tokens=int(column["input_tokens"].sum()),
                 output_tokens=int(column["output_tokens"].sum()),
                 cached_input_tokens=int(column["cached_tokens"].sum()),
                 reasoning_tokens=int(column["reasoning_tokens"].sum()),
-                tasks=int(column["tasks_finished"].sum()),
+                tasks=_whole_tasks(column, engine.world.class_windows[index :: len(classes)]),
                 pool_weights={
                     pool.name: float(busy_s[number, index])
                     for number, pool in enumerate(scenario.pools)
                     if busy_s[number, index] > 0.0
                 },
+                long_context=Tokens() if long_context is None else long_context.tokens(index),
             )
         )
     return usages
+
+
+def _whole_tasks(period: NDArray[np.void], run: NDArray[np.void]) -> float:
+    """Return how many tasks the tokens served in the period would do, each as long as the mean.
+
+    Args:
+        period: windows of a class, those of the arrival period.
+        run: all its windows: tasks that finish are counted where they began.
+    """
+    finished, tokens = int(run["measured_tasks_finished"].sum()), int(run["task_tokens"].sum())
+    served = int(period["input_tokens"].sum() + period["output_tokens"].sum())
+    return served * finished / tokens if tokens else 0.0
 
 
 def _period_of(windows: NDArray[np.void], engine: Engine) -> NDArray[np.void]:
@@ -141,57 +169,3 @@ def busy_by_class(engine: Engine) -> NDArray[np.float64]:
     total = np.zeros((len(world.pools), len(world.classes)))
     np.add.at(total, world.replicas["pool"], shares)
     return total
-
-
-def price_plan(plan: PricePlan, catalog: Catalog) -> ApiPlan | SubscriptionPlan | FreePlan:
-    """Return what a class pays, from the scenario or from the catalogue entry that it names."""
-    date, source = plan.as_of or "", plan.source or SCENARIO
-    if plan.kind == "free":
-        return FreePlan(plan.name, date, source)
-    if plan.kind == "subscription":
-        assert plan.per_seat is not None
-        assert plan.requests_per_seat_month is not None
-        return SubscriptionPlan(
-            plan.name, plan.per_seat, plan.requests_per_seat_month, date, source
-        )
-    if plan.api_price is None:
-        assert plan.input is not None
-        assert plan.output is not None
-        return ApiPlan(plan.name, plan.input, plan.output, plan.cached_input, date, source)
-    price = catalog.api_price(plan.api_price)
-    cached = price.cached_input
-    return ApiPlan(
-        plan.name,
-        price.input.value,
-        price.output.value,
-        None if cached is None else cached.value,
-        price.date,
-        price.output.source,
-    )
-
-
-def policy_of(prices: Prices) -> Policy:
-    """Return what applies to the scenario as a whole, each part with where it comes from."""
-
-    def origin(stated: object, prefix: str = "") -> dict[str, str]:
-        named = {f"{prefix}source": SCENARIO, f"{prefix}date": prices.date}
-        return named if stated else {}
-
-    stated = prices.model_fields_set
-    return Policy(
-        node_overhead_rate=prices.node_overhead,
-        power=PowerTerms(
-            electricity_usd_per_kwh=prices.power.electricity,
-            pue=prices.power.pue,
-            colocation_usd_per_kw_month=prices.power.colocation,
-            idle_rate=prices.power.idle,
-            loaded_rate=prices.power.loaded,
-            memory_bound_rate=prices.power.memory_bound,
-            saturation_rate=prices.power.saturation,
-            **origin(prices.power.model_fields_set),
-        ),
-        partner_revenue_share_rate=prices.partner_revenue_share,
-        definition=prices.margin,
-        **origin("node_overhead" in stated),
-        **origin("partner_revenue_share" in stated, "partner_"),
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from planner.billing import SCENARIO, policy_of
 from planner.catalog import Catalog, Figure
 from planner.economics import Statement
 from planner.economics.carbon import CarbonTerms, Footprint, footprint
+from planner.pricing import SCENARIO, policy_of
 from planner.results.result import Assumption
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.site import Site

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from planner.errors import SimulationError
 from planner.kernel import build
 from planner.kernel.advance import advance, lack_for
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Handover, ReplicaStatus, Stop
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.fleet import end_unfinished, lose_replica, settle_all
@@ -26,6 +27,7 @@ from planner.kernel.kvcache import blocks_for_steps
 from planner.kernel.plan import Plan
 from planner.kernel.prefix import forget_prefixes
 from planner.kernel.route import load_of
+from planner.kernel.world import World
 
 Records = NDArray[np.void]
 
@@ -178,7 +180,7 @@ class Engine:
         self.world.state["finished_count"] = 0
         missing = int(self.world.state["in_flight"][0]) - len(self.world.finished)
         if missing > 0:
-            self.world = self.world._replace(finished=build.extended(self.world.finished, missing))
+            self.world = replace(self.world, finished=build.extended(self.world.finished, missing))
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -228,7 +230,7 @@ class Engine:
         needed = [part["first_hash"][part["hashes"] > 0] for part in parts]
         kept = min(int(part.min(initial=base + len(world.hashes))) for part in needed)
         world.state["hash_base"] = kept
-        self.world = world._replace(hashes=np.concatenate([world.hashes[kept - base :], new]))
+        self.world = replace(world, hashes=np.concatenate([world.hashes[kept - base :], new]))
 
     def _feed_closed(self, stream: int, at_least: int) -> None:
         """Load blocks of a closed loop until `at_least` unused rows are there, or it has ended."""
@@ -264,7 +266,7 @@ class Engine:
             arrivals[starts[index] : starts[index] + len(part)] = part
             streams["cursor"][index] = starts[index]
             streams["last_row"][index] = starts[index] + len(part)
-        self.world = self.world._replace(arrivals=arrivals)
+        self.world = replace(self.world, arrivals=arrivals)
 
     # --- replicas --------------------------------------------------------------------------------
 

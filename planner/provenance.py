@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.billing import SCENARIO, price_plan
 from planner.catalog import Catalog, Figure
-from planner.economics import ApiPlan, Statement, SubscriptionPlan
-from planner.economics.cost import Policy
+from planner.economics import (
+    AdvertisingPlan,
+    ApiPlan,
+    FreePlan,
+    LongContextPrice,
+    Plan,
+    Policy,
+    Statement,
+    SubscriptionPlan,
+)
 from planner.lowering.pools import LoweredPool
 from planner.lowering.workload import turns_of
+from planner.pricing import SCENARIO
 from planner.results.result import Assumption
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.workload import Lengths
@@ -25,8 +33,7 @@ def assumptions(
 ) -> tuple[Assumption, ...]:
     """Return the figures behind a result: prices, hardware, models, efficiencies, traffic."""
     found = [
-        *_prices(scenario, catalog, statement),
-        *_policy(policy),
+        *price_assumptions(statement, policy),
         *_hardware(catalog, pools),
         *_curves(pools),
         *_traffic(scenario),
@@ -40,9 +47,15 @@ def _of(name: str, figure: Figure, note: str = "") -> Assumption:
     )
 
 
-def _prices(scenario: Scenario, catalog: Catalog, statement: Statement) -> Iterator[Assumption]:
+def price_assumptions(statement: Statement, policy: Policy) -> Iterator[Assumption]:
+    """Yield the prices and rates that a statement was made with."""
     for pool in statement.pools:
         rate = pool.usage.rate
+        for part in rate.parts:
+            yield Assumption(
+                f"price {rate.name}: {part.line}", part.per_device_hour_usd, "USD/device-hour",
+                rate.source, rate.date, rate.tier,
+            )  # fmt: skip
         yield Assumption(
             f"price {rate.name} ({rate.terms})",
             rate.per_device_hour_usd,
@@ -51,30 +64,47 @@ def _prices(scenario: Scenario, catalog: Catalog, statement: Statement) -> Itera
             rate.date,
             rate.tier,
         )
-    for stated in scenario.prices.plans:
-        plan = price_plan(stated, catalog)
-        tier = "scenario"
-        if stated.api_price is not None:
-            tier = catalog.api_price(stated.api_price).output.tier
-        if isinstance(plan, ApiPlan):
-            prices = {
-                "input": plan.input_usd_per_mtok,
-                "output": plan.output_usd_per_mtok,
-            }
-            if plan.cached_input_usd_per_mtok is not None:
-                prices["cached input"] = plan.cached_input_usd_per_mtok
-            for name, price in prices.items():
-                yield Assumption(
-                    f"plan {plan.name}, {name}", price, "USD/Mtok", plan.source, plan.date, tier
-                )
-        elif isinstance(plan, SubscriptionPlan):
-            for name, value, unit in (
-                ("seat", plan.seat_usd_per_month, "USD/month"),
-                ("use of a seat", plan.requests_per_seat_month, "requests/month"),
-            ):
+    for each in statement.classes:
+        plan = each.usage.plan
+        if plan is not None and not isinstance(plan, FreePlan):
+            tier = plan.tier if isinstance(plan, ApiPlan) else "scenario"
+            for name, value, unit in _plan_figures(plan):
                 yield Assumption(
                     f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier
                 )
+    yield from _policy(policy)
+
+
+def _plan_figures(plan: Plan) -> Iterator[tuple[str, float, str]]:
+    if isinstance(plan, ApiPlan):
+        tier = "" if plan.service_tier == "standard" else f", {plan.service_tier}"
+        yield from _token_figures(plan, tier)
+        if plan.long_context is not None:
+            above = f"{tier}, above {plan.long_context.above_tokens:,} tokens"
+            yield from _token_figures(plan.long_context, above)
+        if plan.cache_write_rate:
+            yield "share of input kept in the cache", plan.cache_write_rate, "1"
+    elif isinstance(plan, SubscriptionPlan):
+        yield "seat", plan.seat_usd_per_month, "USD/month"
+        yield "use of a seat", plan.requests_per_seat_month, "requests/month"
+        if plan.included_requests_per_seat_month is not None:
+            yield "included in a seat", plan.included_requests_per_seat_month, "requests/month"
+    elif isinstance(plan, AdvertisingPlan):
+        yield "advertisements", plan.message_usd, "USD/request"
+
+
+def _token_figures(
+    prices: ApiPlan | LongContextPrice, note: str
+) -> Iterator[tuple[str, float, str]]:
+    figures = (
+        ("input", prices.input_usd_per_mtok),
+        ("output", prices.output_usd_per_mtok),
+        ("cached input", prices.cached_input_usd_per_mtok),
+        ("input written to the cache", prices.cache_write_usd_per_mtok),
+    )
+    for name, price_usd in figures:
+        if price_usd is not None:
+            yield f"{name}{note}", price_usd, "USD/Mtok"
 
 
 def _policy(policy: Policy) -> Iterator[Assumption]:
@@ -82,6 +112,8 @@ def _policy(policy: Policy) -> Iterator[Assumption]:
     overhead = (policy.source, policy.date)
     partner = (policy.partner_source, policy.partner_date)
     site = (power.source, power.date)
+    weights = policy.token_weights
+    split = (weights.source, weights.date)
     rows = (
         ("node overhead of rented nodes", policy.node_overhead_rate, "1", *overhead),
         ("partner's share of revenue", policy.partner_revenue_share_rate, "1", *partner),
@@ -91,6 +123,8 @@ def _policy(policy: Policy) -> Iterator[Assumption]:
         ("power of an idle device, of nameplate", power.idle_rate, "1", *site),
         ("power of a busy device, of nameplate", power.loaded_rate, "1", *site),
         ("power of a memory-bound device, of a busy one", power.memory_bound_rate, "1", *site),
+        ("cost of an output token, of an input token", weights.output, "1", *split),
+        ("cost of a cached input token, of an input token", weights.cached_input, "1", *split),
     )
     for name, value, unit, source, date in rows:
         tier = "scenario" if source == SCENARIO else "estimated"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.billing import bill, policy_of
+from planner.billing import LongContextMeter, measure
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.control.fleet import most_nodes_by_window
@@ -26,12 +26,15 @@ from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
 from planner.lowering.tiers import tier_notes
 from planner.lowering.workload import seconds_of_day, turns_of
+from planner.pricing import Books, long_thresholds, policy_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
 from planner.results.impact import Impact
 from planner.results.requests import RequestWriter
 from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
+from planner.scenario.price_tables import with_price_tables
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.version import VERSION
 
@@ -125,6 +128,7 @@ def run(
     """
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
+    known, _ = with_price_tables(loaded.root, known)
     lowered = lower(loaded, known, pools)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
@@ -143,16 +147,22 @@ def run(
         )
     )
     kept: list[NDArray[np.void]] = []
+    above = long_thresholds(content.prices, known)
+    thresholds = [above.get(klass.plan or "") for klass in content.workload.classes]
+    meter = LongContextMeter(thresholds, content.workload.duration) if any(thresholds) else None
     with writer as out:
 
         def take(rows: NDArray[np.void]) -> None:
-            assert out is not None
-            out.write(rows)
-            if invariants:
-                kept.append(rows)
+            if meter is not None:
+                meter.take(rows)
+            if out is not None:
+                out.write(rows)
+                if invariants:
+                    kept.append(rows)
 
         # Rows are kept if someone takes them, whatever the scenario itself would have written.
-        engine = Engine(replace(lowered.plan, keep_finished=out is not None), take)
+        taken = out is not None or meter is not None
+        engine = Engine(replace(lowered.plan, keep_finished=taken), take)
         fleet = _open_fleet(engine, content)
         for process in [processes] if callable(processes) else processes:
             engine.env.process(process(engine.env, fleet))
@@ -161,7 +171,17 @@ def run(
     if invariants:
         finished = None if requests_to is None else np.concatenate([np.zeros(0, FINISHED), *kept])
         _require_invariants(engine, finished)
-    return _result(loaded, known, lowered, engine, fleet)
+    stated = loaded.data.get("prices")
+    books = measure(
+        content,
+        stated if isinstance(stated, dict) else {},
+        engine,
+        fleet,
+        lowered.pools,
+        meter,
+        above,
+    )
+    return _result(loaded, known, lowered, engine, fleet, books)
 
 
 def _require_invariants(engine: Engine, finished: NDArray[np.void] | None) -> None:
@@ -186,7 +206,12 @@ def _open_fleet(engine: Engine, scenario: Scenario) -> Fleet:
 
 
 def _result(
-    loaded: LoadedScenario, catalog: Catalog, lowered: Lowered, engine: Engine, fleet: Fleet
+    loaded: LoadedScenario,
+    catalog: Catalog,
+    lowered: Lowered,
+    engine: Engine,
+    fleet: Fleet,
+    books: Books,
 ) -> Result:
     scenario = loaded.scenario
     workload = scenario.workload
@@ -196,7 +221,7 @@ def _result(
         most_nodes_by_window(fleet[pool.name].held_nodes(engine.now_s), window_s, windows)
         for pool in scenario.pools
     ]
-    statement = bill(scenario, catalog, engine, fleet, lowered.pools)
+    statement = books.statement(scenario.prices, catalog)
     counters = {name: int(world.state[name][0]) for name in COUNTERS}
     counters["unused_rows"] = lowered.traffic.unused_rows
     content = scenario.model_dump(mode="json", by_alias=True)
@@ -228,6 +253,7 @@ def _result(
         ),
         finance=Finance.of(statement),
         impact=Impact.of(emissions(scenario, catalog, statement)),
+        books=books.with_entries(scenario.prices, catalog).to_json(),
         assumptions=(
             *assumptions(scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)),
             *carbon_assumptions(scenario, catalog, statement),
@@ -266,7 +292,7 @@ def _notes(
         name
         for klass in scenario.workload.classes
         if turns_of(klass) is not None
-        for name in (klass.pool, *klass.overflow)
+        for name in pools_tried(klass)
     }
     forgetful = [p.name for p in scenario.pools if p.name in talking and not p.prefix_cache]
     if forgetful:
@@ -276,6 +302,12 @@ def _notes(
         )
     for lowered in pools:
         yield from tier_notes(lowered.plan)
+    tiered = [pool.name for pool in scenario.pools if pool.kv_tiers]
+    if tiered:
+        yield (
+            f"The KV tiers of {', '.join(tiered)} are not in the cost: memory beyond that of the "
+            "node as it is sold, disks and remote stores have no price here."
+        )
     if counters["unused_rows"]:
         yield (
             "Requests of the shared trace that no class of the scenario takes, by its name or its "

@@ -70,6 +70,7 @@ _EXAMPLES = {
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(\S*(?:\s+\S+)*)\s*")
+_CURRENCY = re.compile(r"(?!USD)([A-Z]{3}|[€£¥₹])(?=/|$)")
 _CENTURY_S = 100 * _SECONDS["year"]
 
 
@@ -110,6 +111,11 @@ def parse_quantity(value: object, dimension: str) -> float:
     if dimension == "rate" and unit.lower() in ("rps", "qps", "req/sec", "/sec"):
         raise ValueError(f'{shown(value)} has unknown unit {shown(unit)}; write "{number} /s"')
     if unit and unit not in units:
+        if dimension.startswith("money") and (other := _CURRENCY.match(unit)):
+            raise ValueError(
+                f"{shown(value)} has unknown currency {other[1]}; amounts are in USD: convert it "
+                "at the rate of its day, and say so in the source"
+            )
         raise ValueError(f"{shown(value)} has unknown unit {shown(unit)}; {advice}")
     return _finite(float(number), units.get(unit, 1.0), value)
 

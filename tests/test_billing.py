@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import simpy
 
-from planner.billing import bill, busy_by_class, policy_of, price_plan, rate_of
+from planner.billing import busy_by_class, measure
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.economics import ApiPlan, FreePlan, Statement, SubscriptionPlan
@@ -16,6 +16,7 @@ from planner.engine import Engine
 from planner.errors import CatalogError
 from planner.lowering import lower
 from planner.lowering.workload import seconds_of_day
+from planner.pricing import plan_of, policy_of, rate_of
 from planner.provenance import assumptions
 from planner.scenario.schema.money import Plan, Prices
 from planner.scenario.schema.pools import Pool
@@ -49,6 +50,9 @@ LAST = "\n7199.9 500 200"
 """A request that is served when the two hours are over, and so is not in their books."""
 
 
+DAY = "2026-11-01"
+
+
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return load_catalog()
@@ -68,7 +72,8 @@ def settled(
     fleet = Fleet(engine, {pool.name: pool.cold_start for pool in loaded.scenario.pools})
     engine.env.process(following_schedule(loaded.scenario.pools[0])(engine.env, fleet))
     engine.run()
-    return bill(loaded.scenario, catalog, engine, fleet, lowered.pools), engine, fleet
+    books = measure(loaded.scenario, {}, engine, fleet, lowered.pools)
+    return books.statement(loaded.scenario.prices, catalog), engine, fleet
 
 
 def following_schedule(pool: Pool) -> Process:
@@ -169,11 +174,6 @@ def test_classes_bear_the_cost_of_their_pool_by_their_step_time(
 # --- rates ---------------------------------------------------------------------------------------
 
 
-def pool(**content: object) -> Pool:
-    basis = {"name": "chat", "model": "llama-3.1-8b", "node": "hgx-h100", "nodes": 3}
-    return Pool.model_validate({**basis, **content})
-
-
 def prices(**content: object) -> Prices:
     own = {
         "name": "own", "per_device_hour": "2 USD/h", "terms": "owned", "as_of": "2026-01-01",
@@ -183,7 +183,7 @@ def prices(**content: object) -> Prices:
 
 
 def test_a_named_price_of_the_scenario_comes_first(catalog: Catalog) -> None:
-    rate = rate_of(pool(price="own"), "h100-sxm", prices(), catalog)
+    rate = rate_of("own", "h100-sxm", prices(), catalog)
     assert (rate.name, rate.terms, rate.per_device_hour_usd) == ("own", "owned", 2.0)
     assert (rate.date, rate.source, rate.tier, rate.chip) == (
         "2026-01-01", "a contract", "scenario", "h100-sxm",
@@ -192,7 +192,7 @@ def test_a_named_price_of_the_scenario_comes_first(catalog: Catalog) -> None:
 
 def test_a_named_price_of_the_catalogue_is_used_whatever_the_default(catalog: Catalog) -> None:
     listed = catalog.machine_price("h100-sxm-committed-1y")
-    rate = rate_of(pool(price=listed.name), "h100-sxm", prices(default_terms="spot"), catalog)
+    rate = rate_of(listed.name, "h100-sxm", prices(default_terms="spot"), catalog)
     assert (rate.name, rate.terms) == (listed.name, "committed_1y")
     assert rate.per_device_hour_usd == listed.per_device_hour.value
     assert (rate.date, rate.source) == (listed.per_device_hour.date, listed.per_device_hour.source)
@@ -201,7 +201,7 @@ def test_a_named_price_of_the_catalogue_is_used_whatever_the_default(catalog: Ca
 def test_without_a_name_terms_and_date_decide(catalog: Catalog) -> None:
     def name_on(date: str) -> str:
         terms = prices(default_terms="committed_1y", date=date)
-        return rate_of(pool(), "h100-sxm", terms, catalog).name
+        return rate_of(None, "h100-sxm", terms, catalog).name
 
     assert name_on("2025-12-31") == "h100-sxm-committed-1y-2025-10"
     assert name_on("2026-11-01") == "h100-sxm-committed-1y"
@@ -218,7 +218,7 @@ def plan(**content: object) -> Plan:
 
 def test_a_plan_of_the_catalogue_has_its_prices_and_source(catalog: Catalog) -> None:
     listed = catalog.api_price("deepseek-reasoner-2025-02")
-    found = price_plan(plan(kind="api", api_price=listed.name), catalog)
+    found = plan_of(plan(kind="api", api_price=listed.name), DAY, catalog)
     assert isinstance(found, ApiPlan)
     assert listed.cached_input is not None
     assert found == ApiPlan(
@@ -228,6 +228,7 @@ def test_a_plan_of_the_catalogue_has_its_prices_and_source(catalog: Catalog) -> 
         listed.cached_input.value,
         listed.date,
         listed.output.source,
+        tier="official",
     )
     assert (found.input_usd_per_mtok, found.output_usd_per_mtok) == (0.55, 2.19)
 
@@ -235,12 +236,12 @@ def test_a_plan_of_the_catalogue_has_its_prices_and_source(catalog: Catalog) -> 
 def test_plans_of_the_scenario_are_taken_as_stated(catalog: Catalog) -> None:
     stated = {"as_of": "2026-03-01", "source": "the price list"}
     tokens = {"input": "1 USD/Mtok", "cached_input": "0.1 USD/Mtok", "output": "0 USD/Mtok"}
-    api = price_plan(plan(kind="api", **tokens, **stated), catalog)
+    api = plan_of(plan(kind="api", **tokens, **stated), DAY, catalog)
     assert api == ApiPlan("plan", 1.0, 0.0, 0.1, "2026-03-01", "the price list")
     seats = {"per_seat": "20 USD/month", "requests_per_seat_month": 400.0}
-    found = price_plan(plan(kind="subscription", **seats), catalog)
-    assert found == SubscriptionPlan("plan", 20.0, 400.0, "", "the scenario")
-    assert price_plan(plan(kind="free"), catalog) == FreePlan("plan", "", "the scenario")
+    found = plan_of(plan(kind="subscription", **seats), DAY, catalog)
+    assert found == SubscriptionPlan("plan", 20.0, 400.0, DAY, "the scenario")
+    assert plan_of(plan(kind="free"), DAY, catalog) == FreePlan("plan", DAY, "the scenario")
 
 
 def test_what_the_scenario_states_is_its_own_the_rest_are_defaults() -> None:
@@ -277,7 +278,8 @@ def test_cached_input_is_billed_at_its_own_price(tmp_path: Path, catalog: Catalo
     fleet = Fleet(engine, {pool.name: pool.cold_start for pool in loaded.scenario.pools})
     engine.run()
     engine.world.class_windows["cached_tokens"] = engine.world.class_windows["input_tokens"] // 10
-    statement = bill(loaded.scenario, catalog, engine, fleet, lowered.pools)
+    books = measure(loaded.scenario, {}, engine, fleet, lowered.pools)
+    statement = books.statement(loaded.scenario.prices, catalog)
     earned = {line.line: line.amount_usd for line in statement.ledger.lines if line.class_name}
     assert earned == {
         "input tokens": pytest.approx(0.09 * 2),

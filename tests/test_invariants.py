@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.invariants import INVARIANTS, ROW_INVARIANTS, check_invariants
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE
 from planner.kernel.enums import Fate, Metric, ReplicaStatus
-from planner.kernel.plan import ClassPlan, Plan, PoolPlan, TierPlan
+from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan, TierPlan
+from planner.kernel.world import World
 
 POOL = PoolPlan(
     name="pool",
@@ -88,6 +89,13 @@ def books(pool: PoolPlan = POOL, until_s: float = math.inf, count: int = 120) ->
 def busy() -> Books:
     """Overloaded and stopped in the middle: preemptions, time-outs, refusals, half-done work."""
     return books(until_s=2.0)
+
+
+@pytest.fixture
+def drafting() -> Books:
+    """The same with drafts: of one class two tokens are always accepted, of the other none."""
+    draft = DraftPlan(3, ((0.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.0, 0.0)), np.zeros(9))
+    return books(replace(POOL, draft=draft), until_s=2.0)
 
 
 @pytest.fixture
@@ -312,6 +320,19 @@ def test_cooked_books_are_found(busy: Books, number: int, corrupt: Callable[[Boo
     corrupt(busy)
     violations = busy.violations()
     assert any(line.startswith(f"INV-{number} ") for line in violations), violations
+
+
+def test_gaps_are_counted_with_drafts_of_fixed_numbers(drafting: Books) -> None:
+    assert drafting.violations() == []
+    count_gap(-(10**6))(drafting)
+    assert any(line.startswith("INV-5 ") for line in drafting.violations())
+
+
+def test_gaps_that_follow_a_distribution_are_not_compared() -> None:
+    draft = DraftPlan(1, ((0.5, 0.5), (0.5, 0.5)), np.zeros(9))
+    found = books(replace(POOL, draft=draft), until_s=2.0)
+    count_gap(10**6)(found)
+    assert not [line for line in found.violations() if line.startswith("INV-5 ")]
 
 
 def an_entry(cooked: Books, *, used: bool) -> int:

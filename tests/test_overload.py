@@ -12,6 +12,7 @@ from rich.console import Console
 import planner
 from planner.report.html import render_html
 from planner.report.terminal import print_result
+from planner.report.wording import cost_per_request
 from planner.results.columns import FATES
 from planner.results.result import Result
 from tests.small import ONE_CLIENT, load
@@ -87,6 +88,17 @@ def test_percentiles_say_over_which_fates_they_run(flooded: Result) -> None:
     assert chat.loc["ttft", "over"] == "served requests"
     assert chat.loc["ttft", "samples"] == fates_of(flooded)["served"]
     assert chat.loc["loss", "samples"] == fates_of(flooded)["arrived"]
+
+
+def test_cost_per_request_is_of_the_period_that_is_billed(flooded: Result) -> None:
+    """What is served after it, while the fleet drains, is not."""
+    finance = flooded.finance
+    assert finance is not None
+    costs = finance.class_costs
+    assert costs["requests"].sum() < flooded.frames.fates["served"].sum()
+    found = cost_per_request(finance)
+    assert costs["cost_per_request_usd"].min() < found < costs["cost_per_request_usd"].max()
+    assert found * costs["requests"].sum() == pytest.approx(finance.cost_usd)
 
 
 def test_loss_breaks_its_own_promise(flooded: Result) -> None:

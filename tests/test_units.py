@@ -71,7 +71,9 @@ def test_parse(text: object, dimension: str, value: float) -> None:
         (math.inf, "fraction", "inf is not a finite number"),
         (10**399, "fraction", "is not a finite number"),
         (math.nan, "fraction", "nan is not a finite number"),
-        ("20 EUR", "money", "unknown unit 'EUR'"),
+        ("20 EUR", "money", "unknown currency EUR"),
+        ("3 €/h", "money_per_hour", "unknown currency €"),
+        ("3 USD/fortnight", "money_per_hour", "unknown unit 'USD/fortnight'"),
     ],
 )
 def test_reject(value: object, dimension: str, problem: str) -> None:

@@ -11,10 +11,28 @@ from planner.catalog.grids import Grid
 from planner.catalog.hardware import Chip, Node, Status
 from planner.catalog.loading import load_catalog
 from planner.catalog.lookup import Catalog, Entry
-from planner.catalog.models import Attention, AttentionKind, Ffn, FfnKind, LayerRun, Model
-from planner.catalog.prices import ApiPrice, MachinePrice, Terms
+from planner.catalog.models import (
+    Attention,
+    AttentionKind,
+    Ffn,
+    FfnKind,
+    LayerRun,
+    Model,
+    Projection,
+)
+from planner.catalog.price_tables import PriceTable, read_price_table
+from planner.catalog.prices import (
+    SERVICE_TIERS,
+    ApiPrice,
+    LongContext,
+    MachinePrice,
+    ServiceTier,
+    Terms,
+    TokenPrices,
+)
 
 __all__ = [
+    "SERVICE_TIERS",
     "TIERS",
     "ApiPrice",
     "Attention",
@@ -27,12 +45,18 @@ __all__ = [
     "Figure",
     "Grid",
     "LayerRun",
+    "LongContext",
     "MachinePrice",
     "Model",
     "Node",
+    "PriceTable",
+    "Projection",
+    "ServiceTier",
     "Source",
     "Status",
     "Terms",
     "Tier",
+    "TokenPrices",
     "load_catalog",
+    "read_price_table",
 ]

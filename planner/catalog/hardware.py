@@ -76,4 +76,6 @@ class Node:
     """rack: capacity comes in whole racks."""
     power_w: Figure
     """Nameplate IT power of the whole machine, host and internal network included."""
+    host_memory_bytes: Figure | None = None
+    """Memory of the host, as machines of this kind usually have it."""
     notes: tuple[str, ...] = ()

@@ -18,7 +18,8 @@ from planner.catalog.models import (
     LayerRun,
     Model,
 )
-from planner.catalog.prices import TERMS, ApiPrice, MachinePrice
+from planner.catalog.price_fields import check_series, read_api_price, read_machine_price
+from planner.catalog.prices import MachinePrice
 from planner.catalog.reader import Fields, place_of, read_entries, read_sources
 from planner.errors import CatalogError, did_you_mean
 
@@ -39,12 +40,14 @@ def load_catalog(folder: Path | None = None) -> Catalog:
         models=read_entries(folder / "models.yaml", sources, _model),
         chips=read_entries(folder / "chips.yaml", sources, _chip),
         nodes=read_entries(folder / "nodes.yaml", sources, _node),
-        machine_prices=read_entries(folder / "prices.yaml", sources, _machine_price),
-        api_prices=read_entries(folder / "api.yaml", sources, _api_price),
+        machine_prices=read_entries(folder / "prices.yaml", sources, read_machine_price),
+        api_prices=read_entries(folder / "api.yaml", sources, read_api_price),
         grids=read_entries(folder / "grids.yaml", sources, _grid),
     )
     _check_chips(catalog, folder)
     _check_names(catalog, folder)
+    check_series(catalog.machine_prices, lambda name: place_of(folder / "prices.yaml", (name,)))
+    check_series(catalog.api_prices, lambda name: place_of(folder / "api.yaml", (name,)))
     return catalog
 
 
@@ -158,30 +161,7 @@ def _node(name: str, fields: Fields) -> Node:
         devices=fields.count("devices"),
         sold_by=fields.word("sold_by", SOLD_BY, default="node"),
         power_w=fields.figure("power", "power"),
-        notes=fields.texts("notes"),
-    )
-
-
-def _machine_price(name: str, fields: Fields) -> MachinePrice:
-    return MachinePrice(
-        name=name,
-        title=fields.required("title", str),
-        chip=fields.required("chip", str),
-        terms=fields.word("terms", TERMS),
-        provider=fields.required("provider", str),
-        per_device_hour=fields.figure("price", "money_per_hour"),
-        reference=fields.optional("reference", bool) or False,
-    )
-
-
-def _api_price(name: str, fields: Fields) -> ApiPrice:
-    return ApiPrice(
-        name=name,
-        title=fields.required("title", str),
-        provider=fields.required("provider", str),
-        input=fields.figure("input", "money_per_mtok"),
-        cached_input=fields.optional_figure("cached_input", "money_per_mtok"),
-        output=fields.figure("output", "money_per_mtok"),
+        host_memory_bytes=fields.optional_figure("host_memory", "bytes"),
         notes=fields.texts("notes"),
     )
 

@@ -13,6 +13,7 @@ from planner.catalog.figures import Figure, Source
 
 AttentionKind = Literal["full", "sliding", "linear", "mla", "compressed"]
 FfnKind = Literal["dense", "moe"]
+End = Literal["embedding", "output_head"]
 ATTENTION_KINDS: Final[tuple[AttentionKind, ...]] = get_args(AttentionKind)
 FFN_KINDS: Final[tuple[FfnKind, ...]] = get_args(FfnKind)
 
@@ -114,6 +115,17 @@ class LayerRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Projection:
+    """A matrix that is no layer's."""
+
+    name: str
+    inputs: int
+    outputs: int
+    split: bool = False
+    """Over the devices of tensor parallelism; else each has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A transformer as its published configuration describes it."""
 
@@ -134,6 +146,11 @@ class Model:
     shape_source: Source
     """Where the shape comes from."""
     notes: tuple[str, ...] = ()
+    projections: tuple[Projection, ...] = ()
+    """Only drafting heads have any, where token and hidden states enter."""
+    borrowed: tuple[End, ...] = ()
+    """Ends whose weights another model on the same devices has in memory: a drafting head uses
+    those of the model that it drafts for."""
 
     @property
     def layer_count(self) -> int:
@@ -141,12 +158,17 @@ class Model:
         return sum(run.count for run in self.layers)
 
     def parameters(self) -> float:
-        """Return the number of weights that the shape implies."""
-        return float(self._embeddings() + self._layer_parameters(active_only=False))
+        """Return the number of weights that the shape implies, without borrowed ones."""
+        ends = {"output_head"} if self.tied_embeddings else {"embedding", "output_head"}
+        table = self.vocabulary_size * self.hidden_size
+        own = len(ends - set(self.borrowed)) * table
+        return float(own + self._layer_parameters(active_only=False))
 
     def parameters_per_token(self) -> float:
         """Return the number of weights that one token meets, embedding and output head included."""
-        return float(self._embeddings() + self._layer_parameters(active_only=True))
+        table = self.vocabulary_size * self.hidden_size
+        ends = table * (1 if self.tied_embeddings else 2)
+        return float(ends + self._layer_parameters(active_only=True))
 
     def kv_bytes_per_token(self, element_bytes: float = 2.0) -> float:
         """Return the KV cache of one token over all layers, as if no layer had a window.
@@ -167,12 +189,10 @@ class Model:
             total += run.count * (held * attention.kv_elements_per_token() * element_bytes + state)
         return total
 
-    def _embeddings(self) -> int:
-        return self.vocabulary_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-
     def _layer_parameters(self, *, active_only: bool) -> int:
         hidden = self.hidden_size
-        return sum(
+        entry = sum(each.inputs * each.outputs for each in self.projections)
+        return entry + sum(
             run.count
             * (
                 run.attention.parameters(hidden)

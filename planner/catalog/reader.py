@@ -187,6 +187,18 @@ class Fields:
             raise self.fault(None, f"date {shown(date)} is not YYYY, YYYY-MM or YYYY-MM-DD")
         return date
 
+    def day(self, key: str) -> str:
+        """Take a day, month or year if it is there; empty where absent."""
+        written = self.optional(key, object)
+        if written is not None and not _DATE.match(str(written)):
+            raise self.fault(key, f"{shown(written)} is not YYYY, YYYY-MM or YYYY-MM-DD")
+        return "" if written is None else str(written)
+
+    def optional_part(self, key: str) -> Fields | None:
+        """Take the mapping under `key` if it is there."""
+        data = self.optional(key, dict)
+        return None if data is None else self._nested(key, data)
+
     def part(self, key: str) -> Fields:
         """Take the mapping under `key`."""
         return self._nested(key, self.required(key, dict))
@@ -273,14 +285,37 @@ def read_entries(
     return entries
 
 
+def read_section(
+    path: Path,
+    section: str,
+    content: Mapping[str, Any],
+    sources: Mapping[str, Source],
+    read: Callable[[str, Fields], _Value],
+) -> dict[str, _Value]:
+    """Return the entries under a key of a file already read, by name in file order."""
+    entries: dict[str, _Value] = {}
+    found = content.get(section)
+    if found is None:
+        return entries
+    if not isinstance(found, dict):
+        message = f"must be a mapping of names to entries, found {shown(found)}"
+        raise CatalogError(f"{place_of(path, (section,))}: {section}: {message}")
+    for name, data in found.items():
+        fields = Fields(path, (section, name), data, sources)
+        entries[str(name)] = read(str(name), fields)
+        fields.done()
+    return entries
+
+
+def read_source(_name: str, fields: Fields) -> Source:
+    """Return one source of `sources.yaml`, or of a file with prices."""
+    tier: Tier = fields.word("tier", TIERS)
+    return Source(fields.required("citation", str), fields.date(), tier)
+
+
 def read_sources(path: Path) -> dict[str, Source]:
     """Return the sources of `sources.yaml` by name."""
-
-    def read(_name: str, fields: Fields) -> Source:
-        tier: Tier = fields.word("tier", TIERS)
-        return Source(fields.required("citation", str), fields.date(), tier)
-
-    return read_entries(path, {}, read)
+    return read_entries(path, {}, read_source)
 
 
 def _with_unit(value: object, unit: str) -> str:

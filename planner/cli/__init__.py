@@ -20,7 +20,9 @@ from planner.errors import PlannerError, ScenarioError
 COMMANDS = {
     "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
+    "cost": ("planner.cli.cost:cost", "Cost, revenue and margin, also of a stored result."),
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
+    "bridge": ("planner.cli.bridge:bridge", "Attribute a change of cost and margin to its causes."),
     "optimise": (
         "planner.cli.optimise:optimise",
         "Find the cheapest mix of nodes and terms for every hour.",

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from planner.catalog import Catalog, Entry, Figure, Model
+    from planner.catalog import ApiPrice, Catalog, Entry, Figure, MachinePrice, Model
 
 app = typer.Typer(
     help="Models, chips, nodes and prices, each figure with its source.", no_args_is_help=True
@@ -225,11 +225,19 @@ def _facts(catalog: Catalog, entry: Entry) -> RenderableType:
         case MachinePrice():
             kind = "reference price" if entry.reference else "example, chosen by name only"
             lines = [f"{entry.chip}, {entry.terms}, {entry.provider}; {kind}"]
+            lines += _validity(entry)
         case Grid():
             lines = ["mean carbon intensity, for `site.region`"]
         case _:
-            lines = [entry.provider]
+            lines = [entry.provider, *_validity(entry)]
     return Text("\n".join(lines))
+
+
+def _validity(price: MachinePrice | ApiPrice) -> list[str]:
+    """Return on which days a price holds, if its file says more than from when."""
+    end = f" until {price.until}" if price.until else ""
+    series = f", one of the series {price.series}" if price.series else ""
+    return [f"holds from {price.date}{end}{series}"] if end or series else []
 
 
 def _shape(model: Model) -> RenderableType:
@@ -267,13 +275,26 @@ def _figures(entry: Entry) -> RenderableType:
 
 
 def _figures_of(entry: Entry) -> list[tuple[str, Figure]]:
+    from planner.catalog import ApiPrice
+
+    if isinstance(entry, ApiPrice):
+        tiers = {("" if t == "standard" else f"{t}."): p for t, p in entry.tiers.items()}
+        if entry.long_context is not None:
+            above = f"above {entry.long_context.above_tokens:,}."
+            long = entry.long_context.tiers
+            tiers |= {above + ("" if t == "standard" else f"{t}."): p for t, p in long.items()}
+        return [(pre + name, each) for pre, p in tiers.items() for name, each in _own_figures(p)]
+    return _own_figures(entry)
+
+
+def _own_figures(part: Any) -> list[tuple[str, Figure]]:
     from dataclasses import fields
 
     from planner.catalog import Figure
 
     found: list[tuple[str, Figure]] = []
-    for field in fields(entry):
-        value = getattr(entry, field.name)
+    for field in fields(part):
+        value = getattr(part, field.name)
         if isinstance(value, Figure):
             found.append((field.name, value))
         elif isinstance(value, dict):

@@ -55,6 +55,7 @@ def explain(
     """Show where a step's time goes: operators, communication, host code.
 
     For every pool: decode steps of several sizes and a full prefill step.
+    Of a pool that drafts: what that costs and gains by the size of the batch.
     Each operator has its place on the roofline and the curve it is timed by.
     A pool that leaves a curve's measured range says so. Nothing is simulated.
 
@@ -79,9 +80,6 @@ def explain(
         typer.echo(as_json(loaded.scenario.name, explained))
     else:
         print_pools(explained)
-        for each in _chosen(loaded, pool or ()):
-            if each.speculation is not None:
-                typer.echo(f"note: pool {each.name} drafts; its steps are shown without", err=True)
 
 
 def explain_pools(
@@ -130,6 +128,7 @@ def _explained(
     batches: tuple[int, ...],
     context: int | None,
 ) -> ExplainedPool:
+    from planner.cli.explain_drafts import explain_drafts
     from planner.cli.explain_tables import ExplainedPool, ExplainedTier
     from planner.curves.anatomy import decode_load, prefill_load
     from planner.curves.explain import explain_replica
@@ -138,7 +137,8 @@ def _explained(
 
     plan = lowered.plan
     tokens = context or min(USUAL_CONTEXT, plan.context_tokens)
-    loads = [decode_load(sequences, tokens) for sequences in batches or _usual_batches(plan)]
+    decoding = batches or _usual_batches(plan)
+    loads = [decode_load(sequences, tokens) for sequences in decoding]
     loads.append(prefill_load(plan.token_budget, tokens))
     blocks = -(-tokens // plan.kv_block_tokens)
     anatomy = explain_replica(
@@ -171,6 +171,7 @@ def _explained(
             )
             for tier in plan.tiers
         ),
+        drafts=explain_drafts(pool.speculation, lowered, decoding, tokens),
     )
 
 

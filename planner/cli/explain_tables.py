@@ -19,6 +19,7 @@ from planner.report.console import print_parts
 from planner.results.formatting import MISSING, percent
 
 if TYPE_CHECKING:
+    from planner.cli.explain_drafts import ExplainedDrafts
     from planner.curves.engines import EngineOverhead
     from planner.results.meta import PoolMeta
 
@@ -62,6 +63,8 @@ class ExplainedPool:
     anatomy: ReplicaAnatomy
     tiers: tuple[ExplainedTier, ...] = ()
     """Of its KV cache."""
+    drafts: ExplainedDrafts | None = None
+    """Of tokens that its model verifies."""
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -91,9 +94,17 @@ def _pool_content(pool: ExplainedPool) -> dict[str, Any]:
         "prefix_cache": meta.prefix_cache,
         "kv_cache_tokens": meta.kv_blocks * meta.kv_block_tokens,
         "kv_tiers": [asdict(tier) for tier in pool.tiers],
+        "drafts": _drafts_content(pool.drafts),
         "steps": [asdict(step) for step in pool.anatomy.steps],
         "curves": [asdict(curve) for curve in pool.anatomy.curves],
     }
+
+
+def _drafts_content(drafts: ExplainedDrafts | None) -> dict[str, Any] | None:
+    if drafts is None:
+        return None
+    steps = [asdict(step) | {"speed_up": step.speed_up} for step in drafts.steps]
+    return asdict(drafts) | {"steps": steps}
 
 
 def _finite(value: Any) -> Any:
@@ -118,6 +129,8 @@ def _pool(pool: ExplainedPool) -> Iterator[RenderableType]:
     for first in range(0, len(steps), STEPS_PER_TABLE):
         yield _kinds(pool, steps[first : first + STEPS_PER_TABLE])
     yield _host(pool)
+    if pool.drafts is not None:
+        yield from _drafts(pool, pool.drafts)
     if pool.tiers:
         yield _tiers(pool)
     decodes = [step for step in steps if step.load.phase == "decode"]
@@ -152,7 +165,7 @@ def _table() -> Table:
     )
 
 
-def _titled(title: str, note: str, table: Table) -> RenderableType:
+def _titled(title: str, note: str, table: RenderableType) -> RenderableType:
     """Return the table under a title, which may be wider than it."""
     heading = Text(title, style="bold")
     heading.append(f"  {note}", style="dim not bold")
@@ -202,6 +215,55 @@ def _host(pool: ExplainedPool) -> RenderableType:
         f"{host.late_steps:.2g} steps late. From: {host.source}"
     )
     return Padding(Text(text, style="dim"), (0, 0, 1, 0))
+
+
+def _drafts(pool: ExplainedPool, drafts: ExplainedDrafts) -> Iterator[RenderableType]:
+    what = f"{drafts.method}, {drafts.draft_tokens} tokens"
+    if drafts.verified_tokens > drafts.draft_tokens:
+        what += f" deep, {drafts.verified_tokens} verified"
+    if drafts.switched_off:
+        text = f"steps would emit {drafts.length:.2f} tokens, less than minimum_length"
+        yield _titled("Drafts", f"{what}: off", Text(text))
+    else:
+        table = _table()
+        names = ("sequences", "ms without", "verify ms", "draft ms", "share", "tokens", "speed-up")
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for step in drafts.steps:
+            total_s = step.verify_s + step.draft_s
+            table.add_row(
+                f"{step.sequences:,}",
+                _ms(step.plain_s),
+                _ms(step.verify_s),
+                _ms(step.draft_s),
+                percent(step.draft_s / total_s),
+                f"{step.tokens:.2f}",
+                f"{step.speed_up:.2f}",
+            )
+        note = f"{what}; contexts of {pool.context_tokens:,} tokens; other tables are without"
+        yield _titled("Drafts: cost and gain of a decode step", note, table)
+        text = f"Drafting ({drafts.cost_tier}): {drafts.cost_source}"
+        yield Padding(Text(text, style="dim"), (0, 0, 1, 0))
+    yield _acceptance(drafts)
+
+
+def _acceptance(drafts: ExplainedDrafts) -> RenderableType:
+    table = _table()
+    table.add_column("class", overflow="fold")
+    table.add_column("tokens", justify="right", no_wrap=True)
+    table.add_column("by position", overflow="fold", max_width=30)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("source", overflow="fold")
+    for each in drafts.acceptance:
+        table.add_row(
+            each.request_class,
+            f"{each.length:.2f}",
+            " ".join(percent(rate) for rate in each.by_position),
+            _tier(each.tier),
+            each.source,
+        )
+    note = "tokens per step, and the share of each draft accepted if those before were"
+    return _titled("Acceptance", note, table)
 
 
 def _tiers(pool: ExplainedPool) -> RenderableType:

@@ -264,10 +264,12 @@ def nodes_over_time(spans: Spans) -> tuple[Times, NDArray[np.int64]]:
     return times_s, np.cumsum(change)
 
 
-def most_nodes(spans: Spans, until_s: float) -> int:
-    """Return the most nodes held at once before `until_s`."""
-    times_s, held = nodes_over_time(spans)
-    return int(held[times_s < until_s].max(initial=0))
+def held_over(spans: Spans, until_s: float) -> tuple[tuple[float, float], ...]:
+    """Return for how many hours how many nodes were held, one after the other, from 0 on."""
+    times_s, nodes = nodes_over_time(spans)
+    inside = (times_s >= 0.0) & (times_s < until_s)
+    hours = np.diff(np.append(times_s[inside], until_s)) / 3600.0
+    return tuple(zip(hours.tolist(), nodes[inside].tolist(), strict=True))
 
 
 def most_nodes_by_window(spans: Spans, window_s: float, windows: int) -> NDArray[np.int64]:
@@ -283,10 +285,3 @@ def most_nodes_by_window(spans: Spans, window_s: float, windows: int) -> NDArray
     most: NDArray[np.int64] = held[np.searchsorted(times_s, edges_s, side="right") - 1]
     np.maximum.at(most, np.searchsorted(edges_s, times_s, side="right") - 1, held)
     return most
-
-
-def node_hours(spans: Spans, until_s: float) -> float:
-    """Return the node-hours held from 0 to `until_s`."""
-    starts_s, ends_s, nodes = spans
-    held_s = np.clip(np.minimum(ends_s, until_s) - np.maximum(starts_s, 0.0), 0.0, None)
-    return float((held_s * nodes).sum() / 3600.0)

@@ -205,7 +205,7 @@ def inventory(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Invento
     as in the published checkpoints (gpt-oss, DeepSeek-R1-FP4). Embedding, output head and router
     are never quantised.
     """
-    operators = list(_ends(model, parallelism, dtypes))
+    operators = [*_ends(model, parallelism, dtypes), *_projections(model, parallelism, dtypes)]
     attentions: list[AttentionWork] = []
     collectives: list[Collective] = []
     mixture = any(run.ffn.kind == "moe" for run in model.layers)
@@ -250,9 +250,10 @@ def _matmul(
 def _ends(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Iterator[Operator]:
     hidden, vocabulary = model.hidden_size, model.vocabulary_size
     table = vocabulary * hidden / parallelism.tensor
+    shares_head = model.tied_embeddings or "output_head" in model.borrowed
     yield Operator(
         "embedding",
-        stored_parameters=table,
+        stored_parameters=0.0 if "embedding" in model.borrowed else table,
         weight_dtype=_wide(dtypes),
         activation_bytes_per_token=2 * hidden * HIDDEN_BYTES,
         kernels=1,
@@ -260,7 +261,7 @@ def _ends(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Iterator[Op
     yield Operator(
         "output_head",
         scope="sampled",
-        stored_parameters=0.0 if model.tied_embeddings else table,
+        stored_parameters=0.0 if shares_head else table,
         read_parameters=table,
         weight_dtype=_wide(dtypes),
         flops_per_token=2.0 * table,
@@ -275,6 +276,12 @@ def _ends(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Iterator[Op
         activation_bytes_per_token=vocabulary * SAMPLER_BYTES_PER_LOGIT,
         kernels=4,
     )
+
+
+def _projections(model: Model, parallelism: Parallelism, dtypes: Dtypes) -> Iterator[Operator]:
+    for each in model.projections:
+        outer = each.outputs / parallelism.tensor if each.split else each.outputs
+        yield _matmul(each.name, 1, each.inputs, outer, dtypes)
 
 
 def _kv_heads(attention: Attention, parallelism: Parallelism) -> float:

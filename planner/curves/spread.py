@@ -9,15 +9,15 @@ groups and q micro-batches in its pipeline takes it in d·q parts. The largest s
   the largest one, if there are as many as stages. With fewer, stages idle in between; with more, a
   round is longer by what queues.
 
-Of n tokens those that decode, at most the engines' `maximum_sequences`, are shared evenly: routers
-and schedulers balance counts. Prompts are not cut to fit: the fullest group has a typical
-prompt, or its share where that is more, and the scheduler packs it into one micro-batch as far as
-the token budget of an engine goes. That is the bubble of a lone prompt, which p stages take one
-after the other. TensorRT-LLM holds prompts back until all groups have one: even.
+Of n tokens those that decode, at most the engines' `maximum_sequences` (with drafts, times the
+tokens of a sequence), are shared evenly: routers and schedulers balance counts. Prompts are not cut
+to fit: the fullest group has a typical prompt, or its share where that is more, and the scheduler
+packs it into one micro-batch as far as the token budget of an engine goes. That is the bubble of a
+lone prompt, which p stages take one after the other. TensorRT-LLM holds prompts back until all
+groups have one: even.
 
-Which of the n tokens decode is not known to a table over n: those above `maximum_sequences` are
-taken as a prompt's. A lone prompt of n tokens is so charged as n less what (1 - 1/dq) of these
-sequences are.
+Which of the n tokens decode is not known to a table over n: those above that are taken as a
+prompt's. A lone prompt of n tokens is so charged as n less what (1 - 1/dq) of these sequences are.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Spread:
     """Of a typical prompt."""
     even: bool
     """Whether prompts are shared evenly by the data groups."""
+    width: float = 1.0
+    """Tokens of a decoding sequence in a full step: with drafts, those verified and its own."""
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Spread:
         maximum_sequences: int,
         prompt_tokens: float,
         engine: str,
+        width: float = 1.0,
     ) -> Spread:
         """Return the spread of a replica; budget and sequences are those of all of it."""
         parts = parallelism.data * parallelism.batches
@@ -78,6 +81,7 @@ class Spread:
             float(maximum_sequences),
             prompt_tokens,
             engine in EVEN_ENGINES,
+            width,
         )
 
     @property
@@ -100,7 +104,7 @@ class Spread:
 
     def sampled(self, tokens: Array) -> Array:
         """Return the positions of a micro-batch of one group whose next token is drawn."""
-        return np.minimum(tokens, self.sequences) / (self.data * self.batches)
+        return self._decoding(tokens) / (self.data * self.batches)
 
     def longest_context(self, tokens: Array) -> Array:
         """Return by how many typical contexts the group with most context exceeds the mean.
@@ -111,15 +115,18 @@ class Spread:
         if self.data == 1 or self.even:
             return np.zeros_like(tokens)
         largest = NormalDist().inv_cdf((self.data - 0.375) / (self.data + 0.25))
-        held = np.minimum(tokens, self.sequences) / self.data
+        held = self._decoding(tokens) / (self.width * self.data)
         excess: Array = largest * CONTEXT_CV * np.sqrt(held)
         return excess
+
+    def _decoding(self, tokens: Array) -> Array:
+        return np.minimum(tokens, self.sequences * self.width)
 
     def _largest(self, tokens: Array, groups: int) -> Array:
         budget = self.budget * self.data / groups
         if self.batches == 1 and (groups == 1 or self.even):
             return tokens / groups
-        decoding = np.minimum(tokens, self.sequences)
+        decoding = self._decoding(tokens)
         prompts = tokens - decoding
         fullest = prompts / groups
         if not self.even:

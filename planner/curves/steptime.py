@@ -11,8 +11,9 @@ Operators are timed at some hundred token counts (`token_grid`), and linearly in
 taken as given:
 
 - *Output head*: it works on sampled positions only, the decoding sequences and the prompts that
-  end in the step. Of n tokens `min(n, maximum_sequences)` are taken as sampled: exact for decode
-  steps, and at most `maximum_sequences` positions too many for a step of prefill.
+  end in the step. Of n tokens `min(n, maximum_sequences)` are taken as sampled (with drafts, times
+  the tokens of a sequence, all of which are verified): exact for decode steps, and at most so many
+  positions too many for a step of prefill.
 - *Data and pipeline parallelism*: the largest part of a round sets the pace; `spread` says how
   large it is. Context and attention work enter by their sums and are shared evenly; what the
   fullest group has more of context is in the table, at the typical context. The longest stage is
@@ -161,6 +162,7 @@ def step_time(
     *,
     token_budget: int,
     maximum_sequences: int = 256,
+    sequence_tokens: float = 1.0,
     engine: str = "vllm",
     typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
     efficiency: Efficiency = DEFAULT,
@@ -177,6 +179,8 @@ def step_time(
         dtypes: of weights, arithmetic and cache.
         token_budget: most tokens of one step of the replica; the tables have one entry more.
         maximum_sequences: most sequences of one step.
+        sequence_tokens: tokens of a decoding sequence in a step of most tokens: with drafts, those
+            that are verified and its own.
         engine: whose kernels and host overhead apply: vllm, sglang, tensorrt-llm or generic.
         typical_context_tokens: context of a typical sequence, which decides how sliding windows are
             charged.
@@ -208,6 +212,7 @@ def step_time(
             dtypes,
             token_budget=token_budget,
             maximum_sequences=maximum_sequences,
+            sequence_tokens=sequence_tokens,
             typical_context_tokens=typical_context_tokens,
         ),
         host,
@@ -222,12 +227,18 @@ def device_time(
     *,
     token_budget: int,
     maximum_sequences: int,
+    sequence_tokens: float = 1.0,
     typical_context_tokens: float = TYPICAL_CONTEXT_TOKENS,
 ) -> DeviceTime:
     """Return the time of a step on the devices; the arguments are those of `step_time`."""
     tokens = token_grid(token_budget)
     spread = Spread.of(
-        parallelism, token_budget, maximum_sequences, typical_context_tokens, device.engine
+        parallelism,
+        token_budget,
+        maximum_sequences,
+        typical_context_tokens,
+        device.engine,
+        sequence_tokens,
     )
     groups, halves = spread.parts, 2.0 if parallelism.experts.overlap else 1.0
     share: dict[Scope, Array] = {

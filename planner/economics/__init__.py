@@ -4,16 +4,30 @@
 under every definition, unit costs. The rest are its parts, each usable alone.
 """
 
-from planner.economics.allocation import UNALLOCATED, CostShare, allocate_costs
+from planner.economics.allocation import (
+    UNALLOCATED,
+    CostShare,
+    TokenCosts,
+    allocate_costs,
+    allocate_to_tokens,
+)
 from planner.economics.capital import (
+    OwnedAsset,
     OwnedCost,
+    Recovery,
     capital_recovery_factor,
     capital_recovery_per_hour_usd,
     owned_cost_per_hour,
     straight_line_per_hour_usd,
 )
 from planner.economics.cost import Policy, pool_cost_lines
-from planner.economics.energy import EnergyUse, PowerTerms, device_power_w, pool_energy
+from planner.economics.energy import (
+    HOURS_PER_MONTH,
+    EnergyUse,
+    PowerTerms,
+    device_power_w,
+    pool_energy,
+)
 from planner.economics.ledger import COST_KINDS, LEDGER_COLUMNS, Ledger, LedgerLine, LineKind
 from planner.economics.margin import (
     DEFINITION_TEXT,
@@ -31,19 +45,38 @@ from planner.economics.margin_arithmetic import (
     margin_of_rest,
     revenue_share_of_part,
 )
-from planner.economics.money import split_exactly, to_microusd, to_usd
-from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan, is_paying
-from planner.economics.rates import MachineRate, Terms, billed_node_hours
+from planner.economics.money import CURRENCY, split_exactly, to_microusd, to_usd
+from planner.economics.plans import (
+    AdvertisingPlan,
+    ApiPlan,
+    FreePlan,
+    LongContextPrice,
+    Plan,
+    SubscriptionPlan,
+    is_paying,
+)
+from planner.economics.rates import MachineRate, RatePart, Terms, billed_node_hours
 from planner.economics.revenue import partner_share_line, revenue_lines
 from planner.economics.statement import ClassStatement, PoolStatement, Statement, settle
-from planner.economics.usage import ClassUsage, PoolUsage, token_weight
+from planner.economics.usage import (
+    ClassUsage,
+    PoolRole,
+    PoolTime,
+    PoolUsage,
+    PriceLayer,
+    Tokens,
+    TokenWeights,
+)
 
 __all__ = [
     "COST_KINDS",
+    "CURRENCY",
     "DEFINITIONS",
     "DEFINITION_TEXT",
+    "HOURS_PER_MONTH",
     "LEDGER_COLUMNS",
     "UNALLOCATED",
+    "AdvertisingPlan",
     "ApiPlan",
     "ClassStatement",
     "ClassUsage",
@@ -54,19 +87,30 @@ __all__ = [
     "Ledger",
     "LedgerLine",
     "LineKind",
+    "LongContextPrice",
     "MachineRate",
     "Margin",
     "MarginReport",
+    "OwnedAsset",
     "OwnedCost",
     "Plan",
     "Policy",
+    "PoolRole",
     "PoolStatement",
+    "PoolTime",
     "PoolUsage",
     "PowerTerms",
+    "PriceLayer",
+    "RatePart",
+    "Recovery",
     "Statement",
     "SubscriptionPlan",
     "Terms",
+    "TokenCosts",
+    "TokenWeights",
+    "Tokens",
     "allocate_costs",
+    "allocate_to_tokens",
     "billed_node_hours",
     "capital_recovery_factor",
     "capital_recovery_per_hour_usd",
@@ -89,5 +133,4 @@ __all__ = [
     "sum_margins",
     "to_microusd",
     "to_usd",
-    "token_weight",
 ]

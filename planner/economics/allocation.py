@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from planner.economics.ledger import COST_KINDS, LedgerLine, LineKind
 from planner.economics.money import split_exactly, to_usd
-from planner.economics.usage import ClassUsage
+from planner.economics.usage import ClassUsage, PoolRole, Tokens, TokenWeights
 
 UNALLOCATED: Final = "(unallocated)"
 """Bearer of the cost of pools that served no class at all."""
@@ -22,6 +22,8 @@ class CostShare:
     workload_microusd: int = 0
     idle_microusd: int = 0
     overhead_microusd: int = 0
+    by_pool: dict[str, int] = field(default_factory=dict)
+    """Of the sum of the three, in each pool."""
 
     @property
     def cost_microusd(self) -> int:
@@ -59,19 +61,69 @@ def allocate_costs(
     """
     bearers = [usage.name for usage in classes] + [UNALLOCATED]
     totals = [dict.fromkeys(COST_KINDS, 0) for _ in bearers]
+    by_pool: list[dict[str, int]] = [{} for _ in bearers]
     for line in lines:
         if line.kind not in COST_KINDS:
             continue
         weights = [usage.pool_weights.get(line.pool, 0.0) for usage in classes]
         weights.append(0.0 if any(weights) else 1.0)
-        for total, part in zip(totals, split_exactly(line.amount_microusd, weights), strict=True):
-            total[line.kind] += part
+        for index, part in enumerate(split_exactly(line.amount_microusd, weights)):
+            totals[index][line.kind] += part
+            if part:
+                by_pool[index][line.pool] = by_pool[index].get(line.pool, 0) + part
     return tuple(
         CostShare(
             bearer,
             workload_microusd=total[LineKind.WORKLOAD],
             idle_microusd=total[LineKind.IDLE],
             overhead_microusd=total[LineKind.OVERHEAD],
+            by_pool=pools,
         )
-        for bearer, total in zip(bearers, totals, strict=True)
+        for bearer, total, pools in zip(bearers, totals, by_pool, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class TokenCosts:
+    """Cost of a class by what its tokens are, in exact micro-dollars."""
+
+    input_microusd: int = 0
+    """Of uncached input."""
+    cached_input_microusd: int = 0
+    output_microusd: int = 0
+
+
+def allocate_to_tokens(
+    share: CostShare,
+    tokens: Tokens,
+    roles: Mapping[str, PoolRole],
+    weights: TokenWeights,
+) -> TokenCosts:
+    """Divide the cost of a class among its tokens, exactly.
+
+    A pool that only prefills costs input, one that only decodes costs output. What a pool that does
+    both costs is divided by tokens, each kind at its weight: batches mix the two, so nothing
+    measures what one token of a step costs. A class without tokens has no costs by token.
+
+    Args:
+        share: cost that the class bears.
+        tokens: tokens of the class.
+        roles: what each pool does.
+        weights: what kinds of tokens cost where one pool computes all of them.
+
+    >>> share = CostShare("chat", workload_microusd=170, by_pool={"prefill": 60, "mixed": 110})
+    >>> allocate_to_tokens(share, Tokens(input=60, cached_input=10, output=12),
+    ...     {"prefill": "prefill", "mixed": "both"}, TokenWeights(output=5, cached_input=1))
+    TokenCosts(input_microusd=96, cached_input_microusd=19, output_microusd=55)
+    """
+    totals = [0, 0, 0]
+    for pool, amount in share.by_pool.items():
+        counted = [
+            weight if roles[pool] in ("both", role) else 0.0
+            for weight, role in zip(
+                weights.of(tokens), ("prefill", "prefill", "decode"), strict=True
+            )
+        ]
+        if any(counted):
+            totals = [a + b for a, b in zip(totals, split_exactly(amount, counted), strict=True)]
+    return TokenCosts(*totals)

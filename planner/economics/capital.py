@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 from planner.economics.checks import require_range
 from planner.economics.energy import HOURS_PER_MONTH
+from planner.economics.ledger import LineKind
+from planner.economics.rates import RatePart
 
 HOURS_PER_YEAR: Final = 8760.0
 _NEGLIGIBLE_RATE: Final = 1e-12
@@ -97,6 +99,74 @@ def straight_line_per_hour_usd(
 
 
 @dataclass(frozen=True)
+class OwnedAsset:
+    """What a device of one's own costs to buy and to keep, power and housing apart."""
+
+    capex_usd: float
+    """Price of the device with its share of host and installation."""
+    network_usd: float = 0.0
+    """Price of its share of the cluster's network and storage."""
+    residual_rate: float = 0.0
+    """Value at the end of its life, as a share of both prices."""
+    life_years: float = 5.0
+    cost_of_capital_rate: float = 0.10
+    """Per year; unused by `straight_line`."""
+    availability_rate: float = 1.0
+    """Share of the hours in which it can be used, above 0."""
+    operations_usd_per_hour: float = 0.0
+    """Staff, software, support, tax."""
+    spares_rate: float = 0.0
+    """Devices kept in reserve, as a share of those in use: they cost capital and do not work."""
+    recovery: Recovery = "capital_recovery"
+
+    def __post_init__(self) -> None:
+        require_range("OwnedAsset.network_usd", self.network_usd)
+        require_range("OwnedAsset.residual_rate", self.residual_rate, maximum=1.0)
+        require_range("OwnedAsset.operations_usd_per_hour", self.operations_usd_per_hour)
+        require_range("OwnedAsset.spares_rate", self.spares_rate, maximum=1.0)
+        self.per_hour_usd(self.capex_usd)  # checks the rest
+
+    def per_hour_usd(self, price_usd: float) -> float:
+        """Return what an asset of this life and residual value costs per available hour, USD."""
+        common = {
+            "life_years": self.life_years,
+            "residual_usd": self.residual_rate * price_usd,
+            "availability_rate": self.availability_rate,
+        }
+        if self.recovery == "straight_line":
+            return straight_line_per_hour_usd(price_usd, **common)
+        return capital_recovery_per_hour_usd(
+            price_usd, cost_of_capital_rate=self.cost_of_capital_rate, **common
+        )
+
+    def parts(self) -> tuple[RatePart, ...]:
+        """Return the parts of its hourly price, as ledger lines name them.
+
+        The device and its network are worked or wait; spares are idle; operations are overhead, as
+        the node overhead of rented machines is.
+
+        >>> asset = OwnedAsset(43_800, network_usd=4_380, recovery="straight_line", spares_rate=0.1,
+        ...                    operations_usd_per_hour=0.2)
+        >>> for part in asset.parts():
+        ...     print(part.line, round(part.per_device_hour_usd, 4), part.kind)
+        depreciation 1.0 None
+        depreciation of the network 0.1 None
+        spares 0.11 idle
+        operations 0.2 overhead
+        """
+        word = "depreciation" if self.recovery == "straight_line" else "capital recovery"
+        device_usd = self.per_hour_usd(self.capex_usd)
+        network_usd = self.per_hour_usd(self.network_usd)
+        parts = (
+            RatePart(word, device_usd),
+            RatePart(f"{word} of the network", network_usd),
+            RatePart("spares", self.spares_rate * (device_usd + network_usd), LineKind.IDLE),
+            RatePart("operations", self.operations_usd_per_hour, LineKind.OVERHEAD),
+        )
+        return tuple(part for part in parts if part.per_device_hour_usd > 0)
+
+
+@dataclass(frozen=True)
 class OwnedCost:
     """Cost of an owned device per hour, by component, USD."""
 
@@ -155,25 +225,17 @@ def owned_cost_per_hour(
     require_range("electricity price", electricity_usd_per_kwh)
     require_range("colocation price", colocation_usd_per_kw_month)
     require_range("operations per hour", operations_usd_per_hour)
-    capital_usd = (
-        straight_line_per_hour_usd(
-            capex_usd,
-            life_years=life_years,
-            residual_usd=residual_usd,
-            availability_rate=availability_rate,
-        )
-        if recovery == "straight_line"
-        else capital_recovery_per_hour_usd(
-            capex_usd,
-            life_years=life_years,
-            cost_of_capital_rate=cost_of_capital_rate,
-            residual_usd=residual_usd,
-            availability_rate=availability_rate,
-        )
+    asset = OwnedAsset(
+        capex_usd,
+        residual_rate=residual_usd / capex_usd if capex_usd else 0.0,
+        life_years=life_years,
+        cost_of_capital_rate=cost_of_capital_rate,
+        availability_rate=availability_rate,
+        recovery=recovery,
     )
     return OwnedCost(
         recovery,
-        capital_usd=capital_usd,
+        capital_usd=asset.per_hour_usd(capex_usd),
         operations_usd=operations_usd_per_hour,
         power_usd=power_kw * electricity_usd_per_kwh,
         colocation_usd=power_kw * colocation_usd_per_kw_month / HOURS_PER_MONTH,

@@ -1,8 +1,8 @@
 """The cost lines of a pool: machine time, node overhead, electricity, colocation.
 
 Rented prices include power and housing; storage, network, control plane and support come on top
-as `node overhead`. Owned prices are capital recovery and operations; electricity and colocation
-come on top. Every asset cost is split into the part that worked and the part that waited.
+as `node overhead`. Owned prices are capital recovery, spares and operations; electricity and
+colocation come on top. Asset costs are split into the part that worked and the part that waited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from planner.economics.energy import HOURS_PER_MONTH, PowerTerms, pool_energy
 from planner.economics.ledger import LedgerLine, LineKind, drop_empty
 from planner.economics.margin import DEFINITIONS, Definition
 from planner.economics.money import to_usd
-from planner.economics.usage import PoolUsage
+from planner.economics.usage import PoolUsage, TokenWeights
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Policy:
     partner_source: str = "planner default"
     """Where the partner's share comes from."""
     partner_date: str = "2026-11"
+    token_weights: TokenWeights = field(default_factory=TokenWeights)
 
     def __post_init__(self) -> None:
         # Some overheads exceed the machine price; 10 times it is a percentage written as a number.
@@ -73,12 +74,16 @@ def pool_cost_lines(usage: PoolUsage, policy: Policy) -> tuple[LedgerLine, ...]:
 
 def _machine_lines(usage: PoolUsage) -> tuple[LedgerLine, ...]:
     rate = usage.rate
+    hours = usage.billed_device_hours
     return tuple(
         LedgerLine(
-            "machine time", kind, hours, "device-hour", rate.per_device_hour_usd,
+            part.line, kind, quantity, "device-hour", part.per_device_hour_usd,
             price=rate.name, source=rate.source, date=rate.date, pool=usage.pool,
         )
-        for kind, hours in _worked_and_waited(usage, usage.billed_device_hours)
+        for part in rate.all_parts
+        for kind, quantity in (
+            _worked_and_waited(usage, hours) if part.kind is None else ((part.kind, hours),)
+        )
     )  # fmt: skip
 
 

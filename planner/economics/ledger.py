@@ -14,7 +14,7 @@ from typing import Final
 import pandas as pd
 
 from planner.economics.checks import require_range
-from planner.economics.money import to_microusd, to_usd
+from planner.economics.money import CURRENCY, to_microusd, to_usd
 
 
 class LineKind(StrEnum):
@@ -23,7 +23,7 @@ class LineKind(StrEnum):
     WORKLOAD = "workload"
     """Cost of machines while they work."""
     IDLE = "idle"
-    """Cost of machines that are paid for and do not work: spare, starting, handed back."""
+    """Cost of machines that are paid for and do not work: spares, starting, handed back."""
     OVERHEAD = "overhead"
     """Cost beside the machines: node overhead, cooling and power conversion."""
     REVENUE = "revenue"
@@ -39,7 +39,7 @@ COST_KINDS: Final = (LineKind.WORKLOAD, LineKind.IDLE, LineKind.OVERHEAD)
 
 LEDGER_COLUMNS: Final = (
     "line", "kind", "pool", "class", "price", "quantity", "unit",
-    "unit_price_usd", "amount_usd", "amount_microusd", "source", "date",
+    "unit_price_usd", "amount_usd", "amount_microusd", "currency", "source", "date",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ class LedgerLine:
     kind: LineKind
     quantity: float
     unit: str
-    """device-hour, kWh, kW-month, Mtok, seat-month, or USD for a share of an amount."""
+    """device-hour, kWh, kW-month, Mtok, seat-month, message, or USD for a share of an amount."""
     unit_price_usd: float
     price: str
     """Name of the price, plan or policy that sets the unit price."""
@@ -141,8 +141,8 @@ class Ledger:
         rows = [
             (
                 line.line, line.kind.value, line.pool, line.class_name, line.price, line.quantity,
-                line.unit, line.unit_price_usd, line.amount_usd, line.amount_microusd, line.source,
-                line.date,
+                line.unit, line.unit_price_usd, line.amount_usd, line.amount_microusd, CURRENCY,
+                line.source, line.date,
             )
             for line in self.lines
         ]  # fmt: skip

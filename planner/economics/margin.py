@@ -21,8 +21,8 @@ DEFINITIONS: Final[tuple[Definition, ...]] = get_args(Definition)
 
 DEFINITION_TEXT: Final[Mapping[Definition, str]] = MappingProxyType(
     {
-        "paid_only": "revenue less inference for paying users, over revenue; free users and the "
-        "partner's share are left out",
+        "paid_only": "revenue from paying users less inference for them, over that revenue; free "
+        "users, what advertising earns from them, and the partner's share are left out",
         "all_users_in_cogs": "revenue less inference for all users and the partner's share, over "
         "revenue",
         "free_in_marketing": "revenue less inference for paying users and the partner's share, "
@@ -38,12 +38,15 @@ class Margin:
 
     definition: Definition
     revenue_microusd: int
+    """Revenue that the definition counts."""
     cost_of_revenue_microusd: int
     """Inference that the definition counts."""
     partner_share_microusd: int
     """Owed to the partner, its own line in each definition."""
     left_out_microusd: int
     """Inference for free users that the definition does not count, or counts as marketing."""
+    left_out_revenue_microusd: int = 0
+    """Revenue from free users (advertising) that the definition does not count."""
 
     @property
     def partner_share_deducted_microusd(self) -> int:
@@ -75,27 +78,33 @@ def margin_of(
     paying_cost_microusd: int,
     free_cost_microusd: int,
     partner_share_microusd: int = 0,
+    free_revenue_microusd: int = 0,
 ) -> Margin:
     """Return the margin under one definition.
 
     Args:
         definition: which costs count.
-        revenue_microusd: revenue before the partner's share.
+        revenue_microusd: all revenue, before the partner's share.
         paying_cost_microusd: cost of inference for paying users, idle and overhead included.
         free_cost_microusd: the same for free users.
         partner_share_microusd: owed to the partner.
+        free_revenue_microusd: of the revenue, from advertising to free users.
 
     >>> amounts = dict(revenue_microusd=100, paying_cost_microusd=41, free_cost_microusd=7)
     >>> [margin_of(d, **amounts, partner_share_microusd=20).margin_rate for d in DEFINITIONS]
     [0.59, 0.32, 0.39]
+    >>> margin_of("paid_only", **amounts, free_revenue_microusd=18).margin_rate
+    0.5
     """
     counts_free = definition == "all_users_in_cogs"
+    left_out_revenue = free_revenue_microusd if definition == "paid_only" else 0
     return Margin(
         definition,
-        revenue_microusd=revenue_microusd,
+        revenue_microusd=revenue_microusd - left_out_revenue,
         cost_of_revenue_microusd=paying_cost_microusd + (free_cost_microusd if counts_free else 0),
         partner_share_microusd=partner_share_microusd,
         left_out_microusd=0 if counts_free else free_cost_microusd,
+        left_out_revenue_microusd=left_out_revenue,
     )
 
 
@@ -114,7 +123,7 @@ class MarginReport:
 
     @property
     def revenue_usd(self) -> float:
-        """Revenue before the partner's share."""
+        """Revenue that the headline's definition counts, before the partner's share."""
         return to_usd(self.headline.revenue_microusd)
 
     @property
@@ -151,6 +160,7 @@ class MarginReport:
                 "partner_share_deducted_usd": to_usd(margin.partner_share_deducted_microusd),
                 "gross_profit_usd": to_usd(margin.gross_profit_microusd),
                 "left_out_usd": to_usd(margin.left_out_microusd),
+                "left_out_revenue_usd": to_usd(margin.left_out_revenue_microusd),
                 "margin_rate": margin.margin_rate,
                 "margin_before_partner_rate": margin.margin_before_partner_rate,
                 "meaning": DEFINITION_TEXT[margin.definition],
@@ -168,6 +178,7 @@ def margin_report(
     paying_cost_microusd: int,
     free_cost_microusd: int,
     partner_share_microusd: int = 0,
+    free_revenue_microusd: int = 0,
 ) -> MarginReport:
     """Return the margin under every definition, with `definition` as the headline.
 
@@ -185,6 +196,7 @@ def margin_report(
             paying_cost_microusd=paying_cost_microusd,
             free_cost_microusd=free_cost_microusd,
             partner_share_microusd=partner_share_microusd,
+            free_revenue_microusd=free_revenue_microusd,
         )
         for each in DEFINITIONS
     )
@@ -212,4 +224,5 @@ def sum_margins(margins: Sequence[Margin]) -> Margin:
         cost_of_revenue_microusd=sum(m.cost_of_revenue_microusd for m in margins),
         partner_share_microusd=sum(m.partner_share_microusd for m in margins),
         left_out_microusd=sum(m.left_out_microusd for m in margins),
+        left_out_revenue_microusd=sum(m.left_out_revenue_microusd for m in margins),
     )

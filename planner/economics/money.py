@@ -12,6 +12,8 @@ from typing import Final
 
 from planner.economics.checks import require_range
 
+CURRENCY: Final = "USD"
+"""Of every amount: prices in other currencies are refused where they are read."""
 MICROUSD_PER_USD: Final = 1_000_000
 
 

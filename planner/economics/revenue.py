@@ -1,19 +1,26 @@
-"""The revenue lines of a class, and the share that a partner takes of them."""
+"""The revenue lines of a class by its plan, and the share that a partner takes of them."""
 
 from __future__ import annotations
 
 from planner.economics.cost import Policy
 from planner.economics.ledger import LedgerLine, LineKind, drop_empty
 from planner.economics.money import to_usd
-from planner.economics.plans import ApiPlan, SubscriptionPlan
-from planner.economics.usage import ClassUsage
+from planner.economics.plans import (
+    AdvertisingPlan,
+    ApiPlan,
+    LongContextPrice,
+    Plan,
+    SubscriptionPlan,
+)
+from planner.economics.usage import ClassUsage, Tokens
 
 
 def revenue_lines(usage: ClassUsage) -> tuple[LedgerLine, ...]:
-    """Return what a class earned: per token, or its share of seats; nothing for free users.
+    """Return what a class earned: per token, its share of seats, advertisements, or nothing.
 
     Subscriptions are allocated by use: `requests / requests_per_seat_month` seats were needed for a
-    month to send these requests, each paid `seat_usd_per_month`.
+    month to send these requests, each paid `seat_usd_per_month`. Of that, breakage is for what the
+    seats include and nobody used.
 
     Args:
         usage: requests and tokens served, and the plan.
@@ -23,16 +30,23 @@ def revenue_lines(usage: ClassUsage) -> tuple[LedgerLine, ...]:
     ...                    cached_input_tokens=2_000_000)
     >>> [(line.line, line.quantity, line.amount_usd) for line in revenue_lines(usage)]
     [('input tokens', 1.0, 0.55), ('cached input tokens', 2.0, 0.28), ('output tokens', 1.0, 2.19)]
-    >>> plus = SubscriptionPlan("plus", seat_usd_per_month=20.0, requests_per_seat_month=400)
+    >>> plus = SubscriptionPlan("plus", seat_usd_per_month=20.0, requests_per_seat_month=400,
+    ...                         included_requests_per_seat_month=500)
     >>> usage = ClassUsage("chat", plus, 1000, input_tokens=0, output_tokens=0)
-    >>> [(line.quantity, line.amount_usd) for line in revenue_lines(usage)]
-    [(2.5, 50.0)]
+    >>> [(line.line, line.quantity, line.amount_usd) for line in revenue_lines(usage)]
+    [('seats, by use', 2.0, 40.0), ('seats, breakage', 0.5, 10.0)]
+    >>> usage = ClassUsage("guests", AdvertisingPlan("ads", 0.002), 1000, 0, 0)
+    >>> [(line.line, line.quantity, line.amount_usd) for line in revenue_lines(usage)]
+    [('advertisements', 1000, 2.0)]
     """
     plan = usage.plan
     if isinstance(plan, ApiPlan):
-        return drop_empty(_token_lines(usage, plan))
+        return drop_empty(_api_lines(usage, plan))
     if isinstance(plan, SubscriptionPlan):
-        return drop_empty((_seat_line(usage, plan),))
+        return drop_empty(_seat_lines(usage, plan))
+    if isinstance(plan, AdvertisingPlan):
+        line = _line(usage, plan, "advertisements", usage.requests, "message", plan.message_usd)
+        return drop_empty((line,))
     return ()
 
 
@@ -63,25 +77,58 @@ def partner_share_line(
     return drop_empty((line,))
 
 
-def _token_lines(usage: ClassUsage, plan: ApiPlan) -> tuple[LedgerLine, ...]:
-    uncached = usage.input_tokens - usage.cached_input_tokens
-    parts = (
-        ("input tokens", uncached, plan.input_usd_per_mtok),
-        ("cached input tokens", usage.cached_input_tokens, plan.cached_price_usd_per_mtok),
-        ("output tokens", usage.output_tokens, plan.output_usd_per_mtok),
+def _api_lines(usage: ClassUsage, plan: ApiPlan) -> tuple[LedgerLine, ...]:
+    long, every = usage.long_context, usage.tokens
+    if plan.long_context is None:
+        return _token_lines(usage, plan, every, plan, "")
+    short = Tokens(
+        every.input - long.input,
+        every.cached_input - long.cached_input,
+        every.output - long.output,
     )
-    return tuple(
-        LedgerLine(
-            line, LineKind.REVENUE, tokens / 1e6, "Mtok", price_usd,
-            price=plan.name, source=plan.source, date=plan.date, class_name=usage.name,
-        )
-        for line, tokens, price_usd in parts
+    return _token_lines(usage, plan, short, plan, "") + _token_lines(
+        usage, plan, long, plan.long_context, ", long context"
+    )
+
+
+def _token_lines(
+    usage: ClassUsage, plan: ApiPlan, tokens: Tokens, prices: ApiPlan | LongContextPrice, note: str
+) -> tuple[LedgerLine, ...]:
+    """Return the lines of some tokens, each named after what it is, e.g. `output tokens, batch`."""
+    input_usd = prices.input_usd_per_mtok
+    cached_usd = prices.cached_input_usd_per_mtok
+    if cached_usd is None:
+        cached_usd = input_usd
+    write_usd = prices.cache_write_usd_per_mtok
+    uncached = tokens.input - tokens.cached_input
+    written = round(plan.cache_write_rate * uncached) if write_usd is not None else 0
+    tier = "" if plan.service_tier == "standard" else f", {plan.service_tier}"
+    parts = (
+        ("input tokens", uncached - written, input_usd),
+        ("input tokens written to the cache", written, write_usd or 0.0),
+        ("cached input tokens", tokens.cached_input, cached_usd),
+        ("output tokens", tokens.output, prices.output_usd_per_mtok),
     )  # fmt: skip
+    return tuple(
+        _line(usage, plan, f"{line}{tier}{note}", count / 1e6, "Mtok", price_usd)
+        for line, count, price_usd in parts
+    )
 
 
-def _seat_line(usage: ClassUsage, plan: SubscriptionPlan) -> LedgerLine:
+def _seat_lines(usage: ClassUsage, plan: SubscriptionPlan) -> tuple[LedgerLine, ...]:
+    seats = plan.seat_months(usage.requests)
+    included = plan.included_requests_per_seat_month
+    used = seats if included is None else usage.requests / included
+    return tuple(
+        _line(usage, plan, f"seats, {part}", count, "seat-month", plan.seat_usd_per_month)
+        for part, count in (("by use", used), ("breakage", seats - used))
+    )
+
+
+def _line(
+    usage: ClassUsage, plan: Plan, line: str, quantity: float, unit: str, unit_price_usd: float
+) -> LedgerLine:
     return LedgerLine(
-        "seats, by use", LineKind.REVENUE, usage.requests / plan.requests_per_seat_month,
-        "seat-month", plan.seat_usd_per_month,
+        line, LineKind.REVENUE, quantity, unit, unit_price_usd,
         price=plan.name, source=plan.source, date=plan.date, class_name=usage.name,
     )  # fmt: skip

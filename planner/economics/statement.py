@@ -6,16 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from planner.economics.allocation import UNALLOCATED, CostShare, allocate_costs
+from planner.economics.allocation import (
+    UNALLOCATED,
+    CostShare,
+    TokenCosts,
+    allocate_costs,
+    allocate_to_tokens,
+)
 from planner.economics.cost import Policy, pool_cost_lines
 from planner.economics.energy import EnergyUse, pool_energy
 from planner.economics.ledger import COST_KINDS, Ledger, LedgerLine, LineKind
 from planner.economics.margin import Definition, Margin, MarginReport, margin_of, margin_report
-from planner.economics.money import ratio, to_usd
+from planner.economics.money import CURRENCY, ratio, to_usd
+from planner.economics.plans import SubscriptionPlan
 from planner.economics.revenue import partner_share_line, revenue_lines
 from planner.economics.usage import ClassUsage, PoolUsage
 
@@ -28,6 +35,8 @@ class ClassStatement:
     cost: CostShare
     revenue_microusd: int
     partner_share_microusd: int
+    token_costs: TokenCosts = field(default_factory=TokenCosts)
+    """The cost by what the tokens are."""
 
     def margin(self, definition: Definition) -> Margin:
         """Return the class's margin under a definition; they add up to the total's."""
@@ -38,7 +47,38 @@ class ClassStatement:
             paying_cost_microusd=cost_microusd if self.usage.is_paying else 0,
             free_cost_microusd=0 if self.usage.is_paying else cost_microusd,
             partner_share_microusd=self.partner_share_microusd,
+            free_revenue_microusd=0 if self.usage.is_paying else self.revenue_microusd,
         )
+
+    @property
+    def seat_months(self) -> float:
+        """Seats that it took for a month to send its requests; 0 if it has no subscription."""
+        plan = self.usage.plan
+        if not isinstance(plan, SubscriptionPlan):
+            return 0.0
+        return plan.seat_months(self.usage.requests)
+
+    @property
+    def cost_per_seat_month_usd(self) -> float | None:
+        """Cost of serving one seat for a month; None without a subscription."""
+        return ratio(self.cost.cost_usd, self.seat_months)
+
+    @property
+    def input_cost_usd_per_mtok(self) -> float | None:
+        """Cost of a million uncached input tokens, as a price for them would be."""
+        tokens = self.usage.input_tokens - self.usage.cached_input_tokens
+        return ratio(to_usd(self.token_costs.input_microusd), tokens / 1e6)
+
+    @property
+    def cached_input_cost_usd_per_mtok(self) -> float | None:
+        """Cost of a million cached input tokens, as a price for them would be."""
+        cost_usd = to_usd(self.token_costs.cached_input_microusd)
+        return ratio(cost_usd, self.usage.cached_input_tokens / 1e6)
+
+    @property
+    def output_cost_usd_per_mtok(self) -> float | None:
+        """Cost of a million output tokens, as a price for them would be: without the input's."""
+        return ratio(to_usd(self.token_costs.output_microusd), self.usage.output_tokens / 1e6)
 
     @property
     def cost_per_request_usd(self) -> float | None:
@@ -52,12 +92,12 @@ class ClassStatement:
 
     @property
     def cost_per_task_usd(self) -> float | None:
-        """All cost over the tasks that finished, those given up included; None if none did."""
+        """All cost over the tasks that its tokens would do; None if no task finished."""
         return ratio(self.cost.cost_usd, self.usage.tasks)
 
     @property
     def revenue_per_task_usd(self) -> float | None:
-        """All revenue over the tasks that finished; None if none did."""
+        """All revenue over the same; None if no task finished."""
         return ratio(to_usd(self.revenue_microusd), self.usage.tasks)
 
 
@@ -134,6 +174,14 @@ class Statement:
         return ratio(self.cost_usd, sum(c.usage.requests for c in self.classes))
 
     @property
+    def break_even_share(self) -> float | None:
+        """Share of this traffic at which its revenue would pay for this fleet; None without any.
+
+        The fleet stays as it is, so its cost does, but for the electricity of owned nodes.
+        """
+        return ratio(self.cost_usd, self.revenue_usd)
+
+    @property
     def energy_kwh(self) -> float:
         """Energy of all pools at the meter, PUE included."""
         return sum(pool.energy.total_kwh for pool in self.pools)
@@ -158,13 +206,58 @@ class Statement:
         numbers = [
             "gross_profit_usd", "margin_rate", "cost_per_request_usd",
             "cost_per_million_output_tokens_usd", "cost_per_task_usd", "revenue_per_task_usd",
+            "cost_per_seat_month_usd", "input_cost_usd_per_mtok", "cached_input_cost_usd_per_mtok",
+            "output_cost_usd_per_mtok",
         ]  # fmt: skip
         frame = pd.DataFrame(rows, columns=list(last))
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
+    def unit_frame(self) -> pd.DataFrame:
+        """Return what one unit costs, USD, by class and over all: NaN where there was none.
+
+        A million input, cached input or output tokens cost what they cost by themselves, so they
+        compare with prices; `all_per_mtok_output_usd` is all cost over the output. Those of
+        conversations and seats are over the classes that have them.
+        """
+        every = [
+            _unit_row(each.usage.name, [each], each.cost.cost_microusd) for each in self.classes
+        ]
+        every.append(_unit_row("all", self.classes, self.ledger.cost_microusd))
+        return pd.DataFrame(every).astype(dict.fromkeys(list(every[0])[1:], "float64"))
+
+    def revenue_frame(self) -> pd.DataFrame:
+        """Return revenue by plan and line: quantity, unit price and amount in USD, with its origin.
+
+        The classes of a plan are added up.
+        """
+        frame = self.ledger.to_frame()
+        earned = frame[frame["kind"] == LineKind.REVENUE.value]
+        keys = ["price", "line", "unit", "unit_price_usd", "currency", "date", "source"]
+        sums = ["quantity", "amount_usd", "amount_microusd"]
+        return earned.groupby(keys, sort=False, as_index=False)[sums].sum()
+
     def pool_frame(self) -> pd.DataFrame:
         """Return one row per pool and price: hours, utilisation, cost by kind, energy."""
         return pd.DataFrame([_pool_row(each) for each in self.pools])
+
+    def class_pool_frame(self) -> pd.DataFrame:
+        """Return one row per class and pool that worked for it: device-hours, share of cost."""
+        busy: dict[str, float] = {}
+        for each in self.pools:
+            busy[each.usage.pool] = busy.get(each.usage.pool, 0.0) + each.usage.busy_device_hours
+        whole = {
+            pool: sum(each.usage.pool_weights.get(pool, 0.0) for each in self.classes)
+            for pool in busy
+        }
+        rows = [
+            (each.usage.name, pool, busy[pool] * (weight / whole[pool]), weight / whole[pool])
+            for each in self.classes
+            for pool, weight in each.usage.pool_weights.items()
+            if weight
+        ]
+        numbers = ["busy_device_hours", "cost_share_rate"]
+        frame = pd.DataFrame(rows, columns=["class", "pool", *numbers])
+        return frame.astype(dict.fromkeys(numbers, "float64"))
 
 
 def settle(pools: Sequence[PoolUsage], classes: Sequence[ClassUsage], policy: Policy) -> Statement:
@@ -205,8 +298,15 @@ def settle(pools: Sequence[PoolUsage], classes: Sequence[ClassUsage], policy: Po
         partner_share_line(usage, lines, policy)
         for usage, lines in zip(classes, earned, strict=True)
     ]
+    roles = {usage.pool: usage.role for usage in pools}
     class_statements = tuple(
-        ClassStatement(usage, share, _total(revenue), _total(partner))
+        ClassStatement(
+            usage,
+            share,
+            _total(revenue),
+            _total(partner),
+            allocate_to_tokens(share, usage.tokens, roles, policy.token_weights),
+        )
         for usage, share, revenue, partner in zip(classes, shares, earned, owed, strict=True)
     )
     income_lines = tuple(line for group in (*earned, *owed) for line in group)
@@ -231,6 +331,7 @@ def _margin(
         paying_cost_microusd=paying + unallocated.cost_microusd,
         free_cost_microusd=free,
         partner_share_microusd=sum(c.partner_share_microusd for c in classes),
+        free_revenue_microusd=sum(c.revenue_microusd for c in classes if not c.usage.is_paying),
     )
 
 
@@ -281,6 +382,40 @@ def _class_row(each: ClassStatement, margin: Margin) -> dict[str, object]:
         "tasks": each.usage.tasks,
         "cost_per_task_usd": each.cost_per_task_usd,
         "revenue_per_task_usd": each.revenue_per_task_usd,
+        "seat_months": each.seat_months,
+        "cost_per_seat_month_usd": each.cost_per_seat_month_usd,
+        "input_cost_usd_per_mtok": each.input_cost_usd_per_mtok,
+        "cached_input_cost_usd_per_mtok": each.cached_input_cost_usd_per_mtok,
+        "output_cost_usd_per_mtok": each.output_cost_usd_per_mtok,
+    }
+
+
+def _unit_row(
+    name: str, classes: Sequence[ClassStatement], cost_microusd: int
+) -> dict[str, object]:
+    usages = [each.usage for each in classes]
+    cost_usd = to_usd(cost_microusd)
+    cached = sum(usage.cached_input_tokens for usage in usages)
+    uncached = sum(usage.input_tokens for usage in usages) - cached
+    output = sum(usage.output_tokens for usage in usages)
+    costs = [each.token_costs for each in classes]
+    seats = [each for each in classes if each.seat_months]
+    talking = [each for each in classes if each.usage.tasks]
+    return {
+        "class": name,
+        "per_request_usd": ratio(cost_usd, sum(usage.requests for usage in usages)),
+        "per_conversation_usd": ratio(
+            sum(each.cost.cost_usd for each in talking), sum(each.usage.tasks for each in talking)
+        ),
+        "per_mtok_input_usd": ratio(to_usd(sum(c.input_microusd for c in costs)), uncached / 1e6),
+        "per_mtok_cached_input_usd": ratio(
+            to_usd(sum(c.cached_input_microusd for c in costs)), cached / 1e6
+        ),
+        "per_mtok_output_usd": ratio(to_usd(sum(c.output_microusd for c in costs)), output / 1e6),
+        "all_per_mtok_output_usd": ratio(cost_usd, output / 1e6),
+        "per_seat_month_usd": ratio(
+            sum(each.cost.cost_usd for each in seats), sum(each.seat_months for each in seats)
+        ),
     }
 
 
@@ -291,6 +426,7 @@ def _pool_row(each: PoolStatement) -> dict[str, object]:
         "pool": usage.pool,
         "node": usage.node,
         "chip": usage.chip,
+        "role": usage.role,
         "price": usage.rate.name,
         "terms": usage.rate.terms,
         "per_device_hour_usd": usage.rate.per_device_hour_usd,
@@ -302,6 +438,8 @@ def _pool_row(each: PoolStatement) -> dict[str, object]:
         **by_kind,
         "cost_usd": to_usd(each.cost_microusd()),
         "energy_kwh": each.energy.total_kwh,
+        "currency": CURRENCY,
         "date": usage.rate.date,
         "source": usage.rate.source,
+        "tier": usage.rate.tier,
     }

@@ -23,7 +23,7 @@ from planner.invariants.rows import causality, littles_law, rows_agree_with_coun
 from planner.invariants.shared import Records
 from planner.invariants.times import times_are_consistent
 from planner.invariants.tokens import histograms_complete, token_gaps_counted, tokens_conserved
-from planner.kernel.dtypes import World
+from planner.kernel.world import World
 
 
 def check_invariants(world: World, finished: Records | None = None) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import linked
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
+from planner.kernel.world import World
 
 
 def free_lists_complete(world: World) -> Iterator[str]:

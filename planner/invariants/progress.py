@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import class_windows
-from planner.kernel.dtypes import World
 from planner.kernel.enums import Handover
+from planner.kernel.world import World
 
 
 def answers_planned(world: World) -> Iterator[str]:

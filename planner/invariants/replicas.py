@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.invariants.shared import by_class, loads
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Fate, ReplicaStatus
+from planner.kernel.world import World
 
 
 def kv_blocks_conserved(world: World) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import NEVER_ROUTED, by_class, class_windows, in_flight, pool_windows
-from planner.kernel.dtypes import World
 from planner.kernel.enums import Fate
+from planner.kernel.world import World
 
 
 def requests_conserved(world: World) -> Iterator[str]:

@@ -14,8 +14,8 @@ from planner.invariants.shared import (
     has_fate,
     is_complete,
 )
-from planner.kernel.dtypes import World
 from planner.kernel.enums import Fate, Leg
+from planner.kernel.world import World
 
 
 def rows_agree_with_counts(world: World, finished: Records) -> Iterator[str]:

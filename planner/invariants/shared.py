@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Fate
+from planner.kernel.world import World
 
 Records = NDArray[np.void]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.invariants.shared import ROUNDING, pool_windows
-from planner.kernel.dtypes import World
+from planner.kernel.world import World
 
 
 def times_are_consistent(world: World) -> Iterator[str]:

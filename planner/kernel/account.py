@@ -7,12 +7,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Fate, Leg, Metric
 from planner.kernel.histogram import add_progression, add_value, bin_of
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.speculate import tokens_between, width_of
 from planner.kernel.steptime import boundary_s, first_boundary
+from planner.kernel.world import World
 
 SERVED = int(Fate.SERVED)
 UNFINISHED = int(Fate.UNFINISHED)
@@ -31,6 +32,14 @@ TASK_LATENCY = int(Metric.TASK_LATENCY)
 def window_of(state: np.void, time_s: float) -> int:
     """Return the reporting window that holds `time_s`; the last one takes everything after it."""
     return int(min(int(time_s / state["window_s"]), state["windows"] - 1))
+
+
+@kernel
+def pool_row(world: World, pool_index: int, now_s: float) -> np.void:
+    """Return the row of `pool_windows` of a pool at `now_s`."""
+    window = window_of(world.state[0], now_s)
+    row: np.void = world.pool_windows[window * len(world.pools) + pool_index]
+    return row
 
 
 @kernel
@@ -150,7 +159,7 @@ def last_emission_s(replica: np.void, request: np.void, now_s: float) -> float:
     return float(max(replica["paused_s"], request["last_token_s"]))
 
 
-@kernel
+@outlined
 def add_pause(world: World, replica: np.void) -> None:
     """Count each sequence's first gap after the decodes stood still for prefills."""
     until_s = boundary_s(replica, 1)
@@ -230,7 +239,7 @@ def add_decoding(world: World, replica_index: int, first: int, last: int) -> Non
                 add_gaps(world, replica, klass, (gap_s, growth_s), last - measured, decoding)
 
 
-@kernel
+@outlined
 def add_resumed_gap(world: World, replica: np.void, request: np.void, now_s: float) -> None:
     """Count the gap that a preemption tore between two tokens."""
     if replica["run_start_s"] >= world.state[0]["warmup_s"]:
@@ -367,7 +376,7 @@ def tokens_so_far(request: np.void) -> int:
     return int(request["task_tokens"] + request["input_tokens"] + request["output_tokens"])
 
 
-@kernel
+@outlined
 def add_turn(world: World, request: np.void, now_s: float) -> None:
     """Count what the end of a turn is to its session: one more turn, or the end of the task."""
     state = world.state[0]
@@ -393,7 +402,7 @@ def add_turn(world: World, request: np.void, now_s: float) -> None:
         add_value(world.histograms[klass, TASK_LATENCY], seen_s - request["task_start_s"])
 
 
-@kernel
+@outlined
 def keep_finished(world: World, request: np.void, now_s: float) -> None:
     """Write the row of an ended request; the caller has made sure that there is room."""
     state = world.state[0]

@@ -10,12 +10,14 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_for_steps, free_blocks
+from planner.kernel.prefix import found_tokens
 from planner.kernel.queues import interactive_waiting
 from planner.kernel.steptime import has_passed, steps_ended
+from planner.kernel.world import World
 
 PRIORITY = int(Scheduler.PRIORITY)
 
@@ -57,7 +59,9 @@ def predicted_ttft_s(world: World, replica_index: int, request: np.void, now_s: 
     """Return how long a request would wait for its first token, by what waits before it [s].
 
     The rate at which prompts are admitted is that since the queue was last empty, as if a step of
-    nothing but prefill had gone before.
+    nothing but prefill had gone before. What the cache has of a prompt needs none. Where another
+    pool decodes, the KV goes there before the client gets the token; that it might have to wait for
+    memory there is not foreseen.
     """
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
@@ -68,11 +72,14 @@ def predicted_ttft_s(world: World, replica_index: int, request: np.void, now_s: 
         tokens += replica["backlog_tokens"]
         seconds += now_s - replica["backlog_since_s"]
     ahead = waiting_prompts(world, replica_index, request["class"], True)
-    waiting_s = (ahead + request["prompt_tokens"]) * seconds / tokens
-    return float(waiting_s + pool["request_s"])
+    own = request["prompt_tokens"] - found_tokens(world, replica, request)
+    sent_s = pool["request_s"]
+    if pool["decode_pool"] != NONE and request["output_tokens"] > 1:
+        sent_s += pool["link_token_s"] * request["prompt_tokens"] + pool["link_latency_s"]
+    return float((ahead + own) * seconds / tokens + sent_s)
 
 
-@kernel
+@outlined
 def is_shed(world: World, replica_index: int, request: np.void, now_s: float) -> bool:
     """Tell whether admission control turns away a request that was sent to a replica."""
     pool = world.pools[world.replicas[replica_index]["pool"]]

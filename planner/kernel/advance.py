@@ -10,16 +10,17 @@ from planner.kernel.account import add_waiting
 from planner.kernel.batch import boundary
 from planner.kernel.calendar import next_event_s, next_replica, schedule
 from planner.kernel.departures import send_off
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Stop
 from planner.kernel.handoff import end_transfer
 from planner.kernel.heap import pop_return
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.queues import first_unstarted, take_from_queue
 from planner.kernel.route import arrive, load_of
-from planner.kernel.steptime import cut_run
+from planner.kernel.steptime import look_again
 from planner.kernel.tiers import notice_fetched
+from planner.kernel.world import World
 
 REACHED = int(Stop.REACHED)
 NEED_ROWS = int(Stop.NEED_ROWS)
@@ -59,7 +60,7 @@ def next_timeout(world: World, replica_index: int) -> tuple[float, int, int]:
     return first_s, first, first_before
 
 
-@kernel
+@outlined
 def expire(world: World, replica_index: int, now_s: float) -> None:
     """Drop the waiting requests whose time is up, in order of arrival."""
     replica = world.replicas[replica_index]
@@ -76,10 +77,7 @@ def expire(world: World, replica_index: int, now_s: float) -> None:
         if replica["waiting"] == 0:
             return
         # Another request is first now, and might be admitted.
-        if replica["run_steps"] == 0:
-            replica["run_end_s"] = now_s
-        else:
-            cut_run(replica, world.pools[replica["pool"]], now_s, True)
+        look_again(replica, world.pools[replica["pool"]], now_s, True)
 
 
 @kernel
@@ -115,7 +113,7 @@ def lack_for(world: World, ends: int) -> int:
     return REACHED
 
 
-@kernel
+@outlined
 def lack_of_entries(world: World, replica: np.void) -> int:
     """Return `NEED_ENTRIES` if an event of a replica may leave more in caches than fits.
 

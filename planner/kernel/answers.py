@@ -15,11 +15,11 @@ import math
 
 import numpy as np
 
-from planner.kernel.dtypes import World
 from planner.kernel.heap import push_slot, remove_slot
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.speculate import steps_to_end
 from planner.kernel.steptime import boundary_s
+from planner.kernel.world import World
 
 
 @kernel
@@ -41,7 +41,7 @@ def note_answer(request: np.void, now_s: float) -> None:
         request["answer_s"] = now_s
 
 
-@kernel
+@outlined
 def push_answer(world: World, replica_index: int, index: int, count: int) -> None:
     """Add the step in which the answer of a decoding request begins to a heap of `count`."""
     replica = world.replicas[replica_index]
@@ -60,7 +60,7 @@ def plan_answer(world: World, replica_index: int, index: int) -> None:
         replica["answers"] += 1
 
 
-@kernel
+@outlined
 def plan_answers(world: World, replica_index: int) -> None:
     """Plan every answer on a replica anew: its mode has changed."""
     replica = world.replicas[replica_index]
@@ -84,7 +84,7 @@ def drop_answer(world: World, replica_index: int, index: int) -> None:
     replica["answers"] -= 1
 
 
-@kernel
+@outlined
 def begin_answers(world: World, replica_index: int) -> None:
     """Give every answer that begins in the steps just put into the books its instant."""
     replica = world.replicas[replica_index]

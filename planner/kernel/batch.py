@@ -12,7 +12,7 @@ from planner.kernel.account import (
     add_run,
     add_waiting,
     last_emission_s,
-    window_of,
+    pool_row,
 )
 from planner.kernel.answers import (
     begin_answers,
@@ -22,11 +22,11 @@ from planner.kernel.answers import (
     plan_answers,
 )
 from planner.kernel.cascade import finish
-from planner.kernel.dtypes import NONE, OUTPUT_COST, World
+from planner.kernel.dtypes import NONE, OUTPUT_COST
 from planner.kernel.enums import Handover, ReplicaStatus, Scheduler
 from planner.kernel.handoff import keep, receive, take_landed
 from planner.kernel.heap import push_slot, remove_slot
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import (
     blocks_for_steps,
     blocks_held,
@@ -34,6 +34,7 @@ from planner.kernel.kvcache import (
     growth_residue,
     steps_within,
 )
+from planner.kernel.pointer import prefetch
 from planner.kernel.prefix import claim_of, context_of, forget_prefixes, hold, let_go, store_of
 from planner.kernel.queues import (
     comes_before,
@@ -58,6 +59,7 @@ from planner.kernel.speculate import (
 from planner.kernel.steptime import first_boundary, start_run
 from planner.kernel.store import shrink
 from planner.kernel.tiers import fetch, swap_out, take_fetched
+from planner.kernel.world import World
 
 DRAINING = int(ReplicaStatus.DRAINING)
 STOPPED = int(ReplicaStatus.STOPPED)
@@ -139,6 +141,14 @@ def begin_decode(world: World, replica_index: int, index: int, now_s: float) -> 
     replica["context_tokens"] += request["prompt_tokens"]
 
 
+@outlined
+def correct_pace(world: World, replica_index: int, klass: int, tokens: int) -> None:
+    """Count by how many tokens a sequence was ahead of the mean pace, at which it was counted."""
+    row = pool_row(world, world.replicas[replica_index]["pool"], world.state[0]["now_s"])
+    row["decode_tokens"] += tokens
+    charge(world, replica_index, klass, OUTPUT_COST * tokens)
+
+
 @kernel
 def stop_decode(world: World, replica_index: int, position: int, served: bool) -> int:
     """Take the sequence at `position` of the finish heap out of the batch and return it."""
@@ -150,12 +160,8 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     advanced = position_of(world, replica_index, request) - request["decode_start_tokens"]
     tokens = request["prompt_tokens"] + advanced
     emitted = emitted_since(world, replica, request, slot["finish_step"])
-    if emitted != advanced:  # it was counted at the mean pace
-        state = world.state[0]
-        window = window_of(state, state["now_s"])
-        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
-        row["decode_tokens"] += emitted - advanced
-        charge(world, replica_index, request["class"], OUTPUT_COST * (emitted - advanced))
+    if emitted != advanced:
+        correct_pace(world, replica_index, request["class"], emitted - advanced)
     world.kv_growth[growth_row(world, replica_index, request, tokens)] -= 1
     world.queues[queue_of(world, replica_index, request)]["decoding"] -= 1
     remove_slot(world.slots, first, replica["decoding"], position)
@@ -167,7 +173,7 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     return index
 
 
-@kernel
+@outlined
 def set_mode(world: World, replica_index: int) -> None:
     """Decide whether the next steps draft; if that changes, plan every end anew."""
     replica = world.replicas[replica_index]
@@ -227,7 +233,7 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     finish(world, replica_index, index, now_s)
 
 
-@kernel
+@outlined
 def land(world: World, replica_index: int, now_s: float) -> None:
     """Let the requests whose KV has come from another pool decode, in the order in which it came.
 
@@ -272,7 +278,7 @@ def end_chunks(world: World, replica_index: int, now_s: float) -> None:
         index = following
 
 
-@kernel
+@outlined
 def preempt(world: World, replica_index: int, position: int, now_s: float) -> None:
     """Send a running request back to the queue, to be computed again or swapped in.
 
@@ -298,12 +304,11 @@ def preempt(world: World, replica_index: int, position: int, now_s: float) -> No
         swap_out(world, replica, request, now_s)
     request["prefilled_tokens"] = 0
     request["preemptions"] += 1
-    window = window_of(world.state[0], now_s)
-    world.pool_windows[window * len(world.pools) + replica["pool"]]["preemptions"] += 1
+    pool_row(world, replica["pool"], now_s)["preemptions"] += 1
     insert_in_queue(world, replica_index, index)
 
 
-@kernel
+@outlined
 def last_in_rank(world: World, replica_index: int, rival: int, scheduler: int) -> int:
     """Return the position in the finish heap of the decoding request that is preempted first.
 
@@ -373,7 +378,7 @@ def blocks_to_spare(world: World, replica_index: int) -> int:
     return int(free)
 
 
-@kernel
+@outlined
 def give_way(world: World, replica_index: int, index: int, free: int, now_s: float) -> bool:
     """Preempt the last batch sequence for an interactive request; tell whether there was one."""
     if not yields(world, replica_index):
@@ -400,7 +405,7 @@ def takes_turn(world: World, replica: np.void, request: np.void, blocks: int) ->
         blocks: in use or set aside with it.
     """
     if world.classes[request["class"]]["batch"] == 0:
-        replica["backlog_tokens"] += request["prompt_tokens"]
+        replica["backlog_tokens"] += request["pending_tokens"]
         return True
     pool = world.pools[replica["pool"]]
     running = load_within(replica)
@@ -474,9 +479,7 @@ def start(
     found = hold(world, replica, request, blocks, shared, free)
     request["prefilled_tokens"] = found
     if found > 0:
-        window = window_of(world.state[0], now_s)
-        row = world.pool_windows[window * len(world.pools) + replica["pool"]]
-        row["cached_tokens"] += found
+        pool_row(world, replica["pool"], now_s)["cached_tokens"] += found
     fetching = fetch(world, replica_index, index, now_s)
     if math.isnan(request["started_s"]):
         request["started_s"] = now_s
@@ -515,13 +518,15 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     pending = landed or replica["waiting"] + replica["fetching"] > 0
     # A boundary that preempts admits nobody, so the next one may: it must be looked at.
     if replica["prefilling"] == 0 and (preempted == 0 or not pending):
-        count = world.slots[replica["slots_first"]]["finish_step"] - replica["step"]
+        first = world.slots[replica["slots_first"]]
+        prefetch(world.requests, first["request"])
+        count = first["finish_step"] - replica["step"]
         count = steps_within(world, replica_index, free_blocks(pool, replica), count)
         if pending and pool["poll_steps"] > 1:
             count = min(count, pool["poll_steps"] - replica["unpolled_steps"])
         if replica["waiting"] > 0 and pool["scheduler"] == WEIGHTED:
-            first = first_waiting(world, replica_index, WEIGHTED)
-            count = steps_in_order(world, replica_index, first, count)
+            leader = first_waiting(world, replica_index, WEIGHTED)
+            count = steps_in_order(world, replica_index, leader, count)
     replica["run_growth_tokens"] = growth_of(world, replica_index)
     start_run(replica, pool, world.steps, now_s, count)
 

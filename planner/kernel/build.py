@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Sized
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel import dtypes
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Fate, Metric, ReplicaStatus
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
 from planner.kernel.store import place_entries
+from planner.kernel.world import World
 
 Records = NDArray[np.void]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -170,7 +172,7 @@ def add_shared_stores(world: World, shared: list[bool]) -> World:
     stores = extended(world.stores, sum(shared))
     stores["oldest"] = stores["newest"] = NONE
     world.tiers["store"][shared] = np.arange(len(stores))
-    return world._replace(stores=stores)
+    return replace(world, stores=stores)
 
 
 def draft_records(pool: PoolPlan, classes: int) -> Records:
@@ -239,7 +241,7 @@ def grow_requests(world: World, rows: int) -> World:
     requests["next"][-1] = world.state["free_request"][0]
     requests["fate"][first:] = int(Fate.SERVED)
     world.state["free_request"] = first
-    return world._replace(requests=requests)
+    return replace(world, requests=requests)
 
 
 def grow_turns(world: World, rows: int) -> World:
@@ -249,7 +251,7 @@ def grow_turns(world: World, rows: int) -> World:
     turns["next"][first:] = np.arange(first + 1, first + rows + 1)
     turns["next"][-1] = world.state["free_turn"][0]
     world.state["free_turn"] = first
-    return world._replace(turns=turns)
+    return replace(world, turns=turns)
 
 
 def grow_entries(world: World, rows: int) -> World:
@@ -261,7 +263,7 @@ def grow_entries(world: World, rows: int) -> World:
     entries["store"][first:] = NONE
     world.state["free_entry"] = first
     places = np.full(1 << (2 * len(entries) - 1).bit_length(), NONE)
-    world = world._replace(entries=entries, places=places)
+    world = replace(world, entries=entries, places=places)
     place_entries(world)
     return world
 
@@ -270,7 +272,7 @@ def grow_returns(world: World, rows: int) -> World:
     """Add room to the heap of generated arrivals."""
     returns = extended(world.returns, rows)
     returns["slot"][len(world.returns) :] = np.arange(len(world.returns), len(returns))
-    return world._replace(returns=returns, sent=extended(world.sent, rows))
+    return replace(world, returns=returns, sent=extended(world.sent, rows))
 
 
 def add_replicas(world: World, pools: list[int]) -> World:
@@ -299,7 +301,8 @@ def add_replicas(world: World, pools: list[int]) -> World:
     queues = extended(world.queues, len(pools) * len(world.classes))
     queues["head"][first * len(world.classes) :] = NONE
     queues["tail"][first * len(world.classes) :] = NONE
-    return world._replace(
+    return replace(
+        world,
         replicas=replicas,
         queues=queues,
         slots=extended(world.slots, 2 * int(sequences.sum())),
@@ -331,7 +334,7 @@ def add_shelves(world: World, pools: list[int], new: Records) -> World:
     added = extended(world.stores, count - len(world.stores))
     added["oldest"][len(world.stores) :] = NONE
     added["newest"][len(world.stores) :] = NONE
-    return world._replace(shelves=shelves, stores=added)
+    return replace(world, shelves=shelves, stores=added)
 
 
 def build_calendar(replicas: Records) -> Records:
@@ -366,4 +369,4 @@ def list_active(world: World) -> World:
         world.pools["active_count"][index] = len(mine)
         active.append(mine)
         count += len(mine)
-    return world._replace(active=np.concatenate([*active, np.zeros(1, np.int64)]))
+    return replace(world, active=np.concatenate([*active, np.zeros(1, np.int64)]))

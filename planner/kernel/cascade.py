@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.kernel.dtypes import World
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Leg
 from planner.kernel.handoff import let_leave
 from planner.kernel.hashing import mixed
 from planner.kernel.jit import kernel
+from planner.kernel.world import World
 
 SERVED = int(Fate.SERVED)
 MAIN = int(Leg.MAIN)

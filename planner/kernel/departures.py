@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from planner.kernel.account import window_of
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.account import pool_row
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Handover, Leg
 from planner.kernel.handoff import release, wake
-from planner.kernel.jit import kernel
+from planner.kernel.jit import outlined
+from planner.kernel.queues import begin_anew
 from planner.kernel.route import find_replica, join, pick_replica, wait_at
+from planner.kernel.world import World
 
 FAILED = int(Fate.FAILED)
 ESCALATED = int(Leg.ESCALATED)
@@ -20,7 +20,7 @@ IN_ONE_POOL = int(Handover.NONE)
 OFFERED = int(Handover.OFFERED)
 
 
-@kernel
+@outlined
 def send_off(world: World, source_index: int, now_s: float, rng: np.random.Generator) -> None:
     """Let what leaves a replica join another, in the order in which it left the batch."""
     source = world.replicas[source_index]
@@ -33,7 +33,7 @@ def send_off(world: World, source_index: int, now_s: float, rng: np.random.Gener
             escalate(world, index, now_s, rng)
 
 
-@kernel
+@outlined
 def offer(
     world: World, source_index: int, index: int, now_s: float, rng: np.random.Generator
 ) -> None:
@@ -47,30 +47,21 @@ def offer(
         end_request(world, index, FAILED, now_s)
         wake(world, source_index, now_s)
         return
-    window = window_of(world.state[0], now_s)
-    row = world.pool_windows[window * len(world.pools) + pool_index]
+    row = pool_row(world, pool_index, now_s)
     row["routed"] += 1
     row["received"] += 1
     wait_at(world, pick_replica(world, pool, request, rng), index, now_s)
 
 
-@kernel
+@outlined
 def escalate(world: World, index: int, now_s: float, rng: np.random.Generator) -> None:
     """Let the pools of its class serve a request again; the first answer is thrown away."""
     request = world.requests[index]
     request["leg"] = ESCALATED
-    request["prompt_tokens"] = max(1, request["input_tokens"])
-    request["prefilled_tokens"] = 0
-    request["emitted_tokens"] = 0
-    request["first_token_s"] = math.nan
-    request["answer_s"] = math.nan
-    request["last_token_s"] = math.nan
-    request["prefill_replica"] = NONE
+    begin_anew(request)
     replica_index, _ = find_replica(world, request, rng)
     if replica_index == NONE:
         end_request(world, index, FAILED, now_s)
         return
-    window = window_of(world.state[0], now_s)
-    pool_index = world.replicas[replica_index]["pool"]
-    world.pool_windows[window * len(world.pools) + pool_index]["escalated"] += 1
+    pool_row(world, world.replicas[replica_index]["pool"], now_s)["escalated"] += 1
     join(world, replica_index, index, now_s)

@@ -7,7 +7,7 @@ empty link.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,8 @@ REQUEST = np.dtype(
         ("handover", "i4"),
         ("prefill_replica", "i4"),  # that prefilled it for another pool, or NONE
         ("kept_blocks", "i4"),  # that this one keeps for it until its KV is sent
+        ("pending_tokens", "i4"),  # of its prompt, to prefill by what was cached when it queued
+        ("charged", "i4"),  # 1: its prompt is counted where classes share by weight
     ],
     align=True,
 )
@@ -471,38 +473,3 @@ FINISHED = np.dtype(
     align=True,
 )
 """One ended request, for per-request output."""
-
-
-class World(NamedTuple):
-    """Every array of a simulation, owned by the engine."""
-
-    state: NDArray[np.void]
-    streams: NDArray[np.void]
-    arrivals: NDArray[np.void]
-    turns: NDArray[np.void]
-    returns: NDArray[np.void]
-    sent: NDArray[np.void]
-    requests: NDArray[np.void]
-    replicas: NDArray[np.void]
-    queues: NDArray[np.void]
-    slots: NDArray[np.void]
-    kv_growth: NDArray[np.int64]
-    hashes: NDArray[np.int64]
-    shelves: NDArray[np.void]
-    stores: NDArray[np.void]
-    entries: NDArray[np.void]
-    places: NDArray[np.int64]
-    calendar: NDArray[np.void]
-    active: NDArray[np.int64]
-    pools: NDArray[np.void]
-    steps: NDArray[np.void]
-    tiers: NDArray[np.void]
-    classes: NDArray[np.void]
-    routes: NDArray[np.int64]
-    visitors: NDArray[np.float64]
-    drafts: NDArray[np.void]
-    acceptance: NDArray[np.float64]
-    histograms: NDArray[np.float64]
-    class_windows: NDArray[np.void]
-    pool_windows: NDArray[np.void]
-    finished: NDArray[np.void]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from planner.kernel.account import add_end, add_turn, keep_finished, tokens_so_far
-from planner.kernel.dtypes import NONE, RETRY_PAUSE_S, World
+from planner.kernel.dtypes import NONE, RETRY_PAUSE_S
 from planner.kernel.enums import Fate
 from planner.kernel.heap import copy_arrival, push_return
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.queues import free_request
+from planner.kernel.world import World
 
 SERVED = int(Fate.SERVED)
 RATE_LIMITED = int(Fate.RATE_LIMITED)
@@ -29,7 +30,7 @@ def free_turn(world: World, index: int) -> None:
     state["turns_in_use"] -= 1
 
 
-@kernel
+@outlined
 def drop_turns(world: World, first: int) -> int:
     """Free the chain of later turns that starts at `first` and return how many there were."""
     turns = world.turns
@@ -55,7 +56,7 @@ def send(world: World, arrival: np.void, arrival_s: float) -> None:
     state["next_return_key"] += 1
 
 
-@kernel
+@outlined
 def send_next_turn(world: World, request: np.void, now_s: float) -> None:
     """Send the next turn of the session if this one was served, else abandon the session."""
     state = world.state[0]
@@ -75,7 +76,7 @@ def send_next_turn(world: World, request: np.void, now_s: float) -> None:
     free_turn(world, index)
 
 
-@kernel
+@outlined
 def send_next_row(world: World, request: np.void, now_s: float) -> None:
     """Send the next row of a closed-loop stream, if any: its client has just become free."""
     stream = world.streams[request["stream"]]
@@ -96,7 +97,7 @@ def send_next_row(world: World, request: np.void, now_s: float) -> None:
         send(world, row, arrival_s)
 
 
-@kernel
+@outlined
 def end_request(world: World, index: int, fate: int, now_s: float) -> None:
     """End a request that is in no queue and no batch any more."""
     request = world.requests[index]

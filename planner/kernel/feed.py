@@ -7,10 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import send
 from planner.kernel.heap import copy_arrival
 from planner.kernel.jit import kernel
+from planner.kernel.world import World
 
 
 @kernel

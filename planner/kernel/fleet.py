@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from planner.kernel.account import add_waiting
 from planner.kernel.batch import settle, stop_decode
 from planner.kernel.calendar import schedule
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, ReplicaStatus
 from planner.kernel.handoff import add_handover, forget
 from planner.kernel.jit import kernel
 from planner.kernel.prefix import forget_prefixes
 from planner.kernel.queues import take_from_queue
+from planner.kernel.world import World
 
 FAILED = int(Fate.FAILED)
 UNFINISHED = int(Fate.UNFINISHED)

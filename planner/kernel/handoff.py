@@ -14,13 +14,14 @@ import numpy as np
 
 from planner.kernel.account import add_waiting, window_end_s, window_of
 from planner.kernel.calendar import next_event_s, schedule
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Handover, ReplicaStatus
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held
 from planner.kernel.prefix import let_go
 from planner.kernel.queues import queue_of, take_from_queue
-from planner.kernel.steptime import cut_run, has_passed
+from planner.kernel.steptime import has_passed, look_again
+from planner.kernel.world import World
 
 IN_ONE_POOL = int(Handover.NONE)
 OFFERED = int(Handover.OFFERED)
@@ -29,7 +30,7 @@ LANDED = int(Handover.LANDED)
 DRAINING = int(ReplicaStatus.DRAINING)
 
 
-@kernel
+@outlined
 def add_handover(
     world: World, pool_index: int, now_s: float, landing: int, blocks: int, links: int
 ) -> None:
@@ -62,19 +63,16 @@ def add_handover(
     pool["sending"] += links
 
 
-@kernel
+@outlined
 def wake(world: World, replica_index: int, now_s: float) -> None:
-    """Let a replica look at what comes to it: now if it is idle, else at its next boundary."""
+    """Let a replica look at what comes to it."""
     replica = world.replicas[replica_index]
-    if replica["run_steps"] == 0:
-        replica["run_end_s"] = now_s
-    else:
-        pool = world.pools[replica["pool"]]
-        cut_run(replica, pool, now_s, has_passed(world, replica_index))
+    pool = world.pools[replica["pool"]]
+    look_again(replica, pool, now_s, has_passed(world, replica_index))
     schedule(world.calendar, replica_index, next_event_s(replica))
 
 
-@kernel
+@outlined
 def keep(world: World, replica_index: int, index: int, now_s: float) -> None:
     """Keep the KV of a request whose prompt is complete, and let it leave for another pool.
 
@@ -107,7 +105,7 @@ def let_leave(world: World, replica_index: int, index: int) -> None:
     replica["leaving_tail"] = index
 
 
-@kernel
+@outlined
 def release(world: World, index: int, now_s: float) -> None:
     """Free the blocks that the replica which prefilled a request keeps for it.
 
@@ -123,7 +121,7 @@ def release(world: World, index: int, now_s: float) -> None:
     let_go(world, int(request["prefill_replica"]), request, prompt, prompt)
 
 
-@kernel
+@outlined
 def receive(world: World, replica_index: int, index: int, blocks: int, now_s: float) -> None:
     """Reserve memory for a request from another pool, and let its KV be sent."""
     replica = world.replicas[replica_index]
@@ -144,7 +142,7 @@ def receive(world: World, replica_index: int, index: int, blocks: int, now_s: fl
     start_transfer(world, source_index, now_s)
 
 
-@kernel
+@outlined
 def start_transfer(world: World, source_index: int, now_s: float) -> None:
     """Send the KV that is first in line on a link."""
     source = world.replicas[source_index]
@@ -155,7 +153,7 @@ def start_transfer(world: World, source_index: int, now_s: float) -> None:
     schedule(world.calendar, source_index, next_event_s(source))
 
 
-@kernel
+@outlined
 def stop_transfer(world: World, source_index: int, now_s: float) -> None:
     """Take the first in line off a link, sent or not, and go on with the next."""
     source = world.replicas[source_index]
@@ -168,7 +166,7 @@ def stop_transfer(world: World, source_index: int, now_s: float) -> None:
         start_transfer(world, source_index, now_s)
 
 
-@kernel
+@outlined
 def end_transfer(world: World, source_index: int, now_s: float) -> None:
     """Let the KV that is being sent have come; the replica that sent it forgets the request."""
     source = world.replicas[source_index]
@@ -189,7 +187,7 @@ def end_transfer(world: World, source_index: int, now_s: float) -> None:
         wake(world, source_index, now_s)
 
 
-@kernel
+@outlined
 def take_landed(world: World, replica_index: int, blocks: int, now_s: float) -> int:
     """Take the first request whose KV has come out of the books of what is between pools."""
     replica = world.replicas[replica_index]
@@ -201,7 +199,7 @@ def take_landed(world: World, replica_index: int, blocks: int, now_s: float) -> 
     return index
 
 
-@kernel
+@outlined
 def leave(world: World, replica: np.void, blocks: int, now_s: float) -> None:
     """Count one request less that comes to a replica, and the blocks reserved for it."""
     replica["landing"] -= 1
@@ -209,7 +207,7 @@ def leave(world: World, replica: np.void, blocks: int, now_s: float) -> None:
     add_handover(world, replica["pool"], now_s, -1, -blocks, 0)
 
 
-@kernel
+@outlined
 def forget(world: World, index: int, lost_index: int, now_s: float) -> None:
     """Take a request between two pools off what it holds in the one that is not lost.
 
@@ -238,7 +236,7 @@ def forget(world: World, index: int, lost_index: int, now_s: float) -> None:
     request["handover"] = IN_ONE_POOL
 
 
-@kernel
+@outlined
 def unlink_waiting(world: World, replica_index: int, index: int, now_s: float) -> None:
     """Take a request out of the midst of a queue."""
     request = world.requests[index]
@@ -251,7 +249,7 @@ def unlink_waiting(world: World, replica_index: int, index: int, now_s: float) -
     add_waiting(world, world.replicas[replica_index]["pool"], now_s, -1)
 
 
-@kernel
+@outlined
 def unlink_sending(world: World, source_index: int, index: int, now_s: float) -> None:
     """Take a request out of the line of a link."""
     source = world.replicas[source_index]

@@ -18,6 +18,8 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 
+import planner.kernel.pointer  # noqa: F401  how a `World` comes in
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -64,11 +66,10 @@ def is_compiled() -> bool:
     return _CACHE and any(CACHE_FOLDER.rglob("*.nbi"))
 
 
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
+def _compiled(function: Callable[P, R], *, inlined: bool) -> Callable[P, R]:
     """Compile `function` with the flags that every kernel shares.
 
     - No fast-math, so compiled and plain Python agree to the last bit.
-    - Small functions are inlined by LLVM, so passing the whole `World` costs nothing.
     - Nothing in a kernel allocates, so reference counting is off: counting the arrays of the
       `World` took 80% of the run time. The caller holds every array for the duration of a call.
     - The global interpreter lock is released.
@@ -78,8 +79,27 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     NUMBA.config.CACHE_DIR = str(CACHE_FOLDER)
     try:
         compiled = NUMBA.njit(
-            cache=_CACHE, nogil=True, error_model="numpy", forceinline=True, _nrt=False
+            cache=_CACHE,
+            nogil=True,
+            error_model="numpy",
+            forceinline=inlined,
+            no_cfunc_wrapper=True,  # nothing calls a kernel from C
+            _nrt=False,
         )(function)
     finally:
         NUMBA.config.CACHE_DIR = before
     return cast(Callable[P, R], compiled)
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function into each of its callers: what stands on the path of every request."""
+    return _compiled(function, inlined=True)
+
+
+def outlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function of its own: what few requests reach, or none in most scenarios.
+
+    It is compiled once, however many call it, and the common path stays small enough for LLVM to
+    keep in registers what it needs.
+    """
+    return _compiled(function, inlined=False)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import members_of, position_after, room_of
+from planner.kernel.world import World
 
 Counts = NDArray[np.int64]
 

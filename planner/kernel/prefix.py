@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from planner.kernel.dtypes import NONE, World
-from planner.kernel.jit import kernel
+from planner.kernel.dtypes import NONE
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held, free_blocks
 from planner.kernel.store import (
     add_entry,
@@ -23,6 +23,7 @@ from planner.kernel.store import (
     shrink,
     wake_entry,
 )
+from planner.kernel.world import World
 
 OPEN: Final = 1 << 62
 """End of a segment that has none."""
@@ -71,7 +72,7 @@ def whole_blocks(world: World, request: np.void, block_tokens: int) -> int:
     return int(min(blocks, segment_at(world, request, block_tokens, chain - 1)[2]))
 
 
-@kernel
+@outlined
 def found_in(
     world: World, store: int, request: np.void, block_tokens: int, whole: int, most: int
 ) -> int:
@@ -105,13 +106,38 @@ def found_in(
 
 
 @kernel
+def find_prompt(world: World, store: int, request: np.void, block_tokens: int) -> int:
+    """Return how many blocks of a prompt a store keeps; the last token is always computed."""
+    whole = whole_blocks(world, request, block_tokens)
+    most = min(whole, (request["prompt_tokens"] - 1) // block_tokens)
+    return found_in(world, store, request, block_tokens, whole, most)
+
+
+@outlined
+def found_tokens(world: World, replica: np.void, request: np.void) -> int:
+    """Return how many tokens of a prompt a replica has in its cache."""
+    pool = world.pools[replica["pool"]]
+    if pool["prefix_cache"] == 0:
+        return 0
+    block_tokens = pool["kv_block_tokens"]
+    return int(find_prompt(world, store_of(world, replica), request, block_tokens) * block_tokens)
+
+
+@kernel
 def claim_of(world: World, replica: np.void, request: np.void) -> tuple[int, int]:
     """Return the blocks that admitting a request takes, and those that segments hold for it."""
     pool = world.pools[replica["pool"]]
     held = blocks_held(world, replica, request, request["prompt_tokens"])
     if pool["prefix_cache"] == 0:
         return held, 0
-    block_tokens = pool["kv_block_tokens"]
+    taken, shared = claim_shared(world, replica, request)
+    return held - shared + taken, shared
+
+
+@outlined
+def claim_shared(world: World, replica: np.void, request: np.void) -> tuple[int, int]:
+    """Return the blocks that segments take for a request, and those that they hold for it."""
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     store = store_of(world, replica)
     whole = whole_blocks(world, request, block_tokens)
     shared = whole
@@ -129,7 +155,7 @@ def claim_of(world: World, replica: np.void, request: np.void) -> tuple[int, int
                 shared = first
                 continue
         taken += max(part - in_use, 0)
-    return held - shared + taken, shared
+    return taken, shared
 
 
 @kernel
@@ -170,18 +196,24 @@ def hold(
         the tokens of its prompt that were found.
     """
     request["shared_blocks"] = shared
-    pool = world.pools[replica["pool"]]
-    if pool["prefix_cache"] == 0:
-        replica["kv_used_blocks"] += blocks
+    replica["kv_used_blocks"] += blocks
+    if world.pools[replica["pool"]]["prefix_cache"] == 0:
         return 0
-    block_tokens = pool["kv_block_tokens"]
+    return hold_segments(world, replica, request, blocks, shared, free)
+
+
+@outlined
+def hold_segments(
+    world: World, replica: np.void, request: np.void, blocks: int, shared: int, free: int
+) -> int:
+    """Let segments hold their part of an admitted request; arguments and result as for `hold`."""
+    block_tokens = world.pools[replica["pool"]]["kv_block_tokens"]
     store = store_of(world, replica)
     shrink(world, store, free)
     whole = whole_blocks(world, request, block_tokens)
     most = min(shared, (request["prompt_tokens"] - 1) // block_tokens)
     found = found_in(world, store, request, block_tokens, whole, most)
     attach(world, store, request, block_tokens)
-    replica["kv_used_blocks"] += blocks
     shrink(world, store, free - blocks)
     return int(found * block_tokens)
 
@@ -206,12 +238,18 @@ def let_go(world: World, replica_index: int, request: np.void, tokens: int, cont
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     own = blocks_held(world, replica, request, tokens) - request["shared_blocks"]
-    if pool["prefix_cache"] == 0:
-        replica["kv_used_blocks"] -= own
-        return
-    store = store_of(world, replica)
-    shrink(world, store, free_blocks(pool, replica))
+    if pool["prefix_cache"] == 1:
+        shrink(world, store_of(world, replica), free_blocks(pool, replica))
     replica["kv_used_blocks"] -= own
+    if pool["prefix_cache"] == 1:
+        leave_segments(world, replica, request, context)
+
+
+@outlined
+def leave_segments(world: World, replica: np.void, request: np.void, context: int) -> None:
+    """Take what segments hold for a request back; arguments as for `let_go`."""
+    pool = world.pools[replica["pool"]]
+    store = store_of(world, replica)
     block_tokens = pool["kv_block_tokens"]
     if context != NONE:
         keep_context(world, replica, request, context)
@@ -242,7 +280,7 @@ def let_go(world: World, replica_index: int, request: np.void, tokens: int, cont
             shrink(world, shelf["store"], room - pinned)
 
 
-@kernel
+@outlined
 def put_in_tiers(world: World, replica: np.void, key: int, blocks: int) -> None:
     """Write blocks of a segment to every tier."""
     for tier in range(world.pools[replica["pool"]]["tiers"]):
@@ -250,7 +288,7 @@ def put_in_tiers(world: World, replica: np.void, key: int, blocks: int) -> None:
         put_entry(world, shelf["store"], key, blocks)
 
 
-@kernel
+@outlined
 def keep_context(world: World, replica: np.void, request: np.void, context: int) -> None:
     """Keep a context of so many tokens: in the segment of its session, else as nobody's."""
     store = store_of(world, replica)
@@ -285,7 +323,7 @@ def keep_context(world: World, replica: np.void, request: np.void, context: int)
         put_in_tiers(world, replica, key, session_blocks)
 
 
-@kernel
+@outlined
 def forget_prefixes(world: World, replica: np.void) -> None:
     """Let a replica keep nothing; what its tiers share with others stays."""
     pool = world.pools[replica["pool"]]

@@ -7,9 +7,11 @@ import math
 import numpy as np
 
 from planner.kernel.account import add_waiting
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import Handover, Leg, Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
+from planner.kernel.prefix import found_tokens
+from planner.kernel.world import World
 
 PRIORITY = int(Scheduler.PRIORITY)
 AGEING = int(Scheduler.AGEING)
@@ -29,9 +31,6 @@ def take_request(world: World, arrival: np.void) -> int:
     state["free_request"] = request["next"]
     request["arrival_s"] = arrival["arrival_s"]
     request["started_s"] = math.nan
-    request["first_token_s"] = math.nan
-    request["answer_s"] = math.nan
-    request["last_token_s"] = math.nan
     request["think_s"] = arrival["think_s"]
     request["key"] = state["next_key"]
     request["session"] = arrival["session"]
@@ -50,13 +49,9 @@ def take_request(world: World, arrival: np.void) -> int:
     if arrival["call"] > 0:
         request["task_start_s"] = arrival["task_start_s"]
     request["task_tokens"] = arrival["task_tokens"]
-    request["prompt_tokens"] = max(1, arrival["input_tokens"])
-    request["prefilled_tokens"] = 0
     request["chunk_tokens"] = 0
     request["handover"] = IN_ONE_POOL
     request["leg"] = MAIN
-    request["prefill_replica"] = NONE
-    request["emitted_tokens"] = 0
     request["decode_start_tokens"] = NONE
     request["next"] = NONE
     request["replica"] = NONE
@@ -67,9 +62,23 @@ def take_request(world: World, arrival: np.void) -> int:
     request["stream"] = arrival["stream"]
     request["preemptions"] = 0
     request["fate"] = NONE
+    begin_anew(request)
     state["next_key"] += 1
     state["in_flight"] += 1
     return index
+
+
+@kernel
+def begin_anew(request: np.void) -> None:
+    """Let nothing of a request be computed, emitted or charged."""
+    request["prompt_tokens"] = max(1, request["input_tokens"])
+    request["prefilled_tokens"] = 0
+    request["emitted_tokens"] = 0
+    request["first_token_s"] = math.nan
+    request["answer_s"] = math.nan
+    request["last_token_s"] = math.nan
+    request["prefill_replica"] = NONE
+    request["charged"] = 0
 
 
 @kernel
@@ -117,8 +126,12 @@ def count_waiting(world: World, replica_index: int, request: np.void, change: in
     """Count a request that begins (+1) or ceases (−1) to wait on a replica."""
     replica = world.replicas[replica_index]
     replica["waiting"] += change
+    if change > 0:
+        request["pending_tokens"] = request["prompt_tokens"]
+        if world.pools[replica["pool"]]["sheds"] == 1:
+            request["pending_tokens"] -= found_tokens(world, replica, request)
     queue = world.queues[queue_of(world, replica_index, request)]
-    queue["waiting_tokens"] += change * request["prompt_tokens"]
+    queue["waiting_tokens"] += change * request["pending_tokens"]
     now_s = world.state[0]["now_s"]
     if world.classes[request["class"]]["batch"] == 1:
         add_waiting(world, request["pool"], now_s, 0)
@@ -136,7 +149,7 @@ def comes_in_order(world: World, request: np.void) -> bool:
     return bool(pool["scheduler"] != SHORTEST_PROMPT and pool["fed"] == 0)
 
 
-@kernel
+@outlined
 def insert_in_queue(world: World, replica_index: int, index: int) -> None:
     """Let a request wait at its rank among those of its class, found from the head on.
 
@@ -215,7 +228,7 @@ def rank_of(world: World, request: np.void, scheduler: int) -> float:
     return 0.0
 
 
-@kernel
+@outlined
 def comes_before(world: World, a: int, b: int, scheduler: int) -> bool:
     """Tell whether request `a` ranks before `b`; of equal ranks, the first to arrive does.
 

@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-from planner.kernel.account import add_waiting, window_of
+from planner.kernel.account import add_waiting, pool_row, window_of
 from planner.kernel.admission import is_shed
 from planner.kernel.calendar import next_event_s, schedule
 from planner.kernel.cascade import goes_to_light
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.ends import end_request
 from planner.kernel.enums import Fate, Leg, Router, Scheduler
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_held, blocks_of, free_blocks
-from planner.kernel.prefix import found_in, store_of, whole_blocks
+from planner.kernel.prefix import found_tokens, whole_blocks
 from planner.kernel.queues import (
     append_to_queue,
     first_waiting,
@@ -26,6 +26,7 @@ from planner.kernel.queues import (
 )
 from planner.kernel.sharing import lift
 from planner.kernel.steptime import cut_run, has_passed, steps_ended
+from planner.kernel.world import World
 
 RATE_LIMITED = int(Fate.RATE_LIMITED)
 REFUSED = int(Fate.REFUSED)
@@ -93,7 +94,7 @@ def load_for(replica: np.void, batch: int) -> int:
     return load_of(replica) - (0 if batch == 1 else int(replica["batch_waiting"]))
 
 
-@kernel
+@outlined
 def least_loaded(world: World, pool: np.void, batch: int) -> int:
     """Return the active replica with the least load; the lowest number wins ties."""
     active = world.active
@@ -119,13 +120,9 @@ def two_choices(world: World, pool: np.void, batch: int, rng: np.random.Generato
     return int(first)
 
 
-@kernel
+@outlined
 def holder(world: World, pool: np.void, request: np.void) -> int:
     """Return the replica that holds most of a prompt, if that is much and it is not too busy."""
-    block_tokens = pool["kv_block_tokens"]
-    prompt = request["prompt_tokens"]
-    whole = whole_blocks(world, request, block_tokens)
-    most = min(whole, (prompt - 1) // block_tokens)
     batch = world.classes[request["class"]]["batch"]
     best = least = int(world.active[pool["active_first"]])
     best_load = least_load = 0
@@ -133,15 +130,14 @@ def holder(world: World, pool: np.void, request: np.void) -> int:
     for position in range(pool["active_count"]):
         index = int(world.active[pool["active_first"] + position])
         replica = world.replicas[index]
-        store = store_of(world, replica)
-        found = found_in(world, store, request, block_tokens, whole, most)
+        found = found_tokens(world, replica, request)
         load = load_for(replica, batch)
         if found > best_found or (found == best_found and load < best_load):
             best, best_found, best_load = index, found, load
         if position == 0 or load < least_load:
             least, least_load = index, load
     limit = max(least_load + pool["affinity_slack"], pool["affinity_ratio"] * least_load)
-    much = best_found > 0 and best_found * block_tokens >= pool["affinity_share"] * prompt
+    much = best_found > 0 and best_found >= pool["affinity_share"] * request["prompt_tokens"]
     return best if much and best_load <= limit else least
 
 
@@ -290,8 +286,7 @@ def join(world: World, replica_index: int, index: int, now_s: float) -> None:
     """Let a request join the queue of the replica that was found for it."""
     request = world.requests[index]
     pool_index = world.replicas[replica_index]["pool"]
-    window = window_of(world.state[0], now_s)
-    target = world.pool_windows[window * len(world.pools) + pool_index]
+    target = pool_row(world, pool_index, now_s)
     target["routed"] += 1
     first = world.classes[request["class"]]["first_pool"]
     wanted = first - 1 if request["leg"] == LIGHT else first

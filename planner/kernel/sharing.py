@@ -11,14 +11,16 @@ steps, so that the step at which one class overtakes another follows in closed f
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from planner.kernel.dtypes import NONE, OUTPUT_COST, World
-from planner.kernel.jit import kernel
+from planner.kernel.dtypes import NONE, OUTPUT_COST
+from planner.kernel.enums import Handover
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.queues import queue_of
 from planner.kernel.speculate import position_after, width_of
+from planner.kernel.world import World
+
+IN_ONE_POOL = int(Handover.NONE)
 
 
 @kernel
@@ -41,7 +43,7 @@ def decoded_between(world: World, replica_index: int, klass: int, first: int, la
     return int(decoding * (ahead - position_after(world, replica_index, klass, first)))
 
 
-@kernel
+@outlined
 def charge_steps(world: World, replica_index: int, first: int, last: int) -> None:
     """Count what the steps `first` to `last` − 1 of the run have decoded."""
     for klass in range(len(world.classes)):
@@ -49,17 +51,21 @@ def charge_steps(world: World, replica_index: int, first: int, last: int) -> Non
         charge(world, replica_index, klass, OUTPUT_COST * tokens)
 
 
-@kernel
+@outlined
 def charge_admission(world: World, replica_index: int, request: np.void) -> None:
-    """Count the prompt of a request when it is admitted for the first time; its turn is now."""
+    """Let the turn of a request's class be now; count its prompt when it is first prefilled here.
+
+    What another pool has prefilled is not, nor what is computed again after a preemption.
+    """
     replica = world.replicas[replica_index]
     served = world.queues[queue_of(world, replica_index, request)]["served_tokens"]
     replica["virtual_tokens"] = max(replica["virtual_tokens"], served)
-    if math.isnan(request["started_s"]):
+    if request["charged"] == 0 and request["handover"] == IN_ONE_POOL:
+        request["charged"] = 1
         charge(world, replica_index, request["class"], float(request["prompt_tokens"]))
 
 
-@kernel
+@outlined
 def lift(world: World, replica_index: int, klass: int, ended: int) -> None:
     """Let a class of which nothing has waited begin no earlier than where the others are.
 
@@ -77,7 +83,7 @@ def lift(world: World, replica_index: int, klass: int, ended: int) -> None:
     queue["served_tokens"] += max(0.0, replica["virtual_tokens"] - served)
 
 
-@kernel
+@outlined
 def steps_in_order(world: World, replica_index: int, first: int, limit: int) -> int:
     """Return after how many steps, at most `limit`, another class might be first.
 

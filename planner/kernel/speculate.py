@@ -18,9 +18,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import LEVELS, World
+from planner.kernel.dtypes import LEVELS
 from planner.kernel.hashing import mixed
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
+from planner.kernel.world import World
 
 _FIRST_MODULUS: Final = 2147483563
 _SECOND_MODULUS: Final = 2147483399
@@ -139,7 +140,7 @@ def emitted_tokens(table: NDArray[np.float64], uniform: float) -> int:
     return low
 
 
-@kernel
+@outlined
 def steps_for(tables: NDArray[np.float64], depth: int, tokens: int, first: int, second: int) -> int:
     """Return how many steps a sequence takes to emit `tokens` more tokens.
 
@@ -166,7 +167,7 @@ def steps_for(tables: NDArray[np.float64], depth: int, tokens: int, first: int, 
     return steps
 
 
-@kernel
+@outlined
 def emitted_in(tables: NDArray[np.float64], depth: int, steps: int, first: int, second: int) -> int:
     """Return how many tokens a sequence emits in `steps` steps; arguments as for `steps_for`."""
     level = LEVELS - 1

@@ -14,9 +14,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.kernel.dtypes import World
 from planner.kernel.jit import kernel
 from planner.kernel.speculate import width_of
+from planner.kernel.world import World
 
 Records = NDArray[np.void]
 
@@ -154,3 +154,15 @@ def cut_run(replica: np.void, pool: np.void, now_s: float, passed: bool) -> bool
     replica["run_steps"] = count
     replica["run_end_s"] = boundary_s(replica, count)
     return True
+
+
+@kernel
+def look_again(replica: np.void, pool: np.void, now_s: float, passed: bool) -> None:
+    """Let a replica look at its queue: now if it is idle, else at its next boundary that does.
+
+    Arguments as for `cut_run`.
+    """
+    if replica["run_steps"] == 0:
+        replica["run_end_s"] = now_s
+    else:
+        cut_run(replica, pool, now_s, passed)

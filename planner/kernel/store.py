@@ -6,9 +6,10 @@ half full, without tombstones (an entry taken out lets those behind it move up).
 
 from __future__ import annotations
 
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.hashing import mixed
-from planner.kernel.jit import kernel
+from planner.kernel.jit import kernel, outlined
+from planner.kernel.world import World
 
 
 @kernel
@@ -67,7 +68,7 @@ def place_entries(world: World) -> None:
             place_entry(world, index)
 
 
-@kernel
+@outlined
 def displace_entry(world: World, index: int) -> None:
     """Let an entry be found no more; those that it had pushed away move up."""
     entry = world.entries[index]
@@ -131,7 +132,7 @@ def wake_entry(world: World, index: int) -> None:
     store["idle_blocks"] -= entry["blocks"]
 
 
-@kernel
+@outlined
 def put_entry(world: World, store: int, key: int, blocks: int) -> None:
     """Keep the first `blocks` blocks of a segment that nobody uses, if any, as the newest."""
     if blocks <= 0:
@@ -145,7 +146,7 @@ def put_entry(world: World, store: int, key: int, blocks: int) -> None:
     rest_entry(world, index)
 
 
-@kernel
+@outlined
 def shrink(world: World, store_index: int, limit: int) -> None:
     """Evict what has been out of use longest, until at most `limit` blocks are out of use.
 
@@ -165,7 +166,7 @@ def shrink(world: World, store_index: int, limit: int) -> None:
             free_entry(world, index)
 
 
-@kernel
+@outlined
 def empty_store(world: World, store_index: int) -> None:
     """Keep nothing; takes as long as there are entries in all stores."""
     for index in range(len(world.entries)):

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
-from planner.kernel.account import window_of
-from planner.kernel.dtypes import NONE, World
-from planner.kernel.jit import kernel
+from planner.kernel.account import pool_row
+from planner.kernel.dtypes import NONE
+from planner.kernel.jit import kernel, outlined
 from planner.kernel.kvcache import blocks_of
-from planner.kernel.prefix import found_in, whole_blocks
-from planner.kernel.steptime import cut_run
+from planner.kernel.prefix import find_prompt
+from planner.kernel.steptime import look_again
 from planner.kernel.store import shrink
+from planner.kernel.world import World
 
 
 @kernel
@@ -22,7 +23,7 @@ def compute_s(pool: np.void, before: int, tokens: int) -> float:
     return float(tokens * pool["full_token_s"] + pool["prefill_s"] * attention)
 
 
-@kernel
+@outlined
 def fetch_from(
     world: World, replica: np.void, request: np.void, tier_index: int, tokens: int, now_s: float
 ) -> bool:
@@ -40,12 +41,12 @@ def fetch_from(
     shelf["link_free_s"] = max(shelf["link_free_s"], now_s) + link_s
     request["ready_s"] = max(request["ready_s"], shelf["link_free_s"] + tier["latency_s"])
     request["prefilled_tokens"] += tokens
-    row = world.pool_windows[window_of(world.state[0], now_s) * len(world.pools) + replica["pool"]]
+    row = pool_row(world, replica["pool"], now_s)
     row["loaded_tokens"][tier_index] += tokens
     return True
 
 
-@kernel
+@outlined
 def fetch(world: World, replica_index: int, index: int, now_s: float) -> bool:
     """Fetch what tiers have of an admitted prompt and the replica has not; tell whether any."""
     replica = world.replicas[replica_index]
@@ -63,11 +64,9 @@ def fetch(world: World, replica_index: int, index: int, now_s: float) -> bool:
         request["swapped_blocks"] = 0
     if not found:
         block_tokens = pool["kv_block_tokens"]
-        whole = whole_blocks(world, request, block_tokens)
-        most = min(whole, (request["prompt_tokens"] - 1) // block_tokens)
         for tier_index in range(pool["tiers"]):
             store = world.shelves[replica["shelf_first"] + 1 + tier_index]["store"]
-            reach = found_in(world, store, request, block_tokens, whole, most) * block_tokens
+            reach = find_prompt(world, store, request, block_tokens) * block_tokens
             rest = reach - request["prefilled_tokens"]
             found |= fetch_from(world, replica, request, tier_index, rest, now_s)
     if found:
@@ -111,20 +110,17 @@ def take_fetched(world: World, replica: np.void, now_s: float) -> int:
     return index
 
 
-@kernel
+@outlined
 def notice_fetched(world: World, replica: np.void, now_s: float) -> None:
     """Let what has been fetched be admitted at the next boundary."""
     index = replica["fetch_head"]
     while index != NONE and world.requests[index]["ready_s"] <= now_s:
         index = world.requests[index]["next"]
     replica["fetch_s"] = math.inf if index == NONE else world.requests[index]["ready_s"]
-    if replica["run_steps"] == 0:
-        replica["run_end_s"] = now_s
-    else:
-        cut_run(replica, world.pools[replica["pool"]], now_s, False)
+    look_again(replica, world.pools[replica["pool"]], now_s, False)
 
 
-@kernel
+@outlined
 def swap_out(world: World, replica: np.void, request: np.void, now_s: float) -> None:
     """Write the context of a preempted sequence to the first tier, if it has room."""
     pool = world.pools[replica["pool"]]
@@ -140,5 +136,5 @@ def swap_out(world: World, replica: np.void, request: np.void, now_s: float) -> 
     shrink(world, shelf["store"], tier["blocks"] - store["pinned_blocks"])
     shelf["link_free_s"] = max(shelf["link_free_s"], now_s) + blocks * tier["block_s"]
     request["swapped_blocks"] = blocks
-    row = world.pool_windows[window_of(world.state[0], now_s) * len(world.pools) + replica["pool"]]
+    row = pool_row(world, replica["pool"], now_s)
     row["swaps"] += 1

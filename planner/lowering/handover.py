@@ -24,19 +24,18 @@ def kv_bytes_per_token(pool: Pool, catalog: Catalog) -> float:
     return whole.kv_bytes_per_token
 
 
-def with_decode_pools(
-    plans: Sequence[PoolPlan], pools: Sequence[Pool], catalog: Catalog
-) -> tuple[PoolPlan, ...]:
-    """Return the plans of pools, those that prefill for others linked to them."""
+def with_link(plan: PoolPlan, pool: Pool, catalog: Catalog) -> PoolPlan:
+    """Return the plan of a pool with its link to the pool that decodes for it, if it has one."""
+    if pool.decode is None:
+        return plan
+    token_s = kv_bytes_per_token(pool, catalog) / pool.decode.bandwidth
+    return replace(plan, link_latency_s=pool.decode.latency, link_token_s=token_s)
+
+
+def with_decode_pools(plans: Sequence[PoolPlan], pools: Sequence[Pool]) -> tuple[PoolPlan, ...]:
+    """Return the plans of pools, those that prefill for others handing over to them."""
     names = [pool.name for pool in pools]
     return tuple(
-        plan
-        if pool.decode is None
-        else replace(
-            plan,
-            decode_pool=names.index(pool.decode.pool),
-            link_latency_s=pool.decode.latency,
-            link_token_s=kv_bytes_per_token(pool, catalog) / pool.decode.bandwidth,
-        )
+        plan if pool.decode is None else replace(plan, decode_pool=names.index(pool.decode.pool))
         for plan, pool in zip(plans, pools, strict=True)
     )

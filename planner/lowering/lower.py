@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from planner.catalog import Catalog
 from planner.kernel.plan import UNLIMITED, ClassPlan, Plan
 from planner.lowering.handover import with_decode_pools
-from planner.lowering.pools import LoweredPool, basis_of, context_of, lower_pool, with_nodes
+from planner.lowering.pools import LoweredPool, basis_of, lower_pool, with_nodes
 from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
 from planner.scenario import LoadedScenario
-from planner.scenario.routes import pools_tried
-from planner.scenario.schema import Scenario
+from planner.scenario.capacity import longest_in, longest_served
+from planner.scenario.routes import decoders_of, own_pools, pools_tried
 from planner.scenario.schema.workload import Objective, RequestClass
 from planner.trace.table import HASH_BLOCK_TOKENS
 
@@ -54,13 +54,14 @@ def lower(
             with_nodes(old, pool.nodes) for old, pool in zip(pools, scenario.pools, strict=True)
         )
     by_name = {pool.name: index for index, pool in enumerate(scenario.pools)}
-    contexts = [_context(klass, scenario, catalog) for klass in scenario.workload.classes]
-    workload = scenario.workload
+    workload, decoders = scenario.workload, decoders_of(scenario.pools)
+    longest = {pool.name: longest_in(pool, catalog) for pool in scenario.pools}
+    contexts = [longest_served(klass, longest, decoders) for klass in workload.classes]
     caching = {pool.name for pool in scenario.pools if pool.prefix_cache}
     cached = [not caching.isdisjoint(pools_tried(klass)) for klass in workload.classes]
     traffic = Traffic(loaded, contexts, cached)
     plan = Plan(
-        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools, catalog),
+        pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
         blocks=traffic.open_blocks(),
         closed=traffic.closed_streams(),
@@ -78,19 +79,11 @@ def lower(
     return Lowered(plan, lowered, metas, traffic)
 
 
-def _context(klass: RequestClass, scenario: Scenario, catalog: Catalog) -> int:
-    """Return the longest prompt and output that any pool of a class serves."""
-    names = {klass.pool, *klass.overflow}
-    return max(
-        context_of(pool, catalog.model(pool.model)) for pool in scenario.pools if pool.name in names
-    )
-
-
 def _class_plan(klass: RequestClass, pools: dict[str, int]) -> ClassPlan:
     limit, light = klass.rate_limit, klass.light
     plan = ClassPlan(
         name=klass.name,
-        pools=tuple(pools[name] for name in (klass.pool, *klass.overflow)),
+        pools=tuple(pools[name] for name in own_pools(klass)),
         priority=klass.priority,
         weight=klass.weight,
         batch=klass.service == "batch",

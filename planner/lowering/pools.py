@@ -16,7 +16,8 @@ from planner.curves.provenance import Provenance
 from planner.errors import SimulationError
 from planner.kernel.enums import Router, Scheduler
 from planner.kernel.plan import UNLIMITED, PoolPlan
-from planner.lowering.drafts import lower_draft
+from planner.lowering.drafts import LoweredDraft, acceptance_of, lower_draft
+from planner.lowering.handover import with_link
 from planner.lowering.tiers import lower_tiers
 from planner.results.meta import PoolMeta
 from planner.scenario import (
@@ -27,8 +28,10 @@ from planner.scenario import (
     parallelism_of,
     pool_memory,
     replicas_of,
+    sequence_tokens_of,
     step_limits_of,
 )
+from planner.scenario.capacity import context_of
 from planner.scenario.routes import decoders_of, pools_reached
 from planner.scenario.schema.pools import CacheAffinity, Pool
 from planner.scenario.schema.workload import RequestClass
@@ -68,7 +71,7 @@ def basis_of(loaded: LoadedScenario) -> Basis:
     ]
     scenario = loaded.scenario
     classes = tuple(scenario.workload.classes)
-    return Basis(engines, tuple(files), classes, decoders_of(scenario))
+    return Basis(engines, tuple(files), classes, decoders_of(scenario.pools))
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class LoweredPool:
     curve: StepTime
     notes: tuple[Provenance, ...]
     basis: Basis
+    draft: LoweredDraft | None = None
+    """How it drafts; None: not at all."""
 
 
 def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> LoweredPool:
@@ -95,6 +100,8 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
     chip = catalog.chip(node.chip)
     limits = step_limits_of(pool)
     basis = basis or Basis(shipped_engines())
+    accepted = acceptance_of(pool, model, basis)
+    drafts = accepted is not None and accepted.is_enough
     curve = step_time(
         model,
         chip,
@@ -103,23 +110,26 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         dtypes_of(pool),
         token_budget=limits.token_budget,
         maximum_sequences=limits.maximum_sequences,
+        sequence_tokens=sequence_tokens_of(pool) if drafts else 1.0,
         engine=pool.engine.name,
         curves=basis.curves(chip),
         overhead=basis.engines.find(pool.engine.name, chip.name),
     )
-    drafter = draft_of(pool, model, catalog)
+    # What is never used is not loaded.
+    drafter = draft_of(pool, model, catalog) if drafts else None
+    draft = lower_draft(pool, accepted, model, chip, node, drafter, curve, basis)
     memory = pool_memory(pool, model, chip, drafter)
     blocks = kv_blocks_of(pool, model, chip, drafter)
     if blocks < 1:
         raise SimulationError(f"pool {pool.name}: {memory.describe()}")
-    draft = lower_draft(pool, basis.classes, model, chip, node, catalog, basis.decoders)
     tiers, tier_notes = lower_tiers(pool, node, model, drafter)
     plan = with_scheduling(_plan(pool, node, model, curve, blocks), pool, basis)
-    plan = replace(plan, tiers=tiers)
+    plan = with_link(replace(plan, tiers=tiers), pool, catalog)
     meta = _meta(pool, node, model, chip, curve, blocks)
-    if draft is not None:
-        plan = replace(plan, draft=draft.plan, linear_s=plan.linear_s + draft.over_tokens_s)
-        meta = replace(meta, tier=draft.tier)
+    if draft is not None and draft.plan is not None:
+        plan = draft.within(plan)
+        # Passes and searches of the host are estimates.
+        meta = replace(meta, tier="estimated", acceptance=draft.lengths)
     return LoweredPool(
         plan=plan,
         meta=meta,
@@ -128,6 +138,7 @@ def lower_pool(pool: Pool, catalog: Catalog, basis: Basis | None = None) -> Lowe
         curve=curve,
         notes=curve.notes + memory.notes + (() if draft is None else draft.notes) + tier_notes,
         basis=basis,
+        draft=draft,
     )
 
 
@@ -225,9 +236,5 @@ def _meta(
         tier=curve.tier,
         prefix_cache=pool.prefix_cache,
         kv_tiers=tuple(tier.name for tier in pool.kv_tiers),
+        decode_pool="" if pool.decode is None else pool.decode.pool,
     )
-
-
-def context_of(pool: Pool, model: Model) -> int:
-    """Return the longest prompt and output that a pool serves."""
-    return pool.engine.context_tokens or model.context_tokens

@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from planner.economics import UNALLOCATED
 from planner.report.wording import DEFINITION_TITLES, METRIC_SHORT, shown_metrics
-from planner.results.columns import FATES, METRIC_TITLES
+from planner.results.columns import BROKEN, FATES, METRIC_TITLES
 from planner.results.formatting import duration, money, percentile
-from planner.results.result import Result
+from planner.results.result import Finance, Result
 
 MOST_WINDOWS: Final = 1500
 """Longer time series are averaged down to at most this many points."""
@@ -197,8 +198,9 @@ def _distribution(rows: pd.DataFrame, name: str, colour: str) -> Spec:
 
 
 def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
-    colour = series_colour(names.index(row["class"])) if row["met"] else "var:bad"
-    verdict = "kept" if row["met"] else "broken"
+    verdict = row["verdict"]
+    broken = verdict == BROKEN
+    colour = "var:bad" if broken else series_colour(names.index(row["class"]))
     height = min(nines(row["percentile"]), _HIGHEST_NINES)
     text = f"{percentile(row['percentile'])} ≤ {duration(row['limit'])}: {verdict}"
     return {
@@ -211,7 +213,7 @@ def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
         "hovertemplate": f"%{{text}}<extra>{row['class']}</extra>",
         "line": {"color": colour, "width": 1, "dash": "dot"},
         "marker": {
-            "symbol": "diamond" if row["met"] else "x",
+            "symbol": "x" if broken else "diamond",
             "size": [0, 11],
             "color": colour,
             "opacity": [0, 1],
@@ -361,12 +363,9 @@ def losses_figure(result: Result) -> Figure | None:
     )
 
 
-def waterfall_figure(result: Result) -> Figure | None:
+def waterfall_figure(finance: Finance) -> Figure:
     """Return the way from revenue to gross profit per hour, under the headline's definition."""
-    finance = result.finance
-    if finance is None:
-        return None
-    steps = _waterfall_steps(result)
+    steps = _waterfall_steps(finance)
     ends = np.cumsum([0.0, *(value for _, value in steps)])
     ends[-1] = 0.0  # the last bar is the sum of the others, and starts at zero
     values = [value for _, value in steps]
@@ -417,18 +416,14 @@ def waterfall_figure(result: Result) -> Figure | None:
     )
 
 
-def _waterfall_steps(result: Result) -> list[tuple[str, float]]:
+def _waterfall_steps(finance: Finance) -> list[tuple[str, float]]:
     """Return label and US dollars per hour: revenue, costs (negative), gross profit."""
-    finance = result.finance
-    if finance is None:
-        return []
     margin = finance.margins[finance.margins["headline"].astype(bool)].to_dict("records")[0]
     counts_free = finance.margin_definition == "all_users_in_cogs"
-    known = set(result.frames.classes["class"])
     costs = [
         (str(row["class"]), -row["cost_usd"])
         for row in finance.class_costs.to_dict("records")
-        if row["paying"] or counts_free or row["class"] not in known
+        if row["paying"] or counts_free or row["class"] == UNALLOCATED
     ]
     if margin["partner_share_deducted_usd"]:
         costs.append(("partner's share", -margin["partner_share_deducted_usd"]))
@@ -437,11 +432,8 @@ def _waterfall_steps(result: Result) -> list[tuple[str, float]]:
     return [(label, value / finance.hours) for label, value in steps]
 
 
-def cost_figure(result: Result) -> Figure | None:
+def cost_figure(finance: Finance) -> Figure:
     """Return cost per hour of each pool: work, idle, overhead."""
-    finance = result.finance
-    if finance is None:
-        return None
     costs = finance.pool_costs.groupby("pool", sort=False, as_index=False).sum(numeric_only=True)
     kinds = (
         ("workload_usd", "work", "var:series-1"),

@@ -69,13 +69,17 @@ def render_html(result: Result) -> str:
 
 def all_figures(result: Result) -> list[Figure]:
     """Return every figure of the page, in its order."""
+    finance = result.finance
     found: Iterable[Figure | None] = (
         figures.demand_figure(result),
         *figures.latency_figures(result),
         figures.losses_figure(result),
         *figures.pool_figures(result),
-        figures.waterfall_figure(result),
-        figures.cost_figure(result),
+        *(
+            ()
+            if finance is None
+            else (figures.waterfall_figure(finance), figures.cost_figure(finance))
+        ),
     )
     return [figure for figure in found if figure is not None]
 

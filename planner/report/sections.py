@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from planner.report import figures
 from planner.report.caching import cache_sentence, caches
+from planner.report.drafting import drafts
 from planner.report.fragments import (
     Cell,
     chart,
@@ -21,11 +22,10 @@ from planner.report.fragments import (
     table,
     tools,
 )
+from planner.report.money import class_cost_table, ledger_table, margin_table
 from planner.report.wording import (
-    DEFINITION_TITLES,
     FATE_TITLES,
     METRIC_SHORT,
-    NO_DATA,
     handover_words,
     headline_cards,
     light_sentence,
@@ -38,6 +38,7 @@ from planner.report.wording import (
     task_money,
     task_sentence,
     trouble_title,
+    unknown_promises,
 )
 from planner.results import columns
 from planner.results.formatting import (
@@ -53,7 +54,7 @@ from planner.results.formatting import (
 from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
-_TONES: Final = {
+TONES: Final = {
     "official": "good",
     "measured": "good",
     "fitted": "good",
@@ -62,6 +63,12 @@ _TONES: Final = {
     "estimated": "warn",
     "claimed": "bad",
 }
+_VERDICTS: Final = {
+    columns.KEPT: ("", "✓"),
+    columns.BROKEN: (" broken", "✗"),
+    columns.NO_SAMPLE: ("", MISSING),
+}
+"""How a verdict on a promise is shown: its style, and its mark."""
 _WORDS: Final = (
     ("TTFT", "time from a request's arrival to its first token, queueing included"),
     ("TTFAT", "time from a request's arrival to the first token of its answer, after the "
@@ -103,7 +110,7 @@ def _status(result: Result) -> str:
         text = "No request was measured: nothing is known about any promise."
         return f'<div class="status bad" role="alert"><b>✗ No data</b><span>{text}</span></div>'
     objectives = result.frames.objectives
-    broken = objectives[~objectives["met"].astype(bool)].to_dict("records")
+    broken = objectives[objectives["verdict"] == columns.BROKEN].to_dict("records")
     sentences = list(result.stability)
     if broken and not sentences:
         sentences = [
@@ -111,6 +118,9 @@ def _status(result: Result) -> str:
             f"{promise_limit(row)} promised."
             for row in broken
         ]
+    if not sentences and (unknown := unknown_promises(result)):
+        text = f"<b>✗ No sample</b><span>{escape(unknown)}</span>"
+        return f'<div class="status bad" role="alert">{text}</div>'
     if not sentences:
         text = (
             f"The fleet keeps up: no queue grows, and all {len(objectives)} promises are kept."
@@ -159,9 +169,8 @@ def _class_panel(row: dict[Any, Any], objectives: Sequence[dict[Any, Any]], cach
 def _promise(row: dict[Any, Any]) -> str:
     used = row["value"] / row["limit"] if row["limit"] else float(row["value"] > 0)
     width = 0.0 if pd.isna(used) else min(1.0, used)
-    state, mark, word = ("", "✓", "kept") if row["met"] else (" broken", "✗", "broken")
-    if promise_found(row) == NO_DATA:
-        state, mark, word = "", MISSING, NO_DATA
+    word = row["verdict"]
+    state, mark = _VERDICTS[word]
     return (
         f'<div class="promise{state}"><div>'
         f'<span><span class="mark" role="img" aria-label="{word}">{mark}</span>'
@@ -241,7 +250,7 @@ def tasks(result: Result) -> str:
         "Tasks",
         "A task is a session: its calls, one after the other, and the time of tools or people "
         "between them. Times, calls and tokens are means and quantiles of tasks that began after "
-        "the warm-up and finished; cost and revenue are those of the class per task finished.",
+        "the warm-up and finished; cost and revenue are those of so many tokens of the class.",
         panel(tools("Tasks by class", "tasks"), table("Tasks by class", head, rows)),
         "".join(f"<p>{escape(sentence)}</p>" for sentence in left_out if sentence),
     )
@@ -251,7 +260,9 @@ def requests(result: Result) -> str:
     """Return how every request ended."""
     fates, objectives = result.frames.fates, result.frames.objectives
     losses = figures.losses_figure(result)
-    broken = objectives[(objectives["metric"] == "loss") & ~objectives["met"].astype(bool)]
+    broken = objectives[
+        (objectives["metric"] == "loss") & (objectives["verdict"] == columns.BROKEN)
+    ]
     too_many = set(broken["class"])
     head = ["class", "#arrived", *(f"#{FATE_TITLES[fate]}" for fate in columns.FATES)]
     total = {name: fates[name].sum() for name in ("arrived", *columns.FATES)}
@@ -288,13 +299,14 @@ def _fate_cells(name: str, row: dict[Any, Any], *, alarm: bool) -> list[Cell]:
 
 def pools(result: Result) -> str:
     """Return what the pools are, how they are used, and what binds them."""
-    cached = caches(result)
-    rows = [_pool_cells(row, cached) for row in result.frames.pools.to_dict("records")]
+    cached, drafted = caches(result), drafts(result)
+    rows = [_pool_cells(row, cached, drafted) for row in result.frames.pools.to_dict("records")]
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
         "#bandwidth", "#KV memory", "#running", "#waiting",
-        "#tokens/s per accelerator", *(["#prompt cached"] if cached else []), "busiest resource",
+        "#tokens/s per accelerator", *(["#tokens per draft step"] if drafted else []),
+        *(["#prompt cached"] if cached else []), "busiest resource",
     ]  # fmt: skip
     return section(
         "pools",
@@ -307,20 +319,21 @@ def pools(result: Result) -> str:
     )
 
 
-def _pool_cells(row: dict[Any, Any], cached: bool) -> list[Cell]:
+def _pool_cells(row: dict[Any, Any], cached: bool, drafted: bool) -> list[Cell]:
     shape = " · ".join(part for part in (row["parallelism"], row["weight_dtype"]) if part)
     rates = (row["busy_rate"], row["compute_rate"], row["memory_rate"], row["kv_usage_rate"])
     growing = f"queue grows by {count(row['queue_growth_rps'])}/s"
     return [
         Cell(row["pool"], small=" · ".join(filter(None, (row["model"], handover_words(row))))),
         Cell(row["node"], "w", small=shape),
-        Cell(row["tier"], tag=_TONES.get(row["tier"], "plain")),
+        Cell(row["tier"], tag=TONES.get(row["tier"], "plain")),
         number(count(row["nodes_at_peak"])),
         number(count(row["accelerators_at_peak"])),
         *(number(share(rate)) for rate in rates),
         number(count(row["running"])),
         number(count(row["waiting"]), "" if row["stable"] else "loss"),
         number(count(row["decode_tokens_per_s_per_accelerator"])),
+        *([number(count(row["acceptance_length"]))] if drafted else []),
         *([_cache_cell(row)] if cached else []),
         Cell(
             RESOURCE_TITLES[row["busiest_resource"]],
@@ -342,8 +355,8 @@ def money_section(result: Result) -> str:
     finance = result.finance
     if finance is None:
         return ""
-    waterfall, cost = figures.waterfall_figure(result), figures.cost_figure(result)
-    charts = "".join(chart(figure) for figure in (waterfall, cost) if figure)
+    drawn = (figures.waterfall_figure(finance), figures.cost_figure(finance))
+    charts = "".join(map(chart, drawn))
     energy = f"{count(finance.energy_kwh)} kWh at the meter"
     return section(
         "money",
@@ -351,102 +364,10 @@ def money_section(result: Result) -> str:
         f"For the simulated {duration(finance.hours * 3600)}: {money(finance.cost_usd)} of cost, "
         f"{money(finance.revenue_usd)} of revenue, {energy}. Rates are per hour of it.",
         f'<div class="grid">{charts}</div>',
-        panel(tools("By class, per hour", "class_costs"), _class_cost_table(result)),
-        panel(tools("Gross margin by definition, per hour", "margins"), _margin_table(result)),
-        panel(tools("The ledger: every line of the bill", "ledger"), _ledger_table(finance.ledger)),
+        panel(tools("By class, per hour", "class_costs"), class_cost_table(finance)),
+        panel(tools("Gross margin by definition, per hour", "margins"), margin_table(finance)),
+        panel(tools("The ledger: every line of the bill", "ledger"), ledger_table(finance.ledger)),
     )
-
-
-def _class_cost_table(result: Result) -> str:
-    finance = result.finance
-    if finance is None:
-        return ""
-    head = [
-        "class", "plan", "#revenue", "#cost", "#gross profit", "#margin", "#per 1M output tokens",
-        "#per request",
-    ]  # fmt: skip
-
-    def cells(row: dict[Any, Any], rate: Callable[[float], str]) -> list[Cell]:
-        names = ("revenue_usd", "cost_usd", "gross_profit_usd")
-        return [
-            Cell(row["class"]),
-            Cell(row["plan"]),
-            *(number(rate(row[name])) for name in names),
-            number(percent(row["margin_rate"])),
-            number(money(row["cost_per_million_output_tokens_usd"])),
-            number(money(row["cost_per_request_usd"])),
-        ]
-
-    def per_hour(usd: float) -> str:
-        return money(usd / finance.hours)
-
-    served = float(result.frames.fates["served"].sum())
-    total = {
-        "class": "all",
-        "plan": "",
-        "revenue_usd": finance.revenue_usd,
-        "cost_usd": finance.cost_usd,
-        "gross_profit_usd": float(finance.class_costs["gross_profit_usd"].sum()),
-        "margin_rate": finance.gross_margin_rate,
-        "cost_per_million_output_tokens_usd": finance.cost_per_million_output_tokens_usd,
-        "cost_per_request_usd": finance.cost_usd / served if served else None,
-    }
-    rows = [cells(row, per_hour) for row in finance.class_costs.to_dict("records")]
-    return table("Money by class", head, rows, total=cells(total, per_hour))
-
-
-def _margin_table(result: Result) -> str:
-    finance = result.finance
-    if finance is None:
-        return ""
-    rows = []
-    for row in finance.margins.to_dict("records"):
-        name = DEFINITION_TITLES.get(row["definition"], row["definition"])
-        amounts = (
-            row["revenue_usd"],
-            row["cost_of_revenue_usd"],
-            row["partner_share_deducted_usd"],
-            row["gross_profit_usd"],
-        )
-        rows.append(
-            [
-                Cell(name, small=row["definition"]),
-                Cell("headline", tag="good") if row["headline"] else Cell(""),
-                *(number(money(amount / finance.hours)) for amount in amounts),
-                number(percent(row["margin_rate"])),
-            ]
-        )
-    head = [
-        "definition",
-        "",
-        "#revenue",
-        "#cost counted",
-        "#to a partner",
-        "#gross profit",
-        "#margin",
-    ]
-    return table("Gross margin by definition", head, rows)
-
-
-def _ledger_table(ledger: pd.DataFrame) -> str:
-    rows = [
-        [
-            Cell(row["line"], small=row["pool"] or row["class"]),
-            Cell(row["kind"].replace("_", " ")),
-            number(f"{count(row['quantity'])} {row['unit']}"),
-            number(_unit_price(row)),
-            number(f"${row['amount_usd']:,.2f}"),
-            Cell(row["price"], small=" · ".join(x for x in (row["source"], row["date"]) if x)),
-        ]
-        for row in ledger.to_dict("records")
-    ]
-    head = ["line", "kind", "#quantity", "#unit price", "#amount", "price and source"]
-    return table("Ledger", head, rows)
-
-
-def _unit_price(row: dict[Any, Any]) -> str:
-    price = row["unit_price_usd"]
-    return f"{100 * price:g}%" if row["unit"] == "USD" else money(price)
 
 
 def assumptions(result: Result) -> str:
@@ -455,7 +376,7 @@ def assumptions(result: Result) -> str:
         [
             Cell(each.name, small=each.note),
             number(quantity(each.value, each.unit)),
-            Cell(each.tier, tag=_TONES.get(each.tier, "plain")),
+            Cell(each.tier, tag=TONES.get(each.tier, "plain")),
             Cell(each.source),
             Cell(each.date or MISSING, "w"),
         ]

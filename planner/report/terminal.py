@@ -14,11 +14,12 @@ from rich.text import Text
 
 from planner.report.caching import cache_sentence, caches
 from planner.report.console import print_parts
+from planner.report.drafting import acceptance_sentence
 from planner.report.energy import energy_sentence
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
-    NO_DATA,
+    cost_per_request,
     handover_words,
     headline_cards,
     light_sentence,
@@ -41,6 +42,12 @@ _PLAIN: Final = str.maketrans(
     {"·": "-", "✓": "ok", "✗": "MISSED", "–": "-", "\u2212": "-", "≤": "<=", "⚠": "!", "×": "x"}
 )
 """For terminals that know ASCII only."""
+_VERDICTS: Final = {
+    columns.KEPT: ("✓ ", "green", "≤"),
+    columns.BROKEN: ("✗ ", "bold red", ">"),
+    columns.NO_SAMPLE: ("", "dim", "for ≤"),
+}
+"""How a verdict on a promise is shown: mark, style, and the sign between value and limit."""
 
 
 def print_result(result: Result, console: Console | None = None) -> None:
@@ -206,10 +213,8 @@ def _promises(promises: Iterable[dict[Any, Any]], metric: str) -> Text:
     texts = []
     for promise in promises:
         if promise["metric"] == metric:
-            mark, style, sign = ("✓ ", "green", "≤") if promise["met"] else ("✗ ", "bold red", ">")
+            mark, style, sign = _VERDICTS[promise["verdict"]]
             found = promise_found(promise)
-            if found == NO_DATA:
-                mark, style, sign = "", "dim", "for ≤"
             name = "" if metric == "loss" else f"{percentile(promise['percentile'])} "
             texts.append(Text(f"{mark}{name}{found} {sign} {promise_limit(promise)}", style=style))
     return Text("\n").join(texts)
@@ -226,7 +231,7 @@ def _pools(result: Result) -> RenderableType:
         names = ("busy", "compute", "memory", "kv_usage")
         grows = "" if row["stable"] else "\n✗ queue grows"
         tokens = count(row["decode_tokens_per_s_per_accelerator"])
-        cached = cache_sentence(row)
+        cached, drafted = cache_sentence(row), acceptance_sentence(row)
         shape = f"{row['parallelism']} {row['weight_dtype']}".strip()
         table.add_row(
             Text.assemble(
@@ -234,6 +239,7 @@ def _pools(result: Result) -> RenderableType:
                 (f"\n{what}\n{shape}".rstrip(), "dim"),
                 (f"\n{row['tier']} step times", "dim"),
                 (f"\n{tokens} tok/s per accel.", "dim"),
+                (f"\n{drafted}" if drafted else "", "dim"),
                 (f"\n{cached}" if cached else "", "dim"),
                 (f"\n{handover_words(row)}".rstrip(), "dim"),
             ),
@@ -265,14 +271,13 @@ def _money(result: Result) -> list[RenderableType]:
             percent(row["margin_rate"]),
         )
     table.add_section()
-    served = float(result.frames.fates["served"].sum())
     table.add_row(
         "all",
         "",
         money(finance.cost_per_hour_usd),
         money(finance.revenue_per_hour_usd),
         money(finance.cost_per_million_output_tokens_usd),
-        money(finance.cost_usd / served if served else None),
+        money(cost_per_request(finance)),
         percent(finance.gross_margin_rate),
     )
     return [table, Padding(Text(margin_sentence(result), style="dim"), (0, 0, 1, 0))]

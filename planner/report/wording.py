@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from planner.lowering.workload import WEEKDAY_NAMES
-from planner.results.columns import FATES, METRIC_TITLES, REQUEST_METRICS
+from planner.results.columns import (
+    BROKEN,
+    FATES,
+    METRIC_TITLES,
+    NO_SAMPLE,
+    REQUEST_METRICS,
+    TASK_METRIC,
+)
 from planner.results.formatting import count, duration, money, percent, percentile, span
-from planner.results.result import Result
+from planner.results.metrics import divide
+from planner.results.result import Finance, Result
 
 FATE_TITLES: Final = {fate: fate.replace("_", " ") for fate in FATES}
 METRIC_SHORT: Final = {
@@ -22,8 +30,6 @@ DEFINITION_TITLES: Final = {
     "all_users_in_cogs": "all users in cost of revenue",
     "free_in_marketing": "free users in marketing",
 }
-NO_DATA: Final = "no data"
-"""Said of a promise where no request was measured."""
 NOTABLE_LIMITED_RATE: Final = 0.01
 """Share of a class's requests refused by rate limits above which its SLO figure says so."""
 
@@ -106,12 +112,22 @@ def _overload(result: Result) -> str:
 
 def _kept(result: Result) -> str:
     if not result.has_evidence:
-        return NO_DATA
+        return NO_SAMPLE
     if result.headline["objectives_met"]:
         return "all promises kept"
+    verdicts = result.frames.objectives["verdict"]
+    promises = _plural(len(verdicts), "promise")
+    if broken := int((verdicts == BROKEN).sum()):
+        return f"{broken} of {promises} broken"
+    return f"{int((verdicts == NO_SAMPLE).sum())} of {promises} without a sample"
+
+
+def unknown_promises(result: Result) -> str:
+    """Return which promises nothing is known of; empty if there is none."""
     objectives = result.frames.objectives
-    broken = int((~objectives["met"].astype(bool)).sum())
-    return f"{broken} of {_plural(len(objectives), 'promise')} broken"
+    unknown = objectives[objectives["verdict"] == NO_SAMPLE].to_dict("records")
+    listed = ", ".join(f"{row['class']}: {promise_title(row)}" for row in unknown)
+    return f"No sample tells whether these promises are kept: {listed}." if listed else ""
 
 
 def _plural(number: int, noun: str) -> str:
@@ -151,6 +167,11 @@ def task_money(result: Result, name: str) -> tuple[float, float]:
     return float(row["cost_per_task_usd"]), float(row["revenue_per_task_usd"])
 
 
+def cost_per_request(finance: Finance) -> float:
+    """Return all cost over all requests served in the period that is billed [USD]; NaN if none."""
+    return divide(finance.cost_usd, float(finance.class_costs["requests"].sum()))
+
+
 def task_sentence(row: Mapping[Any, Any]) -> str:
     """Return what the times of tasks leave out, if anything.
 
@@ -177,8 +198,10 @@ def promise_title(promise: Mapping[Any, Any]) -> str:
 
 def promise_found(promise: Mapping[Any, Any]) -> str:
     """Return the value that was found."""
+    if promise["verdict"] == NO_SAMPLE:
+        return NO_SAMPLE
     if math.isnan(promise["value"]):
-        return NO_DATA
+        return "none finished" if promise["metric"] == TASK_METRIC else "none served"
     if promise["metric"] == "loss":
         return percent(promise["value"], 2)
     return duration(promise["value"])

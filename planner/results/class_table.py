@@ -65,10 +65,6 @@ def build_class_tables(
         share * row["quality_rate"] for share, row in zip(served, rows, strict=True) if share > 0.0
     )
     total |= {"class": ALL_CLASSES, "pool": "", "priority": 0, "service": "", "plan": ""}
-    # NOTE: a class that nobody used breaks no promise, but a run that nobody used keeps none.
-    evidence = total["measured"] > total["measured_rate_limited"]
-    for row in (*rows, *objectives):
-        row["objectives_met" if "objectives_met" in row else "met"] &= evidence
     total["objectives_met"] = all(row["objectives_met"] for row in rows)
     names = columns.names("classes")
     return (
@@ -180,10 +176,11 @@ def _verdicts(
     for objective in meta.objectives:
         counts = histograms[columns.METRICS.index(objective.metric)]
         value = float(histogram_quantiles(counts, [objective.percentile])[0])
-        # Without samples a promise is kept only if all was served: one-token answers have no TPOT.
+        # A request that was not served, or a task that did not finish, breaks its promise. Where
+        # there was none, or all had one token and so no TPOT, nothing is known.
         of_tasks = objective.metric == columns.TASK_METRIC
         all_served = row["measured_served"] == (0 if of_tasks else offered)
-        met = all_served if math.isnan(value) else value <= objective.limit_s
+        known = not (math.isnan(value) and all_served)
         yield {
             "class": meta.name,
             "metric": objective.metric,
@@ -193,7 +190,7 @@ def _verdicts(
             "unit": "s",
             "over": _OVER.get(objective.metric, "served requests"),
             "samples": int(counts.sum()),
-            "met": bool(met),
+            **_judged(value <= objective.limit_s, known=known),
         }
     yield {
         "class": meta.name,
@@ -204,8 +201,13 @@ def _verdicts(
         "unit": "1",
         "over": "arrived requests, rate-limited ones apart",
         "samples": offered,
-        "met": bool(row["measured_lost"] <= meta.maximum_loss_rate * offered),
+        **_judged(row["measured_lost"] <= meta.maximum_loss_rate * offered, known=offered > 0),
     }
+
+
+def _judged(kept: bool, *, known: bool) -> dict[str, Any]:
+    verdict = (columns.KEPT if kept else columns.BROKEN) if known else columns.NO_SAMPLE
+    return {"verdict": verdict, "met": verdict == columns.KEPT}
 
 
 def build_fates(table: NDArray[np.void], classes: Sequence[ClassMeta]) -> pd.DataFrame:
@@ -248,7 +250,9 @@ def build_quantiles(histograms: NDArray[np.float64], classes: Sequence[ClassMeta
 
 def loss_warnings(fates: pd.DataFrame, objectives: pd.DataFrame) -> tuple[str, ...]:
     """Return a sentence for every class that loses more than it may."""
-    broken = objectives[(objectives["metric"] == "loss") & ~objectives["met"].astype(bool)]
+    broken = objectives[
+        (objectives["metric"] == "loss") & (objectives["verdict"] == columns.BROKEN)
+    ]
     by_class = fates.set_index("class")
     sentences = []
     for row in broken.itertuples():

@@ -40,6 +40,10 @@ LOADED_COLUMNS: Final = ("tier1_tokens", "tier2_tokens", "tier3_tokens")
 """One per possible tier of a KV cache, the nearest first."""
 LOST_FATES: Final = FATES[2:]
 """Fates that are the fleet's failure; a rate limit is the visitor's own."""
+KEPT: Final = "kept"
+BROKEN: Final = "broken"
+NO_SAMPLE: Final = "no sample"
+"""Verdicts on a promise; of one without samples nothing is known."""
 
 METRIC_TITLES: Final = {
     "ttft": "time to first token",
@@ -56,7 +60,7 @@ _FATE_MEANINGS: Final = {
     "refused": "every pool it may use had a full queue or no active replica",
     "too_long": "prompt and output exceed the context length or the KV memory of a replica",
     "timed_out": "it waited longer than the time-out of its class",
-    "failed": "its replica was lost, or no pool could take it over half done",
+    "failed": "its replica was lost, or no pool took it over half done, if only by shedding it",
     "unfinished": "the simulation ended first",
     "shed": "admission control turned it away",
 }
@@ -143,8 +147,8 @@ CLASSES: Final = (
     Column("arrival_rps", "1/s", "measured requests per second of the measured period", "sum"),
     Column("goodput_rps", "1/s", "good requests per second of the measured period", "sum"),
     Column(
-        "objectives_met", "", "every objective and the allowed loss are kept; false where the run "
-        "measured no request", "recompute",
+        "objectives_met", "", "every objective and the allowed loss are known to be kept; false "
+        "where one has no sample", "recompute",
     ),
     *_TOKENS,
     Column("prefix_hit_rate", "1", "cached input tokens / input tokens", "recompute"),
@@ -166,8 +170,8 @@ TASKS: Final = (
     Column("under_way", "tasks", "of these: not over when the simulation ended", "sum"),
     Column("calls_per_task", "requests", "mean turns of those that finished", "recompute"),
     Column("tokens_per_task", "tokens", "mean prompt and output tokens of the same", "recompute"),
-    Column("reusable_input_rate", "1", "share of the prompt tokens of sessions that a turn before "
-           "had in its context: what a prefix cache of any size could find", "recompute"),
+    Column("reusable_input_rate", "1", "share of the prompt tokens of sessions that the turn "
+           "before had in its context: what a prefix cache of any size finds of them", "recompute"),
     Column(f"{TASK_METRIC}_mean_s", "s", "mean time from the first arrival to the last end, of "
            "those that finished", "recompute"),
     *(
@@ -184,13 +188,10 @@ OBJECTIVES: Final = (
     Column("unit", "", "s, or 1 for loss", "same"),
     Column("over", "", "what the percentile runs over", "same"),
     Column("samples", "", "how many there were", "sum"),
-    Column(
-        "met",
-        "",
-        "value ≤ limit; false if none was served or measured",
-        "recompute",
-    ),
-)
+    Column("verdict", "", "kept, broken, or no sample: nothing was measured to judge by",
+           "recompute"),
+    Column("met", "", "the verdict is kept", "recompute"),
+)  # fmt: skip
 _USE = (
     Column("busy_rate", "1", "share of in-service time spent in steps", "mean"),
     Column("compute_rate", "1", "arithmetic at peak rate, share of in-service time", "mean"),
@@ -252,6 +253,14 @@ POOLS: Final = (
         "first) in the measured time, per second and device in service",
         "recompute",
     ),
+    Column(
+        "acceptance_length",
+        "tokens",
+        "tokens that a step with drafts emits of a sequence, the model's own included: "
+        "expected, in the mean over the steps of what its classes decoded; NaN where nothing "
+        "is drafted",
+        "recompute",
+    ),
     Column("waiting_max", "requests", "longest queue of a window, on mean over the window", "max"),
     *_FLOW,
     Column(
@@ -263,7 +272,12 @@ POOLS: Final = (
     Column("tier_hit_rate", "1", "the same share of tokens fetched from tiers", "recompute"),
     Column("step_s", "s", "mean time of a step", "recompute"),
     Column("busiest_resource", "", "in the peak windows; see metrics.busiest_resource", "same"),
-    Column("queue_growth_rps", "1/s", "slope of the queue through the arrival period", "sum"),
+    Column(
+        "queue_growth_rps",
+        "1/s",
+        "slope of the queue (waiting and landing) through the arrival period",
+        "sum",
+    ),
     Column("stable", "", "the queue does not grow through the arrival period", "recompute"),
 )
 QUANTILES: Final = (
@@ -300,6 +314,7 @@ _COST_KINDS = (
     Column("overhead_usd", "USD", "cost beside the machines", "sum"),
     Column("cost_usd", "USD", "the sum of the three", "sum"),
 )
+_CURRENCY = Column("currency", "", "of the amounts", "same")
 _PRICE_ORIGIN = (
     Column("source", "", "where the price comes from", "same"),
     Column("date", "", "of the price", "same"),
@@ -315,17 +330,19 @@ LEDGER: Final = (
     Column("unit_price_usd", "USD/unit", "price of one unit", "same"),
     Column("amount_usd", "USD", "quantity at unit price, for showing", "sum"),
     Column("amount_microusd", "µUSD", "the same, exactly", "sum"),
+    _CURRENCY,
     *_PRICE_ORIGIN,
 )
 MARGINS: Final = (
     Column("definition", "", "name of the definition", "key"),
     Column("headline", "", "the definition that the headline uses", "same"),
-    Column("revenue_usd", "USD", "revenue before the partner's share", "sum"),
+    Column("revenue_usd", "USD", "that the definition counts, before the partner's share", "sum"),
     Column("cost_of_revenue_usd", "USD", "inference that the definition counts", "sum"),
     Column("partner_share_usd", "USD", "owed to the partner", "sum"),
     Column("partner_share_deducted_usd", "USD", "of that, deducted by the definition", "sum"),
     Column("gross_profit_usd", "USD", "revenue less what the definition counts", "sum"),
     Column("left_out_usd", "USD", "inference for free users that is not counted", "sum"),
+    Column("left_out_revenue_usd", "USD", "advertising to free users that is not counted", "sum"),
     Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
     Column("margin_before_partner_rate", "1", "as if the partner got nothing", "recompute"),
     Column("meaning", "", "the definition in words", "same"),
@@ -333,8 +350,8 @@ MARGINS: Final = (
 CLASS_COSTS: Final = (
     _CLASS,
     Column("plan", "", "price plan", "same"),
-    Column("paying", "", "the plan earns something", "same"),
-    Column("requests", "requests", "requests served, warm-up included", "sum"),
+    Column("paying", "", "its users pay", "same"),
+    Column("requests", "requests", "requests served in the arrival period, which is billed", "sum"),
     Column("input_tokens", "tokens", "prompt tokens, cached ones included", "sum"),
     Column("cached_input_tokens", "tokens", "of these, found in the prefix cache", "sum"),
     Column("output_tokens", "tokens", "output tokens, reasoning included", "sum"),
@@ -346,16 +363,28 @@ CLASS_COSTS: Final = (
     Column("margin_rate", "1", "gross profit / revenue; NaN without revenue", "recompute"),
     Column("cost_per_request_usd", "USD", "cost per request served", "recompute"),
     Column("cost_per_million_output_tokens_usd", "USD/Mtok", "all cost over output", "recompute"),
-    Column("tasks", "tasks", "sessions that finished, warm-up included", "sum"),
-    Column("cost_per_task_usd", "USD", "cost per task finished; NaN without tasks", "recompute"),
-    Column("revenue_per_task_usd", "USD", "revenue per task finished", "recompute"),
+    Column(
+        "tasks",
+        "tasks",
+        "sessions that its tokens would do, each with as many as the mean of "
+        "those that finished: parts of others count as parts",
+        "recompute",
+    ),
+    Column("cost_per_task_usd", "USD", "cost over these; NaN if none finished", "recompute"),
+    Column("revenue_per_task_usd", "USD", "revenue over the same", "recompute"),
+    Column("seat_months", "seat-months", "seats needed for a month by its requests", "sum"),
+    Column("cost_per_seat_month_usd", "USD", "cost of serving a seat for a month", "recompute"),
+    Column("input_cost_usd_per_mtok", "USD/Mtok", "cost of uncached input by itself", "recompute"),
+    Column("cached_input_cost_usd_per_mtok", "USD/Mtok", "of cached input by itself", "recompute"),
+    Column("output_cost_usd_per_mtok", "USD/Mtok", "of output by itself", "recompute"),
 )
 POOL_COSTS: Final = (
     _POOL,
     Column("node", "", "node in the catalogue", "same"),
     Column("chip", "", "chip in the catalogue", "same"),
+    Column("role", "", "prefill, decode, or both", "same"),
     Column("price", "", "name of the price of machine time", "key"),
-    Column("terms", "", "on_demand, committed_1y, committed_3y, spot or owned", "same"),
+    Column("terms", "", "on_demand, committed_1y, …, spot, capacity_block or owned", "same"),
     Column("per_device_hour_usd", "USD/h", "price of one device for one hour", "same"),
     Column("peak_nodes", "nodes", "most nodes paid for at one time", "sum"),
     Column("device_hours", "h", "device-hours held", "sum"),
@@ -364,8 +393,16 @@ POOL_COSTS: Final = (
     Column("utilisation_rate", "1", "busy share", "recompute"),
     *_COST_KINDS,
     Column("energy_kwh", "kWh", "energy at the meter, PUE included", "sum"),
+    _CURRENCY,
     Column("date", "", "of the price", "same"),
     Column("source", "", "where the price comes from", "same"),
+    Column("tier", "", "of the price: official, measured, analyst, estimated, …", "same"),
+)
+CLASS_POOLS: Final = (
+    _CLASS,
+    _POOL,
+    Column("busy_device_hours", "h", "device-hours of steps that the class took", "sum"),
+    Column("cost_share_rate", "1", "share of the pool's cost that it bears", "recompute"),
 )
 _EMISSIONS = (
     Column("location_kg", "kg", "CO2e of the energy, by the intensity of the local grid", "sum"),
@@ -424,6 +461,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "margins": MARGINS,
     "class_costs": CLASS_COSTS,
     "pool_costs": POOL_COSTS,
+    "class_pools": CLASS_POOLS,
     "class_footprint": CLASS_FOOTPRINT,
     "pool_footprint": POOL_FOOTPRINT,
     "assumptions": ASSUMPTIONS,

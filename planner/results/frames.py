@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from planner.errors import SimulationError
+from planner.kernel.enums import Fate
 from planner.results.class_table import (
     build_class_tables,
     build_fates,
@@ -26,6 +27,7 @@ from planner.results.windows import (
     class_window_table,
     pool_window_table,
     windows_in_use,
+    with_drafts_settled,
 )
 
 
@@ -96,13 +98,18 @@ def build_frames(
     timeline = build_timeline(
         used=used, window_s=window_s, duration_s=duration_s, warmup_s=warmup_s, end_s=end_s
     )
-    class_table, pool_table, nodes = class_table[:used], pool_table[:used], nodes[:used]
+    class_table, nodes = class_table[:used], nodes[:used]
+    pool_table = with_drafts_settled(pool_table[:used])
     fates = build_fates(class_table, classes)
     _check_fates(fates)
     class_frame, total, objectives = build_class_tables(
         histograms, class_table, classes, duration_s=duration_s, warmup_s=warmup_s
     )
-    pool_frame, growing = build_pool_table(pool_table, nodes, pools, timeline)
+    # A first token comes with its prompt.
+    served = class_table["ended"][..., Fate.SERVED]
+    output = (class_table["output_tokens"] - served).sum(axis=0).tolist()
+    decoded = {klass.name: max(float(n), 0.0) for klass, n in zip(classes, output, strict=True)}
+    pool_frame, growing = build_pool_table(pool_table, nodes, pools, timeline, decoded)
     return Frames(
         classes=class_frame,
         total=total,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,7 @@ class PoolMeta:
     prefix_cache: bool = False
     kv_tiers: tuple[str, ...] = ()
     """Names of the tiers of its KV cache, the nearest first."""
+    decode_pool: str = ""
+    """The pool that decodes what this one prefills; empty: it does so itself."""
+    acceptance: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Tokens that a step with drafts emits, by class; empty if it drafts nothing."""

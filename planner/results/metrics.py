@@ -20,6 +20,8 @@ HIGHEST_KV_USAGE_RATE = 0.90
 """Mean KV use above which memory, not time, decides how many sequences run."""
 HIGHEST_PREEMPTION_RATE = 0.01
 """Preemptions per routed request above which KV memory counts as the busiest resource."""
+HIGHEST_LINK_RATE = 0.90
+"""Mean share of the time above which a link between two pools decides how fast prompts pass."""
 HIGHEST_SLOT_USAGE_RATE = 0.90
 """Mean share of sequence slots in use above which `maximum_sequences` holds requests back."""
 WAITING_PER_REPLICA = 0.5
@@ -109,6 +111,7 @@ def busiest_resource(
     preemptions: int,
     kv_blocks: int,
     maximum_sequences: int,
+    link_rate: float = 0.0,
 ) -> str:
     """Return what a pool comes nearest to running out of, over its peak windows.
 
@@ -116,13 +119,15 @@ def busiest_resource(
 
     The first that holds:
 
-    1. `kv_capacity`: KV blocks are 90% full on average, or more than 1% of the routed requests are
+    1. `kv_link`: the links that carry KV from or to the pool are in use 90% of the time; what waits
+       for them fills the memory at both ends.
+    2. `kv_capacity`: KV blocks are 90% full on average, or more than 1% of the routed requests are
        preempted: a larger batch does not fit into memory.
-    2. `queueing`: at least half a request waits per replica although KV has room, and 90% of the
+    3. `queueing`: at least half a request waits per replica although KV has room, and 90% of the
        sequence slots are taken or no replica is in service: a limit, not the hardware, holds
        requests back.
-    3. `compute` or `memory_bandwidth`: the hardware term that takes more of the step time.
-    4. `none`: the pool did nothing.
+    4. `compute` or `memory_bandwidth`: the hardware term that takes more of the step time.
+    5. `none`: the pool did nothing.
 
     Args:
         busy_s: replica-seconds spent in steps, as all sums here over the peak windows.
@@ -136,11 +141,14 @@ def busiest_resource(
         preemptions: for lack of KV blocks.
         kv_blocks: of one replica.
         maximum_sequences: per step of one replica.
+        link_rate: share of the time for which the busiest links to a pool that decodes are in use.
     """
     if waiting_s > 0 and active_s <= 0:
         return "queueing"
     if busy_s <= 0:
         return "none"
+    if link_rate >= HIGHEST_LINK_RATE:
+        return "kv_link"
     kv_usage_rate = divide(kv_block_s, kv_blocks * active_s)
     if kv_usage_rate >= HIGHEST_KV_USAGE_RATE or preemptions > HIGHEST_PREEMPTION_RATE * routed:
         return "kv_capacity"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,12 +28,18 @@ _TIMES = ("busy_s", "compute_s", "memory_s", "active_s", "running_s", "waiting_s
 _HANDOVER_TIMES = ("parked_block_s", "link_s", "landing_s")
 
 RESOURCE_TITLES: Final = {
+    "kv_link": "KV link",
     "kv_capacity": "KV capacity",
     "queueing": "queueing",
     "compute": "compute",
     "memory_bandwidth": "memory bandwidth",
     "none": "none",
 }
+_REMEDIES: Final = {
+    "kv_link": "raise decode.bandwidth of the pool that prefills, or prefill on more nodes, since "
+    "each replica has a link of its own",
+}
+"""What helps against a growing queue, where that is not simply more nodes."""
 
 
 def build_pool_table(
@@ -41,6 +47,7 @@ def build_pool_table(
     nodes: NDArray[np.int64],
     pools: Sequence[PoolMeta],
     timeline: Timeline,
+    decoded: Mapping[str, float] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return one row per pool, and a sentence for every queue that grows.
 
@@ -51,6 +58,7 @@ def build_pool_table(
         nodes: most nodes paid for at one time of the window, shape `(windows, pools)`.
         pools: in row order.
         timeline: the same windows.
+        decoded: tokens decoded, by class; None: not known.
     """
     rows: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -58,6 +66,10 @@ def build_pool_table(
         windows = table[:, number]
         growth = _growth(windows, timeline)
         row = _pool_row(windows, nodes[:, number], pool, timeline, growth)
+        row["busiest_resource"] = _busiest_resource(
+            windows, pool, _links(table, pools, pool), timeline
+        )
+        row["acceptance_length"] = acceptance_length(pool.acceptance, decoded or {})
         rows.append(row)
         warning = _warning(row, windows, timeline, growth)
         if warning:
@@ -118,14 +130,46 @@ def _pool_row(
             float(measured["decode_tokens"].sum()), sums["active_s"] * pool.devices_per_replica
         ),
         "step_s": divide(sums["busy_s"], float(measured["steps"].sum())),
-        "busiest_resource": _busiest_resource(measured, pool),
         "queue_growth_rps": growth.per_s,
         "stable": not growth.grows,
     }
 
 
-def _busiest_resource(measured: NDArray[np.void], pool: PoolMeta) -> str:
-    peak = measured[peak_windows(measured["running_s"] + measured["waiting_s"])]
+def _links(
+    table: NDArray[np.void], pools: Sequence[PoolMeta], pool: PoolMeta
+) -> list[NDArray[np.void]]:
+    """Return the windows of the pools whose links end here, or begin: its own, if it prefills."""
+    return [
+        table[:, number]
+        for number, source in enumerate(pools)
+        if source.decode_pool and pool.name in (source.name, source.decode_pool)
+    ]
+
+
+def acceptance_length(lengths: Mapping[str, float], decoded: Mapping[str, float]) -> float:
+    """Return the tokens per step over several classes: their tokens over their steps.
+
+    Args:
+        lengths: tokens per step, by class.
+        decoded: tokens decoded, by class.
+
+    >>> acceptance_length({"a": 2.0, "b": 4.0}, {"a": 100.0, "b": 200.0})
+    3.0
+    """
+    steps = sum(decoded.get(name, 0.0) / length for name, length in lengths.items())
+    return divide(sum(decoded.get(name, 0.0) for name in lengths), steps)
+
+
+def _busiest_resource(
+    windows: NDArray[np.void],
+    pool: PoolMeta,
+    links: Sequence[NDArray[np.void]],
+    timeline: Timeline,
+) -> str:
+    measured = windows[timeline.measured]
+    at = peak_windows(measured["running_s"] + _queued_s(measured))
+    peak = measured[at]
+    used = [source[timeline.measured][at] for source in links]
     sums = {name: float(peak[name].sum()) for name in _TIMES}
     sums["kv_block_s"] += float(peak["parked_block_s"].sum())
     return busiest_resource(
@@ -134,7 +178,16 @@ def _busiest_resource(measured: NDArray[np.void], pool: PoolMeta) -> str:
         preemptions=int(peak["preemptions"].sum()),
         kv_blocks=pool.kv_blocks,
         maximum_sequences=pool.maximum_sequences,
+        link_rate=max(
+            (share_of(w["link_s"].sum(), w["active_s"].sum()) for w in used), default=0.0
+        ),
     )
+
+
+def _queued_s(windows: NDArray[np.void]) -> NDArray[np.float64]:
+    """Return for how many request-seconds requests wait: for memory, or for their KV to come."""
+    queued: NDArray[np.float64] = windows["waiting_s"] + windows["landing_s"]
+    return queued
 
 
 def _growth(windows: NDArray[np.void], timeline: Timeline) -> Growth:
@@ -142,7 +195,7 @@ def _growth(windows: NDArray[np.void], timeline: Timeline) -> Growth:
     width_s = timeline.width_s[timeline.measured]
     period_s = float(width_s.sum())
     return queue_growth(
-        measured["waiting_s"] / width_s,
+        _queued_s(measured) / width_s,
         timeline.window_s,
         float(measured["routed"].sum()) / period_s,
         float(measured["running_s"].sum()) / period_s,
@@ -157,14 +210,14 @@ def _warning(
     row: dict[str, Any], windows: NDArray[np.void], timeline: Timeline, growth: Growth
 ) -> str:
     last = windows[timeline.measured][-1]
-    waiting = float(last["waiting_s"]) / float(timeline.width_s[timeline.measured][-1])
+    waiting = float(_queued_s(last)) / float(timeline.width_s[timeline.measured][-1])
     if growth.grows:
         binding = RESOURCE_TITLES[row["busiest_resource"]]
         return (
             f"pool {row['pool']}: the queue grows by {_slope(growth)} requests per second "
             f"through the arrivals and ends with {waiting:,.0f} waiting: the pool cannot keep up "
-            f"(busiest resource: {binding}). Percentiles get worse the longer this goes on; add "
-            "nodes or shed load."
+            f"(busiest resource: {binding}). Percentiles get worse the longer this goes on; "
+            f"{_REMEDIES.get(row['busiest_resource'], 'add nodes or shed load')}."
         )
     replicas = max(float(last["active_s"]) / timeline.window_s, 1.0)
     if math.isnan(growth.per_s) and waiting >= WAITING_PER_REPLICA * replicas:

@@ -78,6 +78,8 @@ class Finance:
     """One row per class, and one for cost that no class bears."""
     pool_costs: pd.DataFrame
     """One row per pool and price."""
+    class_pools: pd.DataFrame
+    """One row per class and pool that worked for it."""
 
     @classmethod
     def of(cls, statement: Statement) -> Finance:
@@ -98,6 +100,7 @@ class Finance:
             margins=margin.to_frame(),
             class_costs=statement.class_frame(),
             pool_costs=statement.pool_frame(),
+            class_pools=statement.class_pool_frame(),
         )
 
 
@@ -117,6 +120,7 @@ class Result:
             start="19:00", weekday="mon",
             frames=build_frames(...),
             finance=Finance.of(...),   # a statement; or None: a run without prices
+            books={...},               # what the statement was made from: `pricing.Books`
             impact=Impact.of(...),     # a footprint; or None
             assumptions=(Assumption(...), ...),
             notes=("...",),            # sentences for the reader: approximations, tiers
@@ -135,6 +139,8 @@ class Result:
     end_s: float
     frames: Frames
     finance: Finance | None = None
+    books: Mapping[str, Any] | None = None
+    """What the money was computed from, as `planner.pricing.Books` reads it, to price it again."""
     impact: Impact | None = None
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
@@ -165,11 +171,18 @@ class Result:
             "nodes_at_peak": int(pools["nodes_at_peak"].sum()),
             "p99_ttft_s": total["ttft_p99_s"],
             "slo_attainment_rate": total["slo_attainment_rate"],
-            "objectives_met": bool(total["objectives_met"]) if self.has_evidence else None,
+            "objectives_met": self._objectives_met(),
             "goodput_rps": total["goodput_rps"],
             "stable": bool(pools["stable"].all()),
         }
         return {name: plain(value) for name, value in (numbers | self._money()).items()}
+
+    def _objectives_met(self) -> bool | None:
+        """Return whether all promises are kept; None if that of some, and no worse, is unknown."""
+        verdicts = set(self.frames.objectives["verdict"])
+        if columns.BROKEN in verdicts:
+            return False
+        return None if columns.NO_SAMPLE in verdicts else True
 
     def _money(self) -> dict[str, Any]:
         finance = self.finance
@@ -193,8 +206,8 @@ class Result:
 
         Args:
             table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
-                pool_windows, ledger, margins, class_costs, pool_costs, class_footprint,
-                pool_footprint or assumptions.
+                pool_windows, ledger, margins, class_costs, pool_costs, class_pools,
+                class_footprint, pool_footprint or assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -223,6 +236,7 @@ class Result:
             tables["margins"] = self.finance.margins
             tables["class_costs"] = self.finance.class_costs
             tables["pool_costs"] = self.finance.pool_costs
+            tables["class_pools"] = self.finance.class_pools
         if self.impact is not None:
             tables["class_footprint"] = self.impact.class_footprint
             tables["pool_footprint"] = self.impact.pool_footprint
@@ -261,6 +275,7 @@ class Result:
             "percentiles_over": PERCENTILES_OVER,
             "stability": list(self.stability),
             "finance": None if finance is None else _content(finance),
+            "books": self.books,
             "impact": None if self.impact is None else _content(self.impact),
             "assumptions": [asdict(assumption) for assumption in self.assumptions],
             "notes": list(self.notes),

@@ -156,7 +156,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
     frames = Frames(**{name: table(name) for name in names}, stability=tuple(content["stability"]))
     finance = None
     if content["finance"] is not None:
-        stored = ("ledger", "margins", "class_costs", "pool_costs")
+        stored = ("ledger", "margins", "class_costs", "pool_costs", "class_pools")
         finance = Finance(**content["finance"] | {name: table(name) for name in stored})
     impact = None
     if content["impact"] is not None:
@@ -168,6 +168,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
         **content["time"],
         frames=frames,
         finance=finance,
+        books=content["books"],
         impact=impact,
         assumptions=tuple(Assumption(**row) for row in content["assumptions"]),
         notes=tuple(content["notes"]),

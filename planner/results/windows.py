@@ -87,6 +87,25 @@ def windows_in_use(
     return max(reached, *(np.flatnonzero(counted) + 1).tolist(), 1)
 
 
+def with_drafts_settled(pool_windows: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the windows of pools with no negative number of decoded tokens.
+
+    A sequence with drafts is counted at the mean pace of its class, and put right in the window in
+    which it ends. Where more was counted than it emitted, that window can fall below zero; what it
+    lacks was counted in the windows before, from which it is taken here. Sums stay.
+
+    Args:
+        pool_windows: `POOL_WINDOW`, shape `(windows, pools)`.
+    """
+    if (pool_windows["decode_tokens"] >= 0).all():
+        return pool_windows
+    settled = pool_windows.copy()
+    so_far = settled["decode_tokens"].cumsum(axis=0)
+    least = np.minimum.accumulate(so_far[::-1], axis=0)[::-1]
+    settled["decode_tokens"] = np.diff(np.maximum(least, 0), axis=0, prepend=0)
+    return settled
+
+
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)

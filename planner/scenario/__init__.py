@@ -8,12 +8,14 @@ from planner.scenario.json_schema import json_schema, json_schema_text
 from planner.scenario.load import LoadedScenario, load_scenario
 from planner.scenario.replicas import (
     ReplicaLayout,
+    draft_dtypes_of,
     draft_of,
     dtypes_of,
     kv_blocks_of,
     parallelism_of,
     pool_memory,
     replicas_of,
+    sequence_tokens_of,
     step_limits_of,
 )
 from planner.scenario.schema import Scenario
@@ -23,6 +25,7 @@ __all__ = [
     "ReplicaLayout",
     "Scenario",
     "check_scenario",
+    "draft_dtypes_of",
     "draft_of",
     "dtypes_of",
     "json_schema",
@@ -34,5 +37,6 @@ __all__ = [
     "parallelism_of",
     "pool_memory",
     "replicas_of",
+    "sequence_tokens_of",
     "step_limits_of",
 ]

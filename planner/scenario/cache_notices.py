@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.catalog import Catalog
+from planner.catalog import Catalog, Node
 from planner.scenario.replicas import draft_of, kv_blocks_of, tier_layout
+from planner.scenario.routes import pools_tried
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass
@@ -15,21 +16,39 @@ def cache_notices(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[
     """Yield what a pool caches in vain."""
     if not pool.prefix_cache:
         return
-    classes = [c for c in scenario.workload.classes if pool.name in (c.pool, *c.overflow)]
+    classes = [c for c in scenario.workload.classes if pool.name in pools_tried(c)]
     if classes and not any(_may_share(klass) for klass in classes):
         yield (
             "prefix_cache is on, but its classes share nothing: they have no system_prompt, no "
-            "sessions and no trace"
+            "sessions, no agents and no trace"
         )
     model, node = catalog.model(pool.model), catalog.node(pool.node)
     draft = draft_of(pool, model, catalog)
     own = kv_blocks_of(pool, model, catalog.chip(node.chip), draft)
+    yield from _host_notices(pool, node)
     for tier in pool.kv_tiers:
         blocks = tier_layout(pool, tier, model, node.devices, draft).blocks
         if tier.scope == "node" and blocks < own:
             yield (
                 f"tier {tier.name} holds {blocks:,} KV blocks of a replica, which holds {own:,} "
                 "itself: what it keeps is mostly there already"
+            )
+
+
+def _host_notices(pool: Pool, node: Node) -> Iterator[str]:
+    """Yield which tiers a node may not have the memory for."""
+    own = [tier for tier in pool.kv_tiers if tier.scope == "node"]
+    if own and node.host_memory_bytes is None:
+        yield (
+            f"how much memory the host of {node.name} has is not in the catalogue: see whether it "
+            f"holds {own[0].capacity / 1e9:,.4g} GB for the tier {own[0].name}"
+        )
+        return
+    for tier in own:
+        if tier.capacity > float(node.host_memory_bytes or 0.0):
+            yield (
+                f"tier {tier.name} takes {tier.capacity / 1e9:,.4g} GB of each node, more than the "
+                f"host memory of {node.name} ({node.host_memory_bytes}): that is room on disks only"
             )
 
 
@@ -40,7 +59,7 @@ def prefix_notices(scenario: Scenario) -> list[str]:
     for klass in scenario.workload.classes:
         if not klass.system_prompt:
             continue
-        served_by = [pools[name] for name in (klass.pool, *klass.overflow)]
+        served_by = [pools[name] for name in pools_tried(klass)]
         caching = [pool for pool in served_by if pool.prefix_cache]
         if not caching:
             found.append(
@@ -58,4 +77,5 @@ def prefix_notices(scenario: Scenario) -> list[str]:
 def _may_share(klass: RequestClass) -> bool:
     """Tell whether prompts of a class may begin alike; a trace may name sessions and blocks."""
     drawn = klass.open is not None or klass.closed is not None
-    return not drawn or klass.sessions is not None or klass.system_prompt > 0
+    talks = klass.sessions is not None or klass.agent is not None
+    return not drawn or talks or klass.system_prompt > 0

@@ -9,8 +9,10 @@ from importlib import resources
 from typing import Any
 
 from planner.catalog import Catalog
+from planner.scenario.capacity import longest_in, longest_served
 from planner.scenario.nodes import Location
 from planner.scenario.parts import Parts
+from planner.scenario.routes import decoders_of
 from planner.scenario.schema.workload import Agent, Lengths, RequestClass
 from planner.scenario.source import parse_text
 
@@ -19,26 +21,14 @@ Finding = tuple[Location, str]
 
 def check_agents(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     """Yield (location, message) for agents whose tasks cannot be, and for promises on no task."""
+    decoders = decoders_of(parts.pools.values())
+    longest = {pool.name: longest_in(pool, catalog) for pool in parts.pools.values()}
     for where, klass in parts.classes.items():
         if klass.agent is not None:
-            longest = _longest_context(klass, parts, catalog)
-            for field, message in _check_agent(klass, klass.agent, longest):
+            served = longest_served(klass, longest, decoders)
+            for field, message in _check_agent(klass, klass.agent, served):
                 yield (*where, "agent", *field), message
         yield from _check_promises(where, klass, parts.duration_s)
-
-
-def _longest_context(klass: RequestClass, parts: Parts, catalog: Catalog) -> int | None:
-    """Return the longest prompt and output that a pool of the class takes; None if unknown."""
-    names = {klass.pool, *klass.overflow}
-    pools = [pool for pool in parts.pools.values() if pool.name in names]
-    return max(
-        (
-            pool.engine.context_tokens or catalog.models[pool.model].context_tokens
-            for pool in pools
-            if pool.model in catalog.models
-        ),
-        default=None,
-    )
 
 
 def _check_agent(klass: RequestClass, agent: Agent, longest: int | None) -> Iterator[Finding]:
@@ -52,7 +42,7 @@ def _check_agent(klass: RequestClass, agent: Agent, longest: int | None) -> Iter
             yield (
                 ("context_tokens",),
                 f"{agent.context_tokens:,} tokens are more than the {longest:,} that the pools of "
-                "the class take; lower it, or raise engine.context_tokens of a pool",
+                "the class serve; lower it, or give a pool more engine.context_tokens or KV memory",
             )
         limit = min(agent.context_tokens, longest)
     if limit is None or klass.input is None or klass.output is None:

@@ -51,6 +51,16 @@ def _decoders(parts: Parts, decoding: dict[str, Pool]) -> Iterator[Finding]:
                 (*where, "engine", "queue_limit"),
                 f"{message} refuses none of it; limit the queue of {source}",
             )
+        if pool.admission is not None:
+            yield (
+                (*where, "admission"),
+                f"{message} turns none of it away; set admission in {source}",
+            )
+        if "overflow_waiting" in pool.model_fields_set:
+            yield (
+                (*where, "overflow_waiting"),
+                f"{message} passes none of it on; set overflow_waiting in {source}",
+            )
         if pool.prefix_cache:
             yield (
                 (*where, "prefix_cache"),

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from planner.catalog import Catalog
 from planner.errors import did_you_mean, shown
+from planner.scenario.check_prices import check_machine_price
 from planner.scenario.nodes import Location
 from planner.scenario.parts import Parts
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.optimise import Choice, Term
 
 Finding = tuple[Location, str]
@@ -21,6 +23,7 @@ def check_optimise(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     if parts.optimise is None:
         return
     yield from _workload(parts)
+    catalog, _ = with_price_tables(parts.root, catalog)
     names = parts.names("pools")
     chips = {
         pool.name: catalog.nodes[pool.node].chip
@@ -87,21 +90,19 @@ def _terms(
     parts: Parts, catalog: Catalog, where: Location, choice: Choice, chip: str | None
 ) -> Iterator[Finding]:
     own = parts.names("prices", "nodes")
+    date = None if parts.prices is None else parts.prices.date
+    lax = {each.name for each in parts.node_prices.values() if each.take_or_pay < 1}
     names: set[str] = set()
     for number, term in enumerate(choice.terms):
         place = (*where, "terms", number)
         if term.name in names:
             yield (*place, "name"), f"{shown(term.name)} is a term already; names are unique"
         names.add(term.name)
-        if term.price not in own:
-            price = catalog.machine_prices.get(term.price)
-            if price is None:
-                known = [n for n, p in catalog.machine_prices.items() if p.chip == chip]
-                advice = did_you_mean(term.price, own + known) or "state it in prices.nodes"
-                yield (*place, "price"), f"unknown price {shown(term.price)}; {advice}"
-            elif chip is not None and price.chip != chip:
-                message = f"{shown(term.price)} is a price of {price.chip}; pool {choice.pool} has"
-                yield (*place, "price"), f"{message} {chip}: choose another, or state one"
+        if chip is not None:
+            yield from check_machine_price((*place, "price"), term.price, chip, catalog, date, own)
+        if term.price in lax:
+            message = "optimise keeps committed nodes for the whole time, used or not; delete"
+            yield (*place, "price"), f"{message} take_or_pay of {term.price}, or offer another"
         yield from _lead_time(parts, place, term)
     if choice.terms and all(term.maximum_share < 1 for term in choice.terms):
         total = sum(term.maximum_share for term in choice.terms)
@@ -136,6 +137,10 @@ def _own_chip(parts: Parts) -> Iterator[Finding]:
     if len(found) == 2 and found[0] == found[1]:
         message = "compares a pool with itself; name the pool with the bought chip"
         yield ("own_chip", "against"), message
+    for where, pool in parts.pools.items():
+        if pool.price_mix and pool.name in found[1:]:
+            message = "own_chip compares with one price; state price in place of price_mix"
+            yield (*where, "price_mix"), message
     if found:
         for where, klass in parts.classes.items():
             if klass.open is None:

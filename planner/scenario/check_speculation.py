@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.catalog import Catalog, Chip, Model
-from planner.curves.speculation import acceptance
+from planner.curves.speculation import AcceptanceCurve, acceptance
 from planner.errors import CatalogError, shown
 from planner.scenario.nodes import Location
 from planner.scenario.replicas import draft_of, pool_memory
-from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.pools import Pool, Speculation
 
 Finding = tuple[Location, str]
 
@@ -37,10 +37,11 @@ def check_speculation(pool: Pool, model: Model, chip: Chip, catalog: Catalog) ->
             "its family accepts; state `acceptance`, the share accepted at each position, from "
             "your own runs",
         )
+    yield from _matches(speculation, found)
     if draft is None:
         return
     where = ("speculation", "draft_model")
-    if draft.vocabulary_size != model.vocabulary_size:
+    if speculation.method == "draft-model" and draft.vocabulary_size != model.vocabulary_size:
         yield (
             where,
             f"{draft.name} has a vocabulary of {draft.vocabulary_size:,} tokens, {model.name} of "
@@ -67,3 +68,18 @@ def check_speculation(pool: Pool, model: Model, chip: Chip, catalog: Catalog) ->
                 f"{model.name} fits into {chip.name} alone, but not with what drafts for it "
                 f"({shown(draft.name)}): {plan.describe()}",
             )
+
+
+def _matches(speculation: Speculation, found: AcceptanceCurve) -> Iterator[Finding]:
+    """Yield what is wrong with the share of steps that draft: no other step can accept anything."""
+    rate = speculation.match_rate
+    if rate is None or speculation.acceptance is not None:
+        return
+    accepted = found.by_position(speculation.draft_tokens)[0]
+    if rate < accepted:
+        yield (
+            ("speculation", "match_rate"),
+            f"{rate:g} is less than the {accepted:.2f} of all steps in which the first draft is "
+            "accepted by published measurements; state `acceptance`, of steps that draft, from "
+            "your own runs",
+        )

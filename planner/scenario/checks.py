@@ -13,14 +13,16 @@ from importlib import resources
 from pathlib import Path
 
 from planner.catalog import Catalog
-from planner.errors import CatalogError, Fault, ScenarioError, did_you_mean, shown
+from planner.errors import Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
+from planner.scenario.capacity import longest_in, shortfall
 from planner.scenario.check_agents import check_agents
 from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
 from planner.scenario.check_handover import check_handover
 from planner.scenario.check_optimise import check_optimise
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
+from planner.scenario.check_prices import check_prices
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.check_site import check_site
 from planner.scenario.faults import place_fault
@@ -28,6 +30,7 @@ from planner.scenario.load import LoadedScenario, draft_scenario
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.replicas import replicas_of
+from planner.scenario.routes import decoders_of, own_pools, pools_reached
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Lengths, RequestClass
@@ -86,7 +89,7 @@ def _check(root: Node, catalog: Catalog) -> list[Fault]:
         _check_shipped_names,
         _check_repeats,
         check_agents,
-        _check_prices,
+        check_prices,
         _check_pools,
         check_scheduling,
         check_handover,
@@ -182,25 +185,30 @@ def _check_trace_files(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
 
 
 def _check_lengths(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    pools = {pool.name: pool for pool in parts.pools.values()}
-    for where, request_class in parts.classes.items():
-        pool = pools.get(request_class.pool)
-        if pool is None or pool.model not in catalog.models:
-            continue
-        longest = pool.engine.context_tokens or catalog.models[pool.model].context_tokens
-        shortest = _shortest(request_class)
-        if shortest > longest:
-            yield (
-                where,
-                f"no request can be served: each has at least {shortest:,} tokens, and pool "
-                f"{pool.name} takes at most {longest:,} of prompt and output",
-            )
+    """Yield classes that no pool can serve, and lighter models that never get a request."""
+    longest = {pool.name: longest_in(pool, catalog) for pool in parts.pools.values()}
+    decoders = decoders_of(parts.pools.values())
+    for where, klass in parts.classes.items():
+        prompt, output = _shortest(klass)
+        least = f"each has at least {prompt + output:,} tokens"
+        faults = [shortfall(name, prompt, output, longest, decoders) for name in own_pools(klass)]
+        if all(faults):
+            yield where, f"no request can be served: {least}, and {'; '.join(faults)}"
+        elif klass.light is not None:
+            fault = shortfall(klass.light.pool, prompt, output, longest, decoders)
+            if fault:
+                yield (
+                    (*where, "light", "pool"),
+                    f"no request goes there: {least}, and {fault}; raise that, or delete `light`",
+                )
 
 
-def _shortest(request_class: RequestClass) -> int:
-    lengths = (request_class.input, request_class.output, request_class.reasoning)
-    before = 0 if request_class.sessions is None else request_class.system_prompt
-    return before + sum(_minimum(length) for length in lengths if length is not None)
+def _shortest(klass: RequestClass) -> tuple[int, int]:
+    """Return the fewest tokens of a prompt, and of an output."""
+    before = 0 if klass.sessions is None else klass.system_prompt
+    prompt = before + (0 if klass.input is None else _minimum(klass.input))
+    outputs = (klass.output, klass.reasoning)
+    return max(prompt, 1), sum(_minimum(each) for each in outputs if each is not None)
 
 
 def _minimum(lengths: Lengths) -> int:
@@ -288,57 +296,6 @@ def _check_repeats(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
                 yield (*where, "objectives", index), message
 
 
-# --- money ---------------------------------------------------------------------------------------
-
-
-def _check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    for where, plan in parts.plans.items():
-        if plan.api_price is not None and plan.api_price not in catalog.api_prices:
-            message = _unknown("API price", plan.api_price, list(catalog.api_prices), _LIST_API)
-            yield (*where, "api_price"), message
-        elif plan.api_price is not None:
-            yield from _not_yet(
-                (*where, "api_price"), catalog.api_price(plan.api_price).date, parts
-            )
-    own = parts.names("prices", "nodes")
-    for where, pool in parts.pools.items():
-        node = catalog.nodes.get(pool.node)
-        if node is None or pool.price in own:
-            continue
-        if pool.price is None:
-            if parts.prices is not None:
-                yield from _default_price(where, node.chip, parts, catalog)
-        elif pool.price not in catalog.machine_prices:
-            known = [name for name, p in catalog.machine_prices.items() if p.chip == node.chip]
-            message = _unknown("price", pool.price, own + known, _LIST_PRICES)
-            yield (*where, "price"), message
-        elif (chip := catalog.machine_prices[pool.price].chip) != node.chip:
-            message = f"{shown(pool.price)} is a price of {chip}; {pool.node} has {node.chip}"
-            yield (*where, "price"), f"{message}: choose another, or state one in prices.nodes"
-        else:
-            price = catalog.machine_prices[pool.price]
-            yield from _not_yet((*where, "price"), price.date, parts)
-
-
-_LIST_API = "`planner catalog list api` shows them all"
-_LIST_PRICES = "`planner catalog list prices` shows them all; or state it in prices.nodes"
-
-
-def _not_yet(where: Location, since: str, parts: Parts) -> Iterator[Finding]:
-    """A price chosen by name must hold on `prices.date`, as one chosen by terms does."""
-    if parts.prices is not None and parts.prices.date < since:
-        message = f"this price holds from {since}, after prices.date, {parts.prices.date}"
-        yield where, f"{message}: choose an older price, or a later prices.date"
-
-
-def _default_price(where: Location, chip: str, parts: Parts, catalog: Catalog) -> Iterator[Finding]:
-    assert parts.prices is not None
-    try:
-        catalog.price_for(chip, parts.prices.default_terms, parts.prices.date)
-    except CatalogError as error:
-        yield (*where, "price"), str(error)
-
-
 # --- pools ---------------------------------------------------------------------------------------
 
 
@@ -386,9 +343,8 @@ def _compared(scenario: Scenario) -> set[str]:
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
-    routed = {pool for c in scenario.workload.classes for pool in (c.pool, *c.overflow)}
-    routed |= {c.light.pool for c in scenario.workload.classes if c.light is not None}
-    routed |= {pool.decode.pool for pool in scenario.pools if pool.decode and pool.name in routed}
+    decoders = decoders_of(scenario.pools)
+    routed = {name for c in scenario.workload.classes for name in pools_reached(c, decoders)}
     paying = {c.plan for c in scenario.workload.classes}
     compared = _compared(scenario)
     for pool in scenario.pools:

@@ -125,9 +125,8 @@ def draft_scenario(
     faults = layer.faults
     chosen = [*_names_of_scenario(layer, scenario, name), *overrides]
     root = _with_overrides(layer, chosen, name)
-    for text in sets:
-        root = _with_set(root, text, faults)
-    faults += _repeated_names(root)
+    root, mistaken = with_sets(root, sets)
+    faults += [*mistaken, *_repeated_names(root)]
     result = None
     try:
         result = Scenario.model_validate(root.plain())
@@ -296,6 +295,14 @@ def _with_overrides(layer: _Layer, names: Sequence[str], path: str) -> Node:
             message = f"no override is called {shown(name)}; {advice}"
             layer.faults.append(Place(path).fault(message, "overrides"))
     return root
+
+
+def with_sets(root: Node, sets: Sequence[str]) -> tuple[Node, list[Fault]]:
+    """Return `root` with `path=value` options laid over it, and a fault for each that is none."""
+    faults: list[Fault] = []
+    for text in sets:
+        root = _with_set(root, text, faults)
+    return root, faults
 
 
 def _with_set(root: Node, text: str, faults: list[Fault]) -> Node:

@@ -14,7 +14,7 @@ from planner.curves.memory import (
     memory_plan,
     shared_with,
 )
-from planner.scenario.schema.pools import KvTier, Pool
+from planner.scenario.schema.pools import KvTier, Pool, Speculation
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def pool_memory(pool: Pool, model: Model, chip: Chip, draft: Model | None = None
     plan = memory_plan(model, chip, spread, dtypes_of(pool), **limits)
     if draft is None or pool.speculation is None:
         return plan
-    formats = Dtypes(weight=pool.speculation.draft_dtype, kv=pool.kv_dtype)
+    formats = draft_dtypes_of(pool, pool.speculation)
     # What drafts holds the contexts that the model holds, which may be longer than its own.
     limits["context_tokens"] = plan.context_tokens
     beside = memory_plan(draft, chip, replace(spread, pipeline=1), formats, **limits)
@@ -128,8 +128,17 @@ def draft_of(pool: Pool, model: Model, catalog: Catalog) -> Model | None:
         return None
     if speculation.draft_model is not None:
         return catalog.model(speculation.draft_model)
-    head = HEADS[speculation.method]
-    return head_model(model, layers=head.layers, like_target=head.like_target)
+    return head_model(
+        model,
+        HEADS[speculation.method],
+        vocabulary=speculation.draft_vocabulary,
+        stages=pool.pipeline_parallel,
+    )
+
+
+def draft_dtypes_of(pool: Pool, speculation: Speculation) -> Dtypes:
+    """Return the number formats of what drafts for a pool; its cache is of the pool's format."""
+    return Dtypes(weight=speculation.weight_dtype(pool.weight_dtype), kv=pool.kv_dtype)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,19 @@ def step_limits_of(pool: Pool) -> StepLimits:
         token_budget=engine.token_budget * spread.data * spread.batches,
         maximum_sequences=engine.maximum_sequences * spread.data,
     )
+
+
+def sequence_tokens_of(pool: Pool) -> float:
+    """Return the tokens that a decode step of most tokens has, over the most sequences.
+
+    With drafts these are the sequence's own and those verified, where the batch may be full.
+    """
+    speculation = pool.speculation
+    if speculation is None:
+        return 1.0
+    most = pool.engine.maximum_sequences
+    drafting = min(speculation.maximum_sequences or most, most)
+    return max(1.0, drafting * (1 + speculation.verified) / most)
 
 
 def limits_of(pool: Pool) -> MemoryLimits:

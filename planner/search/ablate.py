@@ -27,7 +27,7 @@ from planner.search.shapley import (
     indispensable,
     sampled_shares,
 )
-from planner.search.subsets import Measured, Task
+from planner.search.subsets import Measured, Task, measure
 from planner.search.switches import Switch, switches, with_only
 from planner.search.techniques import TECHNIQUES, Technique, used_by
 from planner.simulation import resolve
@@ -137,7 +137,7 @@ class _Game:
         self, listed: tuple[Quantity, ...], orders: list[Order] | None, jobs: int
     ) -> tuple[Decomposition, ...]:
         """Return the decomposition of every quantity that the full stack has."""
-        with Crew(jobs) as crew:
+        with Crew(jobs, measure) as crew:
             wanted = coalitions(self.players) if orders is None else self._of_interest(orders)
             while missing := [each for each in wanted if each not in self.measured]:
                 self._measure(missing, crew)
@@ -166,7 +166,7 @@ class _Game:
     def _without(needed: Coalition, orders: list[Order]) -> list[Order]:
         return [tuple(player for player in order if player not in needed) for order in orders]
 
-    def _measure(self, missing: Sequence[Coalition], crew: Crew) -> None:
+    def _measure(self, missing: Sequence[Coalition], crew: Crew[Task, Measured]) -> None:
         """Measure subsets, the larger ones first: they tell where to start on the smaller ones."""
         total = len(self.measured) + len(missing)
         for size in sorted({len(each) for each in missing}, reverse=True):

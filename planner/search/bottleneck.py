@@ -16,12 +16,14 @@ from typing import Final
 import numpy as np
 
 from planner.catalog import Catalog, Chip, Figure
-from planner.lowering.pools import LoweredPool, lower_pool
+from planner.lowering.pools import LoweredPool, lower_pool, with_scheduling
+from planner.results.columns import BROKEN
 from planner.results.result import Result
 from planner.scenario.schema.pools import Pool
 
 SPEED_UP: Final = 2.0
-"""How much faster a chip's arithmetic or memory is made. Both by the same, to be compared."""
+"""How much faster a chip's arithmetic or memory is made, or a link. All by the same, to be
+compared."""
 AMPLE: Final = 1 << 40
 """KV blocks that no workload fills."""
 AMPLE_SEQUENCES: Final = 1024
@@ -30,12 +32,10 @@ AMPLE_SEQUENCES: Final = 1024
 Lift = Callable[[Pool, LoweredPool, Catalog], LoweredPool]
 
 
-def _without_kv_limit(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
-    return replace(
-        lowered,
-        plan=replace(lowered.plan, kv_blocks=AMPLE),
-        meta=replace(lowered.meta, kv_blocks=AMPLE),
-    )
+def _without_kv_limit(pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
+    # What is shed, or kept from batch classes, are shares of the blocks.
+    plan = with_scheduling(replace(lowered.plan, kv_blocks=AMPLE), pool, lowered.basis)
+    return replace(lowered, plan=plan, meta=replace(lowered.meta, kv_blocks=AMPLE))
 
 
 def _without_queue_limits(pool: Pool, lowered: LoweredPool, catalog: Catalog) -> LoweredPool:
@@ -77,13 +77,19 @@ def _scaled(figure: Figure) -> Figure:
     return replace(figure, value=SPEED_UP * figure.value)
 
 
+def _with_faster_link(_pool: Pool, lowered: LoweredPool, _catalog: Catalog) -> LoweredPool:
+    token_s = lowered.plan.link_token_s / SPEED_UP
+    return replace(lowered, plan=replace(lowered.plan, link_token_s=token_s))
+
+
 LIFTS: Final[dict[str, tuple[str, Lift]]] = {
     "kv_capacity": ("without KV limit", _without_kv_limit),
     "queueing": ("without limits on sequences and queues", _without_queue_limits),
+    "kv_link": (f"with links of {SPEED_UP:g}x the bandwidth", _with_faster_link),
     "compute": (f"with {SPEED_UP:g}x the arithmetic", _with_faster_arithmetic),
     "memory_bandwidth": (f"with {SPEED_UP:g}x the memory bandwidth", _with_faster_memory),
 }
-"""Resource → (what is lifted, in words; how)."""
+"""Resource → (what is lifted, in words; how). Only a pool that prefills for another has a link."""
 CAPACITIES: Final = ("kv_capacity", "queueing")
 """Limits that can be taken away altogether, unlike a speed."""
 
@@ -98,7 +104,7 @@ def strain(result: Result) -> float:
     for row in result.frames.objectives.to_dict("records"):
         value, limit = float(row["value"]), float(row["limit"])
         if math.isnan(value):
-            ratio = 0.0 if row["met"] else math.inf
+            ratio = math.inf if row["verdict"] == BROKEN else 0.0
         elif limit > 0:
             ratio = value / limit
         else:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from planner.billing import policy_of, rate_of
 from planner.catalog import Catalog, load_catalog
 from planner.economics.capital import owned_cost_per_hour
 from planner.economics.energy import HOURS_PER_MONTH
@@ -16,7 +15,9 @@ from planner.economics.mix import node_hour_usd
 from planner.economics.own_chip import BreakEven, ChipCost
 from planner.economics.rates import MachineRate
 from planner.errors import PlannerError
+from planner.pricing import policy_of, rate_of
 from planner.scenario import LoadedScenario
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import OwnChip
 from planner.scenario.schema.pools import Pool
@@ -76,6 +77,7 @@ def breakeven(
     """
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
+    known, _ = with_price_tables(loaded.root, known)
     content = loaded.scenario
     terms = content.own_chip
     if terms is None:
@@ -88,7 +90,7 @@ def breakeven(
     own_points = _points(content, probe, pools[terms.pool])
     bought_points = _points(content, probe, pools[terms.against])
     price = rate_of(
-        pools[terms.against],
+        pools[terms.against].price,
         known.node(pools[terms.against].node).chip,
         content.prices,
         known,

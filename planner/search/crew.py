@@ -1,33 +1,37 @@
-"""Many subsets measured: in which order, from which guess, in how many processes."""
+"""Many tasks done: in how many processes, and from which guess of nodes."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from planner.errors import SimulationError
-from planner.search.subsets import Measured, Task, measure
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 PROCESS_S: Final = 3.0
 """What starting the processes takes; less work than that is done without them."""
 
 
 @dataclass
-class Crew:
-    """Measures tasks, in processes of its own once there is enough to do; use it as a context."""
+class Crew(Generic[Task, Answer]):
+    """Does tasks, in processes of its own once there is enough to do; use it as a context."""
 
     jobs: int
     """Processes at most; 1: none."""
+    work: Callable[[Task], Answer]
+    """What to do with a task: a function of a module, since it goes to other processes."""
     _pool: ProcessPoolExecutor | None = None
     _seconds: list[float] = field(default_factory=list)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Crew[Task, Answer]:
         """Start nothing yet."""
         return self
 
@@ -36,7 +40,7 @@ class Crew:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def measure(self, tasks: Sequence[Task], left: int) -> Iterator[Measured]:
+    def measure(self, tasks: Sequence[Task], left: int) -> Iterator[Answer]:
         """Yield the answers to tasks, in any order.
 
         Args:
@@ -49,7 +53,7 @@ class Crew:
         if self._pool is None and not self._is_worth_it(left):
             for task in tasks:
                 started_s = time.monotonic()
-                yield measure(task)
+                yield self.work(task)
                 self._seconds.append(time.monotonic() - started_s)
             return
         if self._pool is None:
@@ -58,7 +62,7 @@ class Crew:
                 self.jobs, multiprocessing.get_context("spawn"), _ignore_interrupts
             )
         try:
-            for done in as_completed([self._pool.submit(measure, task) for task in tasks]):
+            for done in as_completed([self._pool.submit(self.work, task) for task in tasks]):
                 yield done.result()
         except BrokenProcessPool:
             raise SimulationError(
@@ -78,8 +82,16 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class Sized(Protocol):
+    """What is known of a fleet."""
+
+    @property
+    def nodes(self) -> Mapping[str, int] | None:
+        """Nodes by pool; None: there is no such fleet."""
+
+
 def guess(
-    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Measured]
+    on: frozenset[str], off: Sequence[str], known: Mapping[frozenset[str], Sized]
 ) -> dict[str, int]:
     """Return nodes to start sizing from, by what is known with one or two techniques more.
 

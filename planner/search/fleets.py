@@ -9,6 +9,7 @@ from typing import Any, Final
 from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.lowering.pools import LoweredPool, basis_of, lower_pool
+from planner.results.columns import BROKEN, NO_SAMPLE
 from planner.results.formatting import duration, percent, percentile, span
 from planner.results.result import Result
 from planner.scenario import LoadedScenario, replicas_of
@@ -148,6 +149,7 @@ class Search:
         before = nodes
         while not self.simulate(nodes).passed:
             failing = self._failing_pools(nodes)
+            self.require_failing(nodes, failing)
             grown = tuple(
                 min(count * 2, most) if name in failing else count
                 for name, count, most in zip(self.names, nodes, self.most, strict=True)
@@ -156,6 +158,11 @@ class Search:
                 raise SizingError(self._too_few(nodes, failing, at_limit=grown == nodes))
             before, nodes = nodes, grown
         return nodes
+
+    def require_failing(self, nodes: Nodes, failing: set[str]) -> None:
+        """Raise if a fleet fails and more nodes would change nothing: there are no samples."""
+        if not failing:
+            raise SizingError("; ".join(self.trials[nodes].failures))
 
     def _in_vain(self, before: Nodes, nodes: Nodes, failing: set[str]) -> bool:
         """Tell whether more nodes have changed nothing and nothing waits for still more."""
@@ -167,7 +174,7 @@ class Search:
     def _failing_pools(self, nodes: Nodes) -> set[str]:
         """Return the pools behind what failed."""
         frames = self.results[nodes].frames
-        broken = set(frames.objectives.loc[~frames.objectives["met"].astype(bool), "class"])
+        broken = set(frames.objectives.loc[frames.objectives["verdict"] == BROKEN, "class"])
         classes = self.loaded.scenario.workload.classes
         unstable = frames.pools.loc[~frames.pools["stable"].astype(bool), "pool"]
         behind = {
@@ -253,6 +260,8 @@ class Search:
             return "queueing", broken
         passed, strains = {}, {}
         for resource in LIFTS:
+            if resource == "kv_link" and self.names[index] not in self.decoders:
+                continue
             lifted = self.lift(smaller, index, resource)
             passed[resource], strains[resource] = lifted.passed, lifted.strain
             if lifted.passed and resource in CAPACITIES:
@@ -266,15 +275,36 @@ def _with(nodes: Nodes, index: int, count: int) -> Nodes:
 
 
 def failures_of(result: Result) -> list[str]:
-    """Return a sentence for every promise that was broken and every queue that grows."""
+    """Return a sentence for every promise that was broken and every queue that grows.
+
+    A promise without samples is none that was kept: only of a class to which nothing came is
+    nothing asked.
+    """
     if not result.has_evidence:
         return ["no requests were measured"]
     objectives = result.frames.objectives
-    broken = objectives.loc[~objectives["met"].astype(bool)]
+    broken = objectives.loc[objectives["verdict"] == BROKEN]
     sentences = [_sentence(row) for row in broken.to_dict("records")]
     pools = result.frames.pools
     growing = pools.loc[~pools["stable"].astype(bool), "pool"]
-    return sentences + [f"the queue of pool {name} grows" for name in growing]
+    sentences += [f"the queue of pool {name} grows" for name in growing]
+    return sentences + [unknown_sentence(name) for name in unknown_classes(result)]
+
+
+def unknown_classes(result: Result) -> list[str]:
+    """Return the classes that requests came from, and of a promise to which nothing is known."""
+    frames = result.frames
+    used = set(frames.classes.loc[frames.classes["arrived"] > 0, "class"])
+    unknown = frames.objectives.loc[frames.objectives["verdict"] == NO_SAMPLE, "class"]
+    return [str(name) for name in unknown.unique() if name in used]
+
+
+def unknown_sentence(name: str) -> str:
+    """Return what a class lacks whose promises have no samples, and the remedy."""
+    return (
+        f"{name} has no sample of what it is promised, so no fleet is known to keep it; lengthen "
+        "workload.duration, shorten workload.warmup, or delete what cannot be measured"
+    )
 
 
 def _sentence(row: dict[Hashable, Any]) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from planner.billing import policy_of, rate_of
 from planner.catalog import Catalog, load_catalog
 from planner.economics.energy import HOURS_PER_MONTH
 from planner.economics.mix import (
@@ -32,7 +31,9 @@ from planner.economics.mix import (
 from planner.economics.rates import ELASTIC_TERMS
 from planner.errors import PlannerError
 from planner.lowering.workload import class_workloads, start_s_of_week
+from planner.pricing import policy_of, rate_of
 from planner.scenario import LoadedScenario, replicas_of
+from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import Choice, Term
 from planner.scenario.schema.pools import Pool
@@ -139,6 +140,7 @@ def optimise(
     """
     known = catalog or load_catalog()
     loaded = resolve(scenario, known, sets, overrides, named)
+    known, _ = with_price_tables(loaded.root, known)
     content = loaded.scenario
     if content.optimise is None:
         raise OptimiseError(
@@ -235,8 +237,7 @@ def _offers(scenario: Scenario, catalog: Catalog, points: Sequence[OperatingPoin
 def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w: float) -> Offer:
     assert scenario.optimise is not None
     node = catalog.node(pool.node)
-    priced = pool.model_copy(update={"price": term.price})
-    rate = rate_of(priced, node.chip, scenario.prices, catalog)
+    rate = rate_of(term.price, node.chip, scenario.prices, catalog)
     policy = policy_of(scenario.prices)
     needed_in_s = scenario.optimise.needed_in
     return Offer(
@@ -346,7 +347,8 @@ def mended(
         proof = prove(loaded, catalog, mix, progress)
         verdict = proof.failures[0] if proof.failures else "keeps every promise"
         say(f"the fleet at {mix.cost_per_hour_usd:,.2f} USD/h, round {number + 1}: {verdict}")
-        if not proof.failures or number + 1 == ROUNDS:
+        # Without weak hours nothing is known to be missing, as where a promise has no samples.
+        if not proof.weak_hours or number + 1 == ROUNDS:
             break
         for pool, hour in proof.weak_hours:
             units = next(each.nodes_per_unit for each in problem.pools if each.name == pool)

@@ -14,7 +14,7 @@ from planner.catalog import Catalog
 from planner.control import Fleet
 from planner.economics.mix import Mix
 from planner.lowering.workload import start_s_of_week
-from planner.results.columns import LOST_FATES
+from planner.results.columns import BROKEN, LOST_FATES
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 from planner.scenario.schema.optimise import Term
@@ -77,6 +77,7 @@ def prove(
                 "nodes": mix.pool_nodes(pool.name)[0],
                 "schedule": [],
                 "price": prices[pool.name],
+                "price_mix": [],
             }
         )
         for pool in content.pools
@@ -186,7 +187,7 @@ def _weak_hours(result: Result, classes: Sequence[RequestClass], mix: Mix) -> li
     Where none stands out, the hour with the most load.
     """
     objectives = result.frames.objectives
-    broken = set(objectives.loc[~objectives["met"].astype(bool), "class"])
+    broken = set(objectives.loc[objectives["verdict"] == BROKEN, "class"])
     pools = result.frames.pools
     growing = set(pools.loc[~pools["stable"].astype(bool), "pool"])
     found: set[tuple[str, int]] = set()

@@ -99,8 +99,7 @@ class NearSearch(Search):
 
     def _require_hope(self, nodes: Nodes, failing: set[str], tried: list[Nodes]) -> None:
         """Raise unless more nodes may help."""
-        if not failing:
-            raise SizingError("; ".join(self.trials[nodes].failures))
+        self.require_failing(nodes, failing)
         places = [index for index, name in enumerate(self.names) if name in failing]
         if any(nodes[index] >= self.most[index] for index in places):
             raise SizingError(self._too_few(nodes, failing, at_limit=True))

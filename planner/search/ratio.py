@@ -38,30 +38,40 @@ def best_ratios(search: Search, nodes: Nodes) -> tuple[Nodes, tuple[Ratio, ...]]
         search: that found a fleet.
         nodes: the fleet; from it no pool can give back a step.
     """
-    ratios = []
-    for prefill, decode in _chains(search):
-        fewer = list(_walk(search, nodes, decode, prefill))
-        fleets = [*reversed(fewer), nodes, *_walk(search, nodes, prefill, decode)]
-        nodes = min(fleets, key=lambda fleet: (_cost(search, fleet), fleet))
-        for giver, taker in ((prefill, decode), (decode, prefill)):
-            if (moved := _moved(search, nodes, giver, taker)) is not None:
-                search.simulate(moved)
-        others = [index for index in range(len(nodes)) if index not in (prefill, decode)]
-        tried = sorted(
-            fleet
-            for fleet in search.trials
-            if all(fleet[index] == nodes[index] for index in others)
-        )
-        ratios.append(
-            Ratio(
-                prefill=search.names[prefill],
-                decode=search.names[decode],
-                best=search.trials[nodes],
-                frontier=tuple(search.trials[fleet] for fleet in fleets),
-                tried=tuple(search.trials[fleet] for fleet in tried),
-            )
-        )
-    return nodes, tuple(ratios)
+    chains = list(_chains(search))
+    frontiers: dict[tuple[int, int], list[Nodes]] = {}
+    pending = list(chains)
+    while pending:
+        chain = pending.pop(0)
+        frontiers[chain] = _frontier(search, nodes, *chain)
+        best = min(frontiers[chain], key=lambda fleet: (_cost(search, fleet), fleet))
+        if best != nodes:  # chains that share a pool or a class have to be looked at again
+            pending = [each for each in chains if each != chain]
+        nodes = best
+    return nodes, tuple(_ratio(search, nodes, *chain, frontiers[chain]) for chain in chains)
+
+
+def _frontier(search: Search, nodes: Nodes, prefill: int, decode: int) -> list[Nodes]:
+    """Return the staircase around a fleet, from the fewest nodes that prefill to the most."""
+    fewer = list(_walk(search, nodes, decode, prefill))
+    return [*reversed(fewer), nodes, *_walk(search, nodes, prefill, decode)]
+
+
+def _ratio(search: Search, nodes: Nodes, prefill: int, decode: int, frontier: list[Nodes]) -> Ratio:
+    for giver, taker in ((prefill, decode), (decode, prefill)):
+        if (moved := _moved(search, nodes, giver, taker)) is not None:
+            search.simulate(moved)
+    others = [index for index in range(len(nodes)) if index not in (prefill, decode)]
+    tried = sorted(
+        fleet for fleet in search.trials if all(fleet[index] == nodes[index] for index in others)
+    )
+    return Ratio(
+        prefill=search.names[prefill],
+        decode=search.names[decode],
+        best=search.trials[nodes],
+        frontier=tuple(search.trials[fleet] for fleet in frontier),
+        tried=tuple(search.trials[fleet] for fleet in tried),
+    )
 
 
 def _chains(search: Search) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,7 @@ class Sizing:
     """Devices of these nodes by pool."""
     bottlenecks: dict[str, str]
     """By pool: what the fleet with one step fewer runs out of: compute, memory_bandwidth,
-    kv_capacity or queueing (limits of the engine); none for the smallest possible pool."""
+    kv_link, kv_capacity or queueing (limits of the engine); none for the smallest possible pool."""
     limits: dict[str, str]
     """By pool: the number of nodes that is too few, and the promise that it breaks."""
     result: Result

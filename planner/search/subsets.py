@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from planner.catalog import Catalog
 from planner.errors import PlannerError
+from planner.results.columns import BROKEN
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 from planner.scenario.schema import Scenario
-from planner.search.fleets import Nodes, SizingError
+from planner.search.fleets import Nodes, SizingError, unknown_classes
 from planner.search.near import NearSearch
 from planner.search.quantities import quantities
 from planner.simulation import run
@@ -121,10 +122,11 @@ def broken_promises(result: Result) -> tuple[str, ...]:
     if not result.has_evidence:
         return ("no requests were measured",)
     objectives = result.frames.objectives
-    classes = objectives.loc[~objectives["met"].astype(bool), "class"].unique()
+    classes = objectives.loc[objectives["verdict"] == BROKEN, "class"].unique()
     pools = result.frames.pools
     growing = pools.loc[~pools["stable"].astype(bool), "pool"]
     return (
         *(f"{name} breaks a promise" for name in classes),
         *(f"the queue of pool {name} grows" for name in growing),
+        *(f"{name} has no sample of a promise" for name in unknown_classes(result)),
     )

@@ -6,13 +6,15 @@ few words and one function. The function returns a new scenario and leaves every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from planner.curves.layout import DTYPE_BYTES
 from planner.errors import PlannerError, did_you_mean, shown
+from planner.scenario.routes import decoders_of, own_pools
 from planner.scenario.schema import Scenario
+from planner.scenario.schema.fields import Part
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass
 
@@ -121,44 +123,62 @@ def _whole_experts(pool: Pool) -> Change:
     return cut | _GATHERED if pool.expert_parallel > 1 else {}
 
 
+_OF_ARRIVALS: Final = (
+    "prefix_cache", "kv_tiers", "router", "affinity", "admission", "overflow_waiting",
+)  # fmt: skip
+_OF_QUEUES: Final = ("scheduler", "priority_step", "queue_limit", "preemption", "batch_below")
+"""What a pool and its engine say of requests that arrive: which wait, where, in what order."""
+
+
 def _in_one_pool(scenario: Scenario) -> Scenario:
     """Return the scenario whose pools decode what they prefill.
 
-    The pools that decode take the requests, the prefix cache, and the nodes where these are of one
-    kind; the pools that prefilled are empty.
+    The pools that decode take the requests, what the pools that prefilled say of these (of several,
+    the one with most nodes), and their nodes where these are of its kind; those are empty then.
     """
-    target = {pool.name: pool.decode.pool for pool in scenario.pools if pool.decode is not None}
+    target = decoders_of(scenario.pools)
     if not target:
         return scenario
-    given: dict[str, int] = {}
-    caches: dict[str, Change] = {}
-    kinds = {pool.name: pool.node for pool in scenario.pools}
+    sources: dict[str, list[Pool]] = {}
     for pool in scenario.pools:
-        if pool.decode is None:
-            continue
-        if pool.node == kinds[pool.decode.pool]:
-            given[pool.decode.pool] = given.get(pool.decode.pool, 0) + pool.nodes
-        if pool.prefix_cache:
-            kept = ("prefix_cache", "kv_tiers", "router", "affinity")
-            caches[pool.decode.pool] = {name: getattr(pool, name) for name in kept}
+        if pool.name in target:
+            sources.setdefault(target[pool.name], []).append(pool)
     pools = [
-        pool.model_copy(
-            update={"decode": None, "nodes": 0, "schedule": []}
-            if pool.decode is not None
-            else {"nodes": pool.nodes + given.get(pool.name, 0), **caches.get(pool.name, {})}
-        )
+        pool.model_copy(update={"decode": None, "nodes": 0, "schedule": []})
+        if pool.name in target
+        else _merged(pool, sources.get(pool.name, []))
         for pool in scenario.pools
     ]
 
     def moved(klass: RequestClass) -> Change:
-        moves: dict[str, Any]
-        overflow = [target.get(name, name) for name in klass.overflow]
-        moves = {"pool": target.get(klass.pool, klass.pool), "overflow": overflow}
-        if klass.light is not None and klass.light.pool in target:
-            moves["light"] = klass.light.model_copy(update={"pool": target[klass.light.pool]})
-        return moves
+        # Two pools that prefill may hand over to one, which is tried once.
+        own = list(dict.fromkeys(target.get(name, name) for name in own_pools(klass)))
+        light = klass.light
+        if light is not None:
+            name = target.get(light.pool, light.pool)
+            light = None if name in own else light.model_copy(update={"pool": name})
+        return {"pool": own[0], "overflow": own[1:], "light": light}
 
     return _in_classes(moved)(scenario.model_copy(update={"pools": pools}))
+
+
+def _merged(pool: Pool, sources: Sequence[Pool]) -> Pool:
+    """Return a pool that decodes as it would be if it prefilled what others have for it."""
+    if not sources:
+        return pool
+    first = max(sources, key=lambda source: source.nodes)
+    queue = _stated(first.engine, _OF_QUEUES)
+    if "scheduler" in queue:
+        queue["priority_step"] = first.engine.priority_step
+    given = sum(source.nodes for source in sources if source.node == pool.node)
+    changes = _stated(first, _OF_ARRIVALS)
+    changes |= {"nodes": pool.nodes + given, "engine": pool.engine.model_copy(update=queue)}
+    return pool.model_copy(update=changes)
+
+
+def _stated(part: Part, names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the fields that the scenario does not leave to their defaults."""
+    return {name: getattr(part, name) for name in names if name in part.model_fields_set}
 
 
 TECHNIQUES: Final = (

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.trace.reuse import repeated_tokens
 from planner.trace.table import HashIds, RequestBlock, Rows, chain_starts
 
 WINDOWS_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0)
@@ -79,8 +80,8 @@ class TraceStats:
     sessions: int
     turns_per_session: float
     session_reuse_rate: float
-    """Share of the prompt tokens of session turns that the session had already said (chained
-    turns)."""
+    """Share of the prompt tokens of session turns that the turn before had in its context, its
+    reasoning dropped (chained turns); see `repeated_tokens`."""
     prefix: PrefixStats | None
     classes: dict[str, TraceStats] = field(default_factory=dict)
     """The same by class; empty if there is one class or none."""
@@ -157,13 +158,7 @@ class _Accumulator:
         session = rows["session_id"]
         self._session_ids.add(session[session >= 0])
         self._session_rows += int(np.count_nonzero(session >= 0))
-        later = np.flatnonzero(~np.isnan(rows["think_s"]))
-        later = later[(later > 0) & (session[later] >= 0)]
-        before = rows[later - 1]
-        said = before["input_tokens"] + before["output_tokens"] - before["reasoning_tokens"]
-        chained = before["session_id"] == session[later]
-        reused = np.minimum(said, rows["input_tokens"][later])[chained]
-        self._session_reused += int(reused.sum())
+        self._session_reused += int(repeated_tokens(rows).sum())
         self._session_input += int(rows["input_tokens"][session >= 0].sum())
 
     def result(self, classes: dict[str, TraceStats]) -> TraceStats:

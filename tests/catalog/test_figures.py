@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import planner.catalog
-from planner.catalog import TIERS, Catalog, Entry, Figure, load_catalog
+from planner.catalog import TIERS, ApiPrice, Catalog, Entry, Figure, load_catalog
 from planner.catalog.reader import read_sources
 
 FOLDER = Path(planner.catalog.__file__).parent
@@ -39,8 +39,13 @@ def figures(catalog: Catalog) -> Iterator[tuple[str, Figure]]:
             value = getattr(entry, field.name)
             if isinstance(value, Figure):
                 yield f"{entry.name}.{field.name}", value
-            elif isinstance(value, dict):
+            elif isinstance(value, dict) and not isinstance(entry, ApiPrice):
                 yield from ((f"{entry.name}.{field.name}.{k}", v) for k, v in value.items())
+        if isinstance(entry, ApiPrice):
+            long = {} if entry.long_context is None else entry.long_context.tiers
+            for prices in (*entry.tiers.values(), *long.values()):
+                parts = (prices.input, prices.output, prices.cached_input, prices.cache_write)
+                yield from ((f"{entry.name}.{p.note}", p) for p in parts if p is not None)
 
 
 def test_every_figure_has_its_provenance(catalog: Catalog) -> None:

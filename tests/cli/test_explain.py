@@ -240,3 +240,45 @@ def test_tiers_are_explained(pools: str) -> None:
     assert "KV cache and its tiers" in text
     assert "tape (shared)" in text
     assert "KV cache and its tiers" not in explain(pools, "--pool", "large").stdout
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+DRAFTS = (
+    "--set",
+    "pools.large.speculation={method: eagle3, draft_tokens: 3, maximum_sequences: 64}",
+)
+
+
+def test_drafts_are_explained(pools: str) -> None:
+    """By batch what they cost and gain; by class what is accepted, and from where."""
+    small, large = content(pools, *DRAFTS, "--batch", "1,16,64,100")["pools"]
+    assert small["drafts"] is None
+    drafts = large["drafts"]
+    assert (drafts["method"], drafts["maximum_sequences"]) == ("eagle3", 64)
+    (accepted,) = drafts["acceptance"]
+    assert accepted["request_class"] == "deep"
+    assert len(accepted["by_position"]) == 3
+    assert accepted["length"] == drafts["length"]
+    assert accepted["source"]
+    one, few, many, beyond = drafts["steps"]
+    assert one["speed_up"] > 1.5
+    assert one["tokens"] == drafts["length"]
+    expected = one["tokens"] * one["plain_s"] / (one["verify_s"] + one["draft_s"])
+    assert one["speed_up"] == pytest.approx(expected)
+    assert one["draft_s"] < few["draft_s"] < many["draft_s"]
+    assert (beyond["tokens"], beyond["verify_s"]) == (1.0, beyond["plain_s"])
+    assert 0.8 < beyond["speed_up"] < 1.0, "the head still sees every token"
+    text = " ".join(explain(pools, "--pool", "large", *DRAFTS).stdout.split())
+    assert "Drafts: cost and gain of a decode step eagle3, 3 tokens" in text
+    assert "1 layer and output head" in text
+    assert "Drafts" not in explain(pools, "--pool", "small", *DRAFTS).stdout
+
+
+def test_drafts_that_are_off_are_explained(pools: str) -> None:
+    least = ("--set", "pools.large.speculation.minimum_length=3.9")
+    (large,) = content(pools, "--pool", "large", *DRAFTS, *least)["pools"]
+    assert large["drafts"]["switched_off"] is True
+    assert large["drafts"]["steps"] == []
+    text = explain(pools, "--pool", "large", *DRAFTS, *least).stdout
+    assert "less than minimum_length" in text

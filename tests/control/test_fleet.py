@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.control import Fleet, PoolView
-from planner.control.fleet import most_nodes, most_nodes_by_window, node_hours, nodes_over_time
+from planner.control.fleet import Spans, held_over, most_nodes_by_window, nodes_over_time
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel.enums import Fate, ReplicaStatus
@@ -34,6 +34,16 @@ from tests.kernel.strategies import UNIT_S, Scenario, dyadic_scenarios
 from tests.naive import CONTROL, Replica, Simulation
 
 HELD = [int(s) for s in (ReplicaStatus.STARTING, ReplicaStatus.ACTIVE, ReplicaStatus.DRAINING)]
+
+
+def node_hours(spans: Spans, until_s: float) -> float:
+    """Return the node-hours held until `until_s`."""
+    return sum(hours * nodes for hours, nodes in held_over(spans, until_s))
+
+
+def most_nodes(spans: Spans, until_s: float) -> float:
+    """Return the most nodes held at once before `until_s`."""
+    return max((nodes for _, nodes in held_over(spans, until_s)), default=0)
 
 
 # --- watching ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.control import Fleet, follow_schedule
-from planner.control.fleet import node_hours
+from planner.control.fleet import held_over
 from planner.control.schedule import DAY_S
 from planner.kernel.enums import Fate
 from tests.control.clusters import POOL, Process, look, plan, simulate
@@ -38,7 +38,8 @@ def test_a_day_over_midnight_and_the_next() -> None:
         look([hour * HOUR_S for hour in hours], lambda p: p.nodes, seen),
     )
     assert seen == [3, 3, 1, 1, 4, 4, 1, 4, 1, 4]
-    hours_held = node_hours(outcome.pool.held_nodes(60 * HOUR_S), 60 * HOUR_S)
+    held = held_over(outcome.pool.held_nodes(60 * HOUR_S), 60 * HOUR_S)
+    hours_held = sum(hours * nodes for hours, nodes in held)
     assert hours_held == pytest.approx(3 * 1 + 1 * 8 + 4 * 16 + 1 * 8 + 4 * 16 + 1 * 8 + 4 * 3)
 
 

@@ -37,6 +37,20 @@ def test_decodes_are_shared_by_micro_batches_and_a_prompt_is_not() -> None:
     assert largest(staged, 1064, 4000) == [1000.0, 1000.0]
 
 
+def test_tokens_that_are_verified_are_decodes() -> None:
+    """Four of each of 256 sequences, in groups of 64: shared evenly, all of them drawn from."""
+    groups = Parallelism(data=4)
+    tokens = np.array([256.0, 1024.0])
+    chain = Spread.of(groups, 8192, 256, prompt_tokens=200, engine="vllm", width=4.0)
+    assert largest(chain, *tokens) == [64.0, 256.0]
+    assert chain.sampled(tokens).tolist() == [64.0, 256.0]
+    plain = Spread.of(groups, 8192, 256, prompt_tokens=200, engine="vllm")
+    assert largest(plain, *tokens) == [64.0, 64.0 + 200.0]
+    assert plain.sampled(tokens).tolist() == [64.0, 64.0]
+    # contexts are those of sequences, not of tokens
+    assert chain.longest_context(tokens)[1] == plain.longest_context(tokens)[0]
+
+
 def test_fewer_micro_batches_idle_and_more_queue() -> None:
     one, eight = (spread(Parallelism(pipeline=4, micro_batches=count)) for count in (1, 8))
     assert (one.pace, one.parts, largest(one, 64)) == (1.0, 1, [64.0])

@@ -13,10 +13,11 @@ from planner.economics import (
     LineKind,
     Policy,
     SubscriptionPlan,
+    Tokens,
+    TokenWeights,
     is_paying,
     partner_share_line,
     revenue_lines,
-    token_weight,
 )
 
 R1 = ApiPlan(
@@ -120,7 +121,8 @@ def test_impossible_plans() -> None:
         SubscriptionPlan("x", 20.0, 0.0)
 
 
-def test_token_weight() -> None:
-    assert token_weight(input_tokens=100, output_tokens=0) == 100
-    assert token_weight(input_tokens=100, output_tokens=10, output_token_weight=4) == 140
-    assert token_weight(input_tokens=100, output_tokens=0, cached_input_tokens=100) == 10
+def test_token_weights() -> None:
+    weights = TokenWeights()
+    assert sum(weights.of(Tokens(input=100))) == 100
+    assert sum(TokenWeights(output=4).of(Tokens(input=100, output=10))) == 140
+    assert sum(weights.of(Tokens(input=100, cached_input=100))) == 10

@@ -36,7 +36,7 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing emissions provenance version errors units"
+    "billing emissions pricing provenance version errors units"
 )
 
 LAYERS = {
@@ -63,9 +63,10 @@ LAYERS = {
     "calibration": Layer(
         "validation measurements engine kernel curves catalog errors units", "numpy scipy"
     ),
-    "kernel": Layer("", "numba numpy"),
+    "kernel": Layer("", "llvmlite numba numpy"),
     "kernel.enums": Layer(""),
     "kernel.dtypes": Layer("kernel.enums", "numpy"),
+    "kernel.world": Layer("kernel.dtypes", "numpy"),
     "control": Layer(
         "kernel.dtypes kernel.enums kernel.plan errors units", "numpy simpy", typing="engine"
     ),
@@ -80,31 +81,35 @@ LAYERS = {
     "results": Layer(
         "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
     ),
-    "invariants": Layer("results economics kernel.dtypes kernel.enums errors", "numpy pandas"),
+    "invariants": Layer(
+        "results economics kernel.dtypes kernel.enums kernel.world errors", "numpy pandas"
+    ),
+    "pricing": Layer("economics scenario catalog errors units"),
     "billing": Layer(
-        "control engine economics kernel.dtypes kernel.enums lowering scenario catalog errors "
+        "pricing control engine economics kernel.dtypes kernel.enums lowering scenario errors "
         "units",
         "numpy",
     ),
-    "emissions": Layer("billing catalog economics scenario results"),
-    "provenance": Layer("billing catalog economics lowering results scenario trace"),
+    "emissions": Layer("pricing catalog economics scenario results"),
+    "provenance": Layer("pricing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
+    "costing": Layer(f"simulation {BELOW_RUN}", "pandas pydantic"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
     "report": Layer(
         f"calibration validation measurements simulation {BELOW_RUN}",
         "numpy pandas plotly rich",
-        typing="search",
+        typing="search costing",
     ),
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
         "calibration validation measurements microbench "
-        f"regress report search simulation {BELOW_RUN}",
+        f"regress report search costing simulation {BELOW_RUN}",
         "numpy pandas plotly pyarrow rich typer yaml",
     ),
     "__main__": Layer("cli"),
     "": Layer(
-        "version", typing=f"regress report search simulation {BELOW_RUN}"
+        "version", typing=f"regress report search costing simulation {BELOW_RUN}"
     ),  # planner/__init__.py: lazy names
 }
 

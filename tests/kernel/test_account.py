@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from planner.engine import Engine
 from planner.invariants import check_invariants
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE
 from planner.kernel.enums import Fate, Metric
 from planner.kernel.histogram import bin_of
 from planner.kernel.plan import ClassPlan, Plan, PoolPlan
+from planner.kernel.world import World
 
 ONE_PLACE = PoolPlan(
     name="pool",

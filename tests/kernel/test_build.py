@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from planner.kernel import build
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.enums import ReplicaStatus, Router
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan, PoolPlan
+from planner.kernel.world import World
 
 SMALL = PoolPlan(
     name="small",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planner.kernel.cascade import chance
-from planner.kernel.enums import Fate, Leg, Router
+from planner.kernel.enums import Fate, Leg, Router, Scheduler
 from tests.kernel.bridge import Record, simulate
 from tests.kernel.strategies import UNIT_STEPS, Scenario
 from tests.kernel.test_twin import by_number, twin_records
@@ -47,6 +47,21 @@ def test_both_latencies_and_both_costs_count() -> None:
 def test_an_answer_that_is_good_enough_is_kept() -> None:
     _, records = run([Row(0.0, 0, 2, 3)], replace(CASCADE, escalation=0.0))
     assert [(r.finish_s, r.pool, r.leg) for r in records] == [(3.0, 1, Leg.LIGHT)]
+
+
+def test_an_escalated_prompt_is_charged_where_it_goes() -> None:
+    """Both classes want the same from a pool that they share alike, so they take turns."""
+    shared = replace(POOL, maximum_sequences=1, scheduler=Scheduler.WEIGHTED)
+    classes = [CASCADE, RequestClass(pools=[0])]
+    rows = [Row(0.0, 0, 2, 1) for _ in range(8)] + [Row(1.0, 1, 2, 1) for _ in range(8)]
+    scenario = Scenario([shared, POOL], classes, rows)
+    for number, row in enumerate(scenario.all_rows):
+        row.number = number
+    _, records = simulate(scenario)
+    assert repr(by_number(records)) == repr(by_number(twin_records(scenario.simulate_naively())))
+    ends = sorted((record.finish_s, record.class_index) for record in records)
+    lead = np.cumsum([1 if klass == 0 else -1 for _, klass in ends])
+    assert np.abs(lead).max() <= 2  # uncharged, class 0 would be served twice as often
 
 
 def test_a_single_token_is_escalated_too() -> None:

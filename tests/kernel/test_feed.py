@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.kernel import build
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE
 from planner.kernel.feed import load_rows, send_clients
 from planner.kernel.plan import ClassPlan, ClosedStream, Plan
+from planner.kernel.world import World
 from tests.kernel.test_build import SMALL
 
 
 def world_with_room(rows: int, turns: int) -> World:
     plan = Plan((SMALL,), (ClassPlan("chat", (0,)),), iter([]), (ClosedStream(2, iter([])),))
     world = build.grow_turns(build.build_world(plan, 1), turns)
-    return world._replace(arrivals=np.zeros(rows, ARRIVAL))
+    return replace(world, arrivals=np.zeros(rows, ARRIVAL))
 
 
 def block_of(*arrival_s: float) -> NDArray[np.void]:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.kernel.build import add_replicas, build_world
-from planner.kernel.dtypes import World
 from planner.kernel.kvcache import (
     blocks_between,
     blocks_for_steps,
@@ -20,6 +19,7 @@ from planner.kernel.kvcache import (
     steps_within,
 )
 from planner.kernel.plan import ClassPlan, DraftPlan, Plan, PoolPlan
+from planner.kernel.world import World
 
 
 @pytest.mark.parametrize(

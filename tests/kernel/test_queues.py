@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planner.kernel import build
-from planner.kernel.dtypes import ARRIVAL, NONE, World
+from planner.kernel.dtypes import ARRIVAL, NONE
 from planner.kernel.enums import Scheduler
 from planner.kernel.plan import ClassPlan, Plan
 from planner.kernel.queues import (
@@ -21,6 +21,7 @@ from planner.kernel.queues import (
     take_from_queue,
     take_request,
 )
+from planner.kernel.world import World
 from tests.kernel.test_build import SMALL
 
 URGENT, PATIENT = 0, 1

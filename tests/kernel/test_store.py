@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.kernel import build
-from planner.kernel.dtypes import NONE, World
+from planner.kernel.dtypes import NONE
 from planner.kernel.store import (
     empty_store,
     find_entry,
@@ -15,6 +15,7 @@ from planner.kernel.store import (
     shrink,
     wake_entry,
 )
+from planner.kernel.world import World
 from tests.kernel.test_build import empty_world
 from tests.naive.store import Store
 

@@ -356,3 +356,21 @@ def test_who_would_be_late_is_shed() -> None:
     rows = [Row(0.0, 0, 1, 9), Row(0.5, 0, 16, 1), Row(0.5, 1, 16, 1), Row(2.5, 0, 1, 1)]
     found = fates(Scenario([pool], classes, rows))
     assert found == [Fate.SERVED, Fate.SERVED, Fate.SHED, Fate.SHED]
+
+
+def test_what_the_cache_has_of_a_prompt_needs_no_time() -> None:
+    """Of the 34 tokens of a second turn 18 have to be prefilled, of those of a first turn all."""
+    pool = replace(ONE_SECOND_STEPS, prefix_cache=True, shed_ttft=1.0)
+    later = Row(None, 0, 34, 1, session=1, think_s=1.0)
+    rows = [Row(0.0, 0, 16, 1, session=1, later_turns=[later]), Row(5.0, 0, 34, 1)]
+    found = fates(Scenario([pool], [RequestClass(pools=[0], ttft_limit_s=2.0)], rows))
+    assert found == [Fate.SERVED, Fate.SHED, Fate.SERVED]  # the later turn is numbered last
+
+
+def test_the_way_to_the_pool_that_decodes_takes_time() -> None:
+    """A prompt of 8 tokens is prefilled in less than a step, and sent in 4 s."""
+    pool = replace(ONE_SECOND_STEPS, decode_pool=1, link_token_s=0.5, shed_ttft=1.0)
+    classes = [RequestClass(pools=[0], ttft_limit_s=limit_s) for limit_s in (5.0, 4.0)]
+    rows = [Row(0.0, 0, 8, 2), Row(20.0, 1, 8, 2), Row(40.0, 1, 8, 1)]
+    found = fates(Scenario([pool, ONE_SECOND_STEPS], classes, rows))
+    assert found == [Fate.SERVED, Fate.SHED, Fate.SERVED]

@@ -155,6 +155,7 @@ class Simulation(Arrivals):
         request.prefilled_tokens = request.emitted_tokens = 0
         request.first_token_s = request.last_token_s = request.answer_s = nan
         request.prefill_replica = NOWHERE
+        request.charged = False
         rules = self.classes[request.class_index]
         replica, _ = self._choose_replica(request, rules.pools)
         if replica is None:
@@ -430,7 +431,7 @@ class Simulation(Arrivals):
                     self._preempt(replica, max(yielding, key=replica.place))
                     continue
                 if not request.batch:
-                    replica.backlog_tokens += request.prompt_tokens
+                    replica.backlog_tokens += request.pending_tokens
                 elif sequences:
                     used = pool.kv_blocks - free + blocks
                     if sequences >= pool.batch_sequences or used > pool.batch_blocks:
@@ -454,7 +455,8 @@ class Simulation(Arrivals):
         replica.waiting.remove(request)
         served = replica.served_tokens[request.class_index]
         replica.virtual_tokens = max(replica.virtual_tokens, served)
-        if isnan(request.started_s):
+        if not request.charged and request.source is None:
+            request.charged = True
             self._charge(replica, request, request.prompt_tokens)
 
     def _receive(self, replica: Replica, request: Request) -> None:

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Protocol
 
 from planner.kernel.enums import Fate, Leg, Router, Scheduler
-from tests.naive.cache import empty, holder
+from tests.naive.cache import empty, found_tokens, holder
 from tests.naive.state import (
     NOWHERE,
     ClosedStream,
@@ -188,7 +188,7 @@ class Arrivals:
     def _is_shed(self, replica: Replica, request: Request, rules: RequestClass) -> bool:
         """Admission control."""
         pool = replica.pool
-        waiting = sum(other.prompt_tokens for other in replica.interactive)
+        waiting = sum(other.pending_tokens for other in replica.interactive)
         used = pool.kv_blocks - replica.free_blocks
         if waiting >= pool.shed_tokens or (rules.sheddable and used >= pool.shed_blocks):
             return True
@@ -202,11 +202,15 @@ class Arrivals:
             seconds += self.now_s - replica.backlog_since_s
         strict = pool.scheduler == Scheduler.PRIORITY
         ahead = sum(
-            other.prompt_tokens
+            other.pending_tokens
             for other in replica.interactive
             if not strict or self.classes[other.class_index].priority <= rules.priority
         )
-        predicted_s = (ahead + request.prompt_tokens) * seconds / tokens + pool.request_s
+        own = request.prompt_tokens - found_tokens(replica, request, rules)
+        sent_s = pool.request_s
+        if pool.decode_pool is not None and request.row.output_tokens > 1:
+            sent_s += pool.link_token_s * request.prompt_tokens + pool.link_latency_s
+        predicted_s = (ahead + own) * seconds / tokens + sent_s
         return predicted_s > pool.shed_ttft * rules.ttft_limit_s
 
     def _wait(self, replica: Replica, request: Request) -> None:
@@ -221,6 +225,10 @@ class Arrivals:
         if not request.batch and not replica.interactive:
             replica.backlog_since_s = self.now_s
             replica.backlog_tokens = 0
+        request.pending_tokens = request.prompt_tokens
+        if replica.pool.sheds:
+            rules = self.classes[request.class_index]
+            request.pending_tokens -= found_tokens(replica, request, rules)
         replica.waiting.append(request)
 
     def _charge(self, replica: Replica, request: Request, cost_tokens: float) -> None:

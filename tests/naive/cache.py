@@ -51,18 +51,26 @@ def attached(replica: Replica, request: Request, rules: RequestClass) -> list[Se
     return [segment for segment in segments if segment.first < request.shared]
 
 
+def found_tokens(replica: Replica, request: Request, rules: RequestClass) -> int:
+    """How much of a prompt a replica has in its cache; the last token is always computed."""
+    pool = replica.pool
+    if not pool.prefix_cache:
+        return 0
+    segments = segments_of(request, pool, rules)
+    shared = shared_blocks(request, pool, segments)
+    most = min(shared, (request.prompt_tokens - 1) // pool.kv_block_tokens)
+    return replica.store.found(segments, shared, most) * pool.kv_block_tokens
+
+
 def holder(
     active: list[Replica], request: Request, rules: RequestClass, least_loaded: Replica
 ) -> Replica:
     """The replica that holds most of a prompt, if that is much, and unless it is busy."""
     pool, batch = least_loaded.pool, request.batch
     prompt = max(1, request.row.input_tokens)
-    segments = segments_of(request, pool, rules)
-    shared = shared_blocks(request, pool, segments)
-    most = min(shared, (prompt - 1) // pool.kv_block_tokens)
-    found = {r.number: r.store.found(segments, shared, most) for r in active}
+    found = {r.number: found_tokens(r, request, rules) for r in active}
     best = max(active, key=lambda r: (found[r.number], -r.load_for(batch), -r.number))
-    enough = found[best.number] * pool.kv_block_tokens >= pool.affinity_share * prompt
+    enough = found[best.number] >= pool.affinity_share * prompt
     least = least_loaded.load_for(batch)
     busy = best.load_for(batch) > max(least + pool.affinity_slack, pool.affinity_ratio * least)
     return best if enough and not busy and found[best.number] else least_loaded

@@ -73,6 +73,11 @@ class Pool:
     link_token_s: float = 0.0
     """To send the KV of one prompt token over the link of a replica."""
 
+    @property
+    def sheds(self) -> bool:
+        """Whether admission control may turn requests away."""
+        return min(self.shed_tokens, self.shed_blocks, self.shed_ttft) < inf
+
     def pace(self, class_index: int) -> float:
         """Tokens that a step emits with drafts, in the mean; 1 in pools that never draft."""
         if not self.draft_tokens:
@@ -189,6 +194,10 @@ class Request:
     """Its KV has come over, but it does not decode yet."""
     prefill_replica: int = NOWHERE
     leg: Leg = Leg.MAIN
+    pending_tokens: int = 0
+    """Of its prompt, to prefill by what was cached when it began to wait."""
+    charged: bool = False
+    """Its prompt is counted where classes share by weight."""
 
     @property
     def answer_token(self) -> int:

@@ -125,7 +125,7 @@ def test_trouble_is_on_the_first_screen(text: str) -> None:
 def test_a_broken_promise_without_growth_is_named() -> None:
     result = make_result()
     objectives = result.frames.objectives
-    objectives.loc[0, ["met", "limit"]] = [False, 1.0]
+    objectives.loc[0, ["verdict", "limit"]] = ["broken", 1.0]
     text = page_without_plotly(result)
     assert "anonymous-chat: p99 time to first token is 1.25 s, 1 s promised." in text
 

@@ -60,6 +60,19 @@ def caching_result() -> Result:
     return replace(make_result(), frames=replace(run, pools=(chat, *run.pools[1:])).frames())
 
 
+def test_drafts_are_shown_where_there_are_any() -> None:
+    assert "draft step" not in printed(make_result())
+    assert "draft step" not in page_text(make_result())
+    run = make_run()
+    lengths = {klass.name: 2.5 for klass in run.classes}
+    pools = (replace(run.pools[0], acceptance=lengths), *run.pools[1:])
+    drafting = replace(make_result(), frames=replace(run, pools=pools).frames())
+    assert printed(drafting).count("2.50 tokens per draft step") == 1
+    page = page_text(drafting)
+    assert "tokens per draft step" in page
+    assert "2.50" in page
+
+
 def test_caches_are_shown_where_there_are_any() -> None:
     assert "cached" not in printed(make_result())
     assert "cached" not in page_text(make_result())
@@ -153,7 +166,7 @@ def test_a_run_that_measured_nothing_keeps_no_promise() -> None:
     assert result.headline["objectives_met"] is None
     assert "promises kept" not in text
     assert "✓" not in text
-    assert "p99 no data for ≤ 3 s" in text
+    assert "p99 no sample for ≤ 3 s" in text
 
 
 def test_a_rate_limit_that_refuses_many_is_said_beside_the_slo() -> None:

@@ -12,7 +12,7 @@ from planner.economics.cost import Policy
 from planner.economics.plans import ApiPlan, FreePlan, Plan, SubscriptionPlan
 from planner.economics.rates import MachineRate
 from planner.economics.statement import Statement, settle
-from planner.economics.usage import ClassUsage, PoolUsage, token_weight
+from planner.economics.usage import ClassUsage, PoolUsage, Tokens, TokenWeights
 from planner.kernel.dtypes import CLASS_WINDOW, HISTOGRAM_BINS, POOL_WINDOW, histogram_upper_edges
 from planner.kernel.enums import Fate, Metric
 from planner.results import (
@@ -227,9 +227,8 @@ def make_usage(run: Run) -> tuple[list[PoolUsage], list[ClassUsage]]:
             f"{kind}_tokens": int(rows[f"{kind}_tokens"].sum())
             for kind in ("input", "output", "reasoning")
         }
-        weight = token_weight(
-            input_tokens=tokens["input_tokens"], output_tokens=tokens["output_tokens"]
-        )
+        counted = Tokens(input=tokens["input_tokens"], output=tokens["output_tokens"])
+        weight = sum(TokenWeights().of(counted))
         classes.append(
             ClassUsage(
                 meta.name, plan, int(rows["ended"][:, Fate.SERVED].sum()), **tokens,

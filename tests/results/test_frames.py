@@ -13,7 +13,7 @@ from planner.errors import SimulationError
 from planner.kernel.dtypes import CLASS_WINDOW, HISTOGRAM_BINS, POOL_WINDOW
 from planner.kernel.enums import Fate, Metric
 from planner.results import ClassMeta, ObjectiveMeta, PoolMeta, columns
-from tests.results.synthetic import Run, make_run, to_histogram
+from tests.results.synthetic import Run, make_result, make_run, to_histogram
 
 POOL = PoolMeta("p", "m", "c", "n", 8, 4, kv_blocks=100, kv_block_tokens=16, maximum_sequences=32)
 
@@ -93,6 +93,32 @@ def test_pools_are_averaged_over_the_measured_windows() -> None:
     assert row["step_s"] == 24 / 960
     assert row["busiest_resource"] == "memory_bandwidth"
     assert row["stable"]
+
+
+def test_tokens_of_a_draft_step_are_those_over_the_steps() -> None:
+    """300 tokens at 2 a step and 300 at 4: 225 steps."""
+    run = small_run()
+    assert math.isnan(run.frames().pools.iloc[0]["acceptance_length"])
+    tables = [run.class_windows.copy() for _ in range(2)]
+    for table in tables:
+        table["output_tokens"][:3, 0] = table["ended"][:3, 0, Fate.SERVED] + 100
+    run.class_windows = np.concatenate(tables, axis=1)
+    run.histograms = np.concatenate([run.histograms] * 2)
+    run.classes = (run.classes[0], replace(run.classes[0], name="b"))
+    run.pools = (replace(POOL, acceptance={"a": 2.0, "b": 4.0}),)
+    assert run.frames().pools.iloc[0]["acceptance_length"] == pytest.approx(600 / 225)
+    run.pools = (replace(POOL, acceptance={"b": 4.0}),)
+    assert run.frames().pools.iloc[0]["acceptance_length"] == 4.0
+
+
+def test_no_window_has_decoded_less_than_nothing() -> None:
+    """What a sequence was counted too much is taken from the windows in which it was."""
+    run = small_run()
+    run.pool_windows["decode_tokens"][:3, 0] = [100, 20, -50]
+    frames = run.frames()
+    assert frames.pool_windows["decode_tokens"].tolist() == [70, 0, 0]
+    assert frames.pools.iloc[0]["decode_tokens"] == 70
+    assert run.pool_windows["decode_tokens"][:3, 0].tolist() == [100, 20, -50]
 
 
 def test_what_caches_saved() -> None:
@@ -177,8 +203,8 @@ def test_verdicts() -> None:
     assert objectives.loc["loss", "limit"] == 0.001
 
 
-@pytest.mark.parametrize(("served", "met"), [(40, True), (36, False)])
-def test_a_promise_without_samples_is_kept_only_if_all_was_served(served: int, met: bool) -> None:
+@pytest.mark.parametrize(("served", "verdict"), [(40, "no sample"), (36, "broken")])
+def test_a_promise_without_samples_is_never_kept(served: int, verdict: str) -> None:
     run = small_run()
     run.classes = (replace(run.classes[0], objectives=(ObjectiveMeta("tpot", 99.0, 0.1),)),)
     lost = 40 - served
@@ -188,7 +214,8 @@ def test_a_promise_without_samples_is_kept_only_if_all_was_served(served: int, m
         run.class_windows[ended][2, 0, Fate.TIMED_OUT] = lost
         run.class_windows[ended][2, 0, Fate.RATE_LIMITED] = 10
     objectives = run.frames().objectives.set_index("metric")
-    assert objectives.loc["tpot", "met"] == met
+    assert objectives.loc["tpot", "verdict"] == verdict
+    assert not objectives.loc["tpot", "met"]
     assert math.isnan(objectives.loc["tpot", "value"])
 
 
@@ -214,13 +241,19 @@ def test_a_promise_on_tasks_of_which_none_finished_is_not_kept() -> None:
     assert not run.frames().objectives.set_index("metric").loc["task_latency", "met"]
 
 
-def test_a_class_that_nobody_used_breaks_no_promise() -> None:
+def test_of_a_class_that_nobody_used_nothing_is_known() -> None:
     run = make_run()
     run.class_windows[:, 2] = np.zeros((), dtype=CLASS_WINDOW)
     run.histograms[2] = 0
     frames = run.frames()
-    assert frames.objectives["met"].all()
-    assert frames.total["objectives_met"].all()
+    unused = frames.objectives["class"] == run.classes[2].name
+    assert set(frames.objectives.loc[~unused, "verdict"]) == {"kept"}
+    assert set(frames.objectives.loc[unused, "verdict"]) == {"no sample"}
+    assert frames.classes["objectives_met"].tolist() == [True, True, False]
+    assert not frames.total["objectives_met"].any()
+    result = make_result(frames=frames, money=False)
+    assert result.headline["objectives_met"] is None
+    assert not result.overloaded
     assert frames.classes["slo_attainment_rate"].isna().tolist() == [False, False, True]
 
 
@@ -229,6 +262,7 @@ def test_a_run_that_nobody_used_keeps_no_promise() -> None:
     run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
     run.histograms[:] = 0
     frames = run.frames()
+    assert set(frames.objectives["verdict"]) == {"no sample"}
     assert not frames.objectives["met"].any()
     assert not frames.classes["objectives_met"].any()
     assert not frames.total["objectives_met"].any()

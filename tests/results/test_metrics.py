@@ -101,6 +101,9 @@ BUSY: dict[str, Any] = {
         ({"waiting_s": 5000.0}, "compute"),
         ({"active_s": 0.0, "busy_s": 0.0, "waiting_s": 1.0}, "queueing"),
         ({"busy_s": 0.0}, "none"),
+        ({"link_rate": 0.89}, "compute"),
+        ({"link_rate": 0.9}, "kv_link"),
+        ({"link_rate": 0.9, "preemptions": 1_000_000}, "kv_link"),
     ],
 )
 def test_busiest_resource(changes: dict[str, Any], expected: str) -> None:

@@ -126,7 +126,7 @@ def test_what_fits_together(tmp_path: Path, catalog: Catalog, sets: list[str]) -
     [
         (["pools.small.prefix_cache=true"],
          "pool small: prefix_cache is on, but its classes share nothing: they have no "
-         "system_prompt, no sessions and no trace"),
+         "system_prompt, no sessions, no agents and no trace"),
         (["workload.classes.chat.system_prompt=300"],
          "class chat: its pools have no prefix_cache, so every request computes the system_prompt "
          "again"),
@@ -136,6 +136,15 @@ def test_what_fits_together(tmp_path: Path, catalog: Catalog, sets: list[str]) -
         (["pools.small.prefix_cache=true", "workload.classes.chat.system_prompt=300",
           "pools.small.kv_tiers=[{name: a, capacity: 100 GB, bandwidth: 1 GB/s}]"],
          "pool small: tier a holds 5,960 KV blocks of a replica, which holds 2"),
+        (["pools.small.prefix_cache=true", "workload.classes.chat.system_prompt=300",
+          "pools.small.kv_tiers=[{name: disks, capacity: 4 TB, bandwidth: 10 GB/s}]"],
+         "pool small: tier disks takes 4,000 GB of each node, more than the host memory of "
+         "hgx-h100 (2 TB): that is room on disks only"),
+        (["pools.small.prefix_cache=true", "workload.classes.chat.system_prompt=300",
+          "pools.small.node=hgx-b200",
+          "pools.small.kv_tiers=[{name: host, capacity: 2 TB, bandwidth: 50 GB/s}]"],
+         "pool small: how much memory the host of hgx-b200 has is not in the catalogue: see "
+         "whether it holds 2,000 GB for the tier host"),
     ],
 )  # fmt: skip
 def test_what_is_worth_a_look(

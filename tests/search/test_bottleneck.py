@@ -9,7 +9,7 @@ import pytest
 
 import planner
 from planner.catalog import load_catalog
-from planner.lowering.pools import lower_pool
+from planner.lowering.pools import basis_of, lower_pool
 from planner.search import size
 from planner.search.bottleneck import LIFTS, SPEED_UP, binding
 from tests.small import load
@@ -113,6 +113,36 @@ def test_lifting_changes_one_thing(tmp_path: Path, resource: str) -> None:
     traffic = SPEED_UP if resource == "memory_bandwidth" else 1.0
     decode = before.plan.decode_memory_s
     assert decode == pytest.approx(traffic * after.plan.decode_memory_s)
+
+
+def test_shares_of_the_cache_are_lifted_with_it(tmp_path: Path) -> None:
+    sets = (
+        "pools.pool.admission={kv_usage: 80%}",
+        "workload.classes.requests.sheddable=true",
+    )
+    job = (
+        "{name: jobs, pool: pool, service: batch, open: {rate: 1 /s}, input: {fixed: 9}, "
+        "output: {fixed: 9}}"
+    )
+    text = ONE_POOL.replace("pools:\n", f"    - {job}\npools:\n")
+    loaded = load(tmp_path, *sets, text=text)
+    catalog, pool = load_catalog(), loaded.scenario.pools[0]
+    before = lower_pool(pool, catalog, basis_of(loaded))
+    after = LIFTS["kv_capacity"][1](pool, before, catalog)
+    assert before.plan.shed_blocks < before.plan.kv_blocks
+    assert after.plan.shed_blocks > 1000 * before.plan.kv_blocks
+    assert after.plan.batch_blocks > 1000 * before.plan.kv_blocks
+
+
+def test_a_faster_link_is_one_of_the_lifts(tmp_path: Path) -> None:
+    text = ONE_POOL + ONE_POOL[ONE_POOL.index("  - name: pool") :].replace("name: pool", "name: to")
+    sets = ("pools.pool.decode={pool: to, bandwidth: 10 GB/s}",)
+    pool = load(tmp_path, *sets, text=text).scenario.pools[0]
+    catalog = load_catalog()
+    before = lower_pool(pool, catalog)
+    after = LIFTS["kv_link"][1](pool, before, catalog)
+    assert before.plan.link_token_s > 0
+    assert after.plan.link_token_s == before.plan.link_token_s / SPEED_UP
 
 
 @pytest.mark.parametrize("resource", ["compute", "memory_bandwidth"])

@@ -244,3 +244,26 @@ def test_request_that_no_fleet_can_serve(folder: Path) -> None:
     sets = ["workload.duration=30 s", "pools.chat.engine.kv_blocks=50"]
     with pytest.raises(SizingError, match="chat loses "):
         size(load(folder, *sets))
+
+
+def test_a_class_that_was_never_measured_fails_with_that_reason(folder: Path) -> None:
+    """A job that comes all at once, at 0, lies within the warm-up: no fleet is known to be enough.
+
+    It must not be taken for one that keeps its promises.
+    """
+    job = (
+        "{name: jobs, pool: chat, service: batch, closed: {clients: 20, requests: 20}, "
+        "input: {fixed: 200}, output: {fixed: 20}, "
+        "objectives: [{metric: e2e, percentile: 99, limit: 1 h}]}"
+    )
+    text = SMALL.replace(
+        "    - name: reasoning\n      pool", f"    - {job}\n    - name: reasoning\n      pool", 1
+    )
+    loaded = load(folder, "workload.duration=60 s", "workload.warmup=20 s", text=text)
+    result = planner.run(loaded)
+    objectives = result.to_pandas("objectives").set_index(["class", "metric"])
+    assert objectives.loc[("jobs", "e2e"), "verdict"] == "no sample"
+    assert objectives.loc[("chat", "ttft"), "verdict"] == "kept"
+    assert result.headline["objectives_met"] is None
+    with pytest.raises(SizingError, match=r"jobs has no sample of what it is promised.*warmup"):
+        size(loaded)

@@ -13,7 +13,7 @@ from planner.scenario.check_pools import check_pool
 from planner.scenario.schema import Scenario
 from planner.search.switches import switches, with_only
 from planner.search.techniques import TECHNIQUES, Technique, TechniqueError, used_by
-from tests.small import load
+from tests.small import SMALL, load
 
 MIXTURE = ("pools.reasoning.model=qwen3-235b-a22b",)
 WIDE = (
@@ -185,6 +185,53 @@ def test_the_cache_moves_to_the_pool_that_decodes(tmp_path: Path) -> None:
     chat, reasoning = technique.without(scenario).pools
     assert (chat.nodes, chat.decode) == (0, None)
     assert (reasoning.prefix_cache, reasoning.router) == (True, "cache_aware")
+
+
+def without_disaggregation(folder: Path, *sets: str, text: str = SMALL) -> Scenario:
+    technique = next(each for each in TECHNIQUES if each.name == "disaggregation")
+    return technique.without(load(folder, *PLAIN, *ON["disaggregation"], *sets, text=text).scenario)
+
+
+def test_what_is_said_of_arrivals_moves_with_them(tmp_path: Path) -> None:
+    queue = "scheduler: ageing, priority_step: 5 s, queue_limit: 9, batch_below: 30%"
+    engine = f"pools.chat.engine={{token_budget: 512, maximum_sequences: 64, {queue}}}"
+    admission = ("pools.chat.admission={waiting_tokens: 9}", "pools.chat.overflow_waiting=2")
+    before = load(tmp_path, *ON["disaggregation"]).scenario.pools[1]
+    _, pool = without_disaggregation(tmp_path, engine, *admission).pools
+    assert (pool.engine.scheduler, pool.engine.priority_step) == ("ageing", 5.0)
+    assert (pool.engine.queue_limit, pool.engine.batch_below) == (9, 0.3)
+    assert pool.admission is not None
+    assert (pool.admission.waiting_tokens, pool.overflow_waiting) == (9, 2.0)
+    # The batches are still its own.
+    assert pool.engine.token_budget == before.engine.token_budget
+    assert pool.engine.maximum_sequences == before.engine.maximum_sequences
+
+
+SECOND = """\
+  - {name: second, model: llama-3.1-70b, node: hgx-h100, nodes: 5, tensor_parallel: 8,
+     decode: {pool: reasoning, bandwidth: 50 GB/s}}
+prices:
+"""
+
+
+def test_two_pools_that_prefill_become_one(tmp_path: Path) -> None:
+    text = SMALL.replace("prices:\n", SECOND)
+    sets = [
+        "workload.classes.chat.overflow=[second]",
+        "workload.classes.reasoning.light={pool: second}",
+        "pools.chat.prefix_cache=true",
+        "pools.chat.kv_tiers=[{name: host, capacity: 1 TB, bandwidth: 50 GB/s}]",
+    ]
+    scenario = without_disaggregation(tmp_path, *sets, text=text)
+    assert [pool.nodes for pool in scenario.pools] == [0, 8, 0]
+    chat, reasoning = scenario.workload.classes
+    assert (chat.pool, chat.overflow) == ("reasoning", [])
+    assert (reasoning.pool, reasoning.light) == ("reasoning", None)
+    # Most prompts were prefilled without a cache.
+    assert (scenario.pools[1].prefix_cache, scenario.pools[1].kv_tiers) == (False, [])
+    more = without_disaggregation(tmp_path, *sets, "pools.chat.nodes=6", text=text)
+    assert more.pools[1].prefix_cache
+    assert [tier.name for tier in more.pools[1].kv_tiers] == ["host"]
 
 
 def test_what_stands_on_a_technique_goes_with_it(tmp_path: Path) -> None:

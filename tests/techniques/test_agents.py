@@ -117,9 +117,29 @@ def test_the_class_bears_the_cost_of_its_tasks() -> None:
     costs = row("plain", "class_costs")
     assert costs["tasks"] * costs["cost_per_task_usd"] == pytest.approx(costs["cost_usd"])
     assert costs["tasks"] * costs["revenue_per_task_usd"] == pytest.approx(costs["revenue_usd"])
+    # What is under way has cost something too: it counts as the part of a task that it is.
+    task, calls = row("plain", "tasks"), row("plain", "classes")
+    tokens = costs["input_tokens"] + costs["output_tokens"]
+    assert costs["tasks"] == pytest.approx(tokens / task["tokens_per_task"])
+    assert tokens <= calls["input_tokens"] + calls["output_tokens"]
     chat = row("plain", "class_costs", "reasoning-chat")
     assert chat["tasks"] == 0
     assert np.isnan(chat["cost_per_task_usd"])
+
+
+def test_the_cost_of_a_task_hardly_depends_on_how_many_are_under_way() -> None:
+    """150 calls of minutes each: after half an hour most tasks have not finished."""
+    found = []
+    for duration in ("30 min", "90 min"):
+        times = (f"workload.duration={duration}", "workload.warmup=0 s")
+        result = planner.run(planner.load_scenario(SCENARIO, named="long", sets=times))
+        task = result.to_pandas("tasks").set_index("class").loc["agent"]
+        cost = result.to_pandas("class_costs").set_index("class").loc["agent"]
+        found.append((cost["cost_per_task_usd"], cost["cost_usd"] / task["finished"]))
+    (short, short_finished), (long, long_finished) = found
+    print(f"cost per task after 30, 90 min: {short:.2f}, {long:.2f} USD")
+    assert short == pytest.approx(long, rel=0.15)
+    assert short_finished > 1.4 * long_finished > 1.2 * long
 
 
 def test_reports_show_tasks_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,9 +198,53 @@ def test_what_a_cache_of_any_size_could_find(reasoning_kept: bool, second: int) 
     rows["reasoning_tokens"] = [20, 0, 0, 0, 0]
     counted.add(rows)
     counted.add(rows[4:])
-    # The third prompt is shorter than the second: compacted, so that only the first is left of it.
-    reusable = second + 100 + (130 + 5)
+    # The third prompt is shorter than the context before it: compacted, so it was written anew.
+    reusable = second + 0 + (130 + 5)
     assert counted.rates() == [pytest.approx(reusable / (100 + 160 + 130 + 200))]
+
+
+COMPACTED = """\
+schema: planner/v1
+name: compacted
+workload:
+  duration: 5 min
+  drain: 20 min
+  classes:
+    - name: agent
+      pool: server
+      open: {rate: 0.2 /s}
+      input: {fixed: 500}
+      output: {fixed: 50}
+      agent:
+        calls: {fixed: 9}
+        tool_tokens: {fixed: 100}
+        tool_time_median: 1 s
+        context_tokens: 1000
+        compact_to: 100
+pools:
+  - name: server
+    model: llama-3.1-8b
+    node: hgx-h100
+    nodes: 1
+    tensor_parallel: 8
+    prefix_cache: true
+    engine: {kv_block_tokens: 1}
+"""
+
+
+@pytest.mark.parametrize("system_tokens", [0, 400])
+def test_a_cache_with_room_finds_what_is_counted(system_tokens: int, tmp_path: Path) -> None:
+    """With blocks of one token nothing is rounded; contexts are compacted twice in nine calls."""
+    path = tmp_path / "compacted.yaml"
+    path.write_text(COMPACTED, encoding="utf-8")
+    sets = [f"workload.classes.agent.system_prompt={system_tokens}"]
+    result = planner.run(path, sets=sets, invariants=True)
+    calls, task = result.to_pandas("classes").iloc[0], result.to_pandas("tasks").iloc[0]
+    assert task["finished"] >= task["begun"] - 1 > 30  # the last one may not end in time
+    # First calls find the system prompt of other tasks, all but the very first.
+    others = system_tokens * (task["begun"] - 1)
+    found = (calls["cached_input_tokens"] - others) / calls["input_tokens"]
+    assert found == pytest.approx(task["reusable_input_rate"], abs=0.005)
 
 
 # --- contradictions -------------------------------------------------------------------------------

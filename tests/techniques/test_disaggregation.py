@@ -80,6 +80,22 @@ def test_a_slow_link_is_seen_in_the_first_token_only() -> None:
     )
 
 
+@pytest.mark.parametrize("nodes", [1, 4], ids=["decode-fills-up", "room-to-decode"])
+def test_links_that_cannot_keep_up_are_called_out(nodes: int) -> None:
+    """At 2 GB/s the six links carry 9 prompts a second, and 12 come: the landing ones pile up."""
+    sets = ("pools.prefill.decode.bandwidth=2 GB/s", f"pools.decode.nodes={nodes}")
+    found = result("disaggregated", *sets)
+    assert pool("disaggregated", "prefill", *sets)["link_rate"] == pytest.approx(1.0)
+    assert not pool("disaggregated", "decode", *sets)["stable"]
+    assert found.headline["stable"] is False
+    pools = found.to_pandas("pools").set_index("pool")
+    assert pools["busiest_resource"].to_dict() == {"prefill": "kv_link", "decode": "kv_link"}
+    assert any("prefill on more nodes" in sentence for sentence in found.stability)
+    # 12 - 6·2 GB/s / (320 KiB · 4,000) = 2.8 more each second.
+    grows = pool("disaggregated", "decode", *sets)["queue_growth_rps"]
+    assert grows == pytest.approx(2.8, rel=0.1)
+
+
 def test_a_full_decode_pool_backs_up_into_prefill() -> None:
     assert pool("decode-full", "decode")["kv_usage_rate"] > 0.9
     full = pool("decode-full", "prefill")["kv_parked_rate"]
@@ -104,6 +120,15 @@ def test_size_finds_the_ratio() -> None:
     assert ratio.best.cost_per_hour_usd == cheapest
     moved = {"prefill": sizing.nodes["prefill"] - 1, "decode": sizing.nodes["decode"] + 1}
     assert moved in [trial.nodes for trial in ratio.tried]
+
+
+def test_size_names_the_link_where_it_is_what_binds() -> None:
+    short = ["workload.duration=1 min", "workload.warmup=20 s", "pools.prefill.nodes=5"]
+    sizing = size(SCENARIO, sets=[*short, "pools.prefill.decode.bandwidth=2 GB/s"])
+    assert sizing.bottlenecks["prefill"] == "kv_link"
+    lifted = {trial.lifted for trial in sizing.trials}
+    assert "prefill with links of 2x the bandwidth" in lifted
+    assert not any("decode with links" in words for words in lifted)
 
 
 def test_the_command_prints_the_ratio() -> None:

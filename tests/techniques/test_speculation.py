@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from planner.curves.layout import Parallelism
 from planner.curves.speculation import acceptance
 from planner.errors import ScenarioError
 from planner.kernel.plan import DraftPlan
-from planner.lowering.drafts import lower_draft
 from planner.lowering.pools import Basis, LoweredPool, lower_pool
-from planner.scenario import check_speculation, load_checked
-from planner.scenario.schema.pools import Pool
+from planner.scenario import check_speculation, load_checked, sequence_tokens_of
+from planner.scenario.schema.pools import Pool, Speculation
 from planner.scenario.schema.workload import RequestClass
 from planner.search.bottleneck import LIFTS
 
@@ -91,7 +91,8 @@ def test_simulated_gain_is_the_analytic_one() -> None:
     """A lone request: L · T(1) / (T(1 + k) + D), the formula of `curves.drafting`."""
     basis = Basis(shipped_engines(), classes=tuple(load("eagle3").workload.classes))
     lowered = lower_pool(load("eagle3").pools[0], CATALOG, basis)
-    cost = head_cost(CATALOG.model("kimi-k2"), lowered.chip, lowered.node, Parallelism(tensor=4))
+    kimi, four = CATALOG.model("kimi-k2"), Parallelism(tensor=4)
+    cost = head_cost(kimi, lowered.chip, lowered.node, four, vocabulary=kimi.vocabulary_size)
     curve = acceptance("eagle3", "kimi-k2", "coding")
     expected = speed_up(curve, 3, lowered.curve, cost, 1, 1500.0)
     gain = tokens_per_s("eagle3") / tokens_per_s("plain")
@@ -175,6 +176,120 @@ def test_what_drafts_takes_memory() -> None:
     assert lowered(model).plan.kv_blocks < head
 
 
+def test_drafting_counts_as_arithmetic_and_traffic() -> None:
+    """The first pass in the table of steps, the others in that of drafting."""
+    head, plain = lowered(EAGLE).plan, lowered(None).plan
+    draft = head.draft
+    assert draft is not None
+    assert draft.compute_s is not None
+    assert draft.memory_s is not None
+    assert (draft.compute_s[1:] > 0.0).all()
+    assert (draft.compute_s + draft.memory_s <= 2.0 * draft.seconds).all()
+    assert head.compute_s is not None
+    assert head.memory_s is not None
+    assert plain.compute_s is not None
+    assert plain.memory_s is not None
+    assert (head.compute_s[1:] > plain.compute_s[1:]).all()
+    assert (head.memory_s[1:] > plain.memory_s[1:]).all()
+    assert head.prefill_s > plain.prefill_s
+    read_s = head.decode_memory_s - plain.decode_memory_s
+    assert 0.0 < read_s <= draft.decode_s
+    limited = lowered(EAGLE | {"maximum_sequences": 8}).plan
+    assert limited.decode_memory_s == plain.decode_memory_s
+
+
+def test_a_run_that_drafts_reads_more_memory() -> None:
+    """Its steps are longer, yet traffic is a larger share: the head's and no more than that."""
+    plain, drafting = tables("plain")[1], tables("eagle3")[1]
+    assert plain["memory_rate"] < drafting["memory_rate"] < 2.0 * plain["memory_rate"]
+    assert drafting["compute_rate"] > 2.0 * plain["compute_rate"]
+
+
+def test_steps_emit_the_tokens_that_are_reported() -> None:
+    drafting = tables("eagle3")[1]
+    length = acceptance("eagle3", "kimi-k2", "coding", thinking=None).length(3)
+    assert drafting["acceptance_length"] == pytest.approx(length)
+    assert math.isnan(tables("plain")[1]["acceptance_length"])
+
+
+def test_no_window_decodes_less_than_nothing() -> None:
+    """Also where they are shorter than outputs, whose tokens are put right only at the end."""
+    changes = [
+        "workload.window=50 ms", "workload.duration=20 s", "workload.warmup=1 s",
+        "workload.drain=5 s", "workload.classes.coding.closed.clients=1",
+    ]  # fmt: skip
+    result = planner.run(planner.load_scenario(SCENARIO, named="eagle3", sets=changes))
+    windows = result.to_pandas("pool_windows")["decode_tokens"]
+    assert windows.min() >= 0
+    assert windows.sum() == result.to_pandas("pools")["decode_tokens"].sum() > 1000
+
+
+def test_heads_have_the_format_of_their_checkpoints() -> None:
+    """DeepSeek's own prediction layer is in fp8 as the model; NVIDIA's fp4 keeps it in bf16."""
+    found = {
+        (method, of_model): Speculation.model_validate(
+            {"method": method, "draft_tokens": 1, **stated}
+        ).weight_dtype(of_model)
+        for method, of_model, stated in [
+            ("mtp", "fp8", {}), ("mtp", "bf16", {}), ("mtp", "fp4", {}), ("eagle3", "fp8", {}),
+            ("p-eagle", "fp8", {"draft_dtype": "fp8"}),
+        ]
+    }  # fmt: skip
+    assert list(found.values()) == ["fp8", "bf16", "bf16", "bf16", "fp8"]
+
+
+def test_searches_that_find_nothing_verify_nothing() -> None:
+    """With a match in every fourth step, steps hold 1 + 0.25 · 4 tokens of a sequence."""
+    always = {"method": "n-gram", "draft_tokens": 4, "acceptance": [0.8, 0.8, 0.8, 0.8]}
+    seldom = draft_of(always | {"match_rate": 0.25})
+    table = lowered(always).plan.linear_s
+    saved = draft_of(always).seconds - seldom.seconds
+    for sequences in (1, 20, 64):
+        assert saved[sequences] == pytest.approx(table[5 * sequences] - table[2 * sequences])
+    assert seldom.emitted[0][0] == pytest.approx(1.0 - 0.25 * 0.8)
+    assert seldom.pace(0) - 1.0 == pytest.approx(0.25 * (draft_of(always).pace(0) - 1.0))
+    published = {"method": "n-gram", "draft_tokens": 4}
+    assert draft_of(published | {"match_rate": 0.9}).emitted == draft_of(published).emitted
+
+
+def test_steps_without_a_match_shorten_the_mean_as_measured() -> None:
+    """Edits of text: 4.59 tokens in the 993 of 1,814 steps that draft, 2.96 in the mean of all.
+
+    https://github.com/vllm-project/vllm/pull/24344
+    """
+    reached = (0.81, 0.74, 0.70, 0.68, 0.66)
+    shares = [now / before for before, now in pairwise((1.0, *reached))]
+    drafting = {"method": "n-gram", "draft_tokens": 5, "acceptance": shares}
+    assert draft_of(drafting).pace(0) == pytest.approx(4.59, abs=0.01)
+    matched = draft_of(drafting | {"match_rate": 993 / 1814})
+    assert matched.pace(0) == pytest.approx(2.96, abs=0.01)
+
+
+def test_data_parallel_groups_search_at_the_same_time() -> None:
+    speculation = {"method": "n-gram", "draft_tokens": 3}
+    spread = pool(speculation, tensor_parallel=4, data_parallel=2)
+    basis = Basis(shipped_engines(), classes=(klass(),))
+    found = lower_pool(spread, CATALOG, basis).plan.draft
+    assert found is not None
+    assert found.seconds[64] == pytest.approx(draft_of(speculation).seconds[64] / 2)
+
+
+def test_a_head_of_few_tokens_is_lighter() -> None:
+    whole = lowered(EAGLE | {"draft_vocabulary": 128_256})
+    assert whole.plan.kv_blocks < lowered(EAGLE).plan.kv_blocks
+    draft = whole.plan.draft
+    assert draft is not None
+    assert draft.seconds[1] > draft_of(EAGLE).seconds[1]
+
+
+def test_a_step_may_hold_the_drafts_of_all_sequences() -> None:
+    """Or of as many as draft at all, if those are more tokens than one of each sequence."""
+    assert sequence_tokens_of(pool(None)) == 1.0
+    assert sequence_tokens_of(pool(EAGLE)) == 4.0
+    assert sequence_tokens_of(pool(EAGLE | {"maximum_sequences": 32})) == 2.0
+    assert sequence_tokens_of(pool(EAGLE | {"maximum_sequences": 4})) == 1.0
+
+
 def test_a_tree_verifies_more_than_it_can_emit() -> None:
     plan = draft_of(EAGLE | {"verified_tokens": 16, "acceptance": [0.8, 0.7, 0.6]})
     assert (plan.tokens, len(plan.emitted[0])) == (16, 4)
@@ -182,15 +297,56 @@ def test_a_tree_verifies_more_than_it_can_emit() -> None:
 
 def test_too_little_accepted_turns_drafts_off() -> None:
     speculation = EAGLE | {"acceptance": [0.2, 0.1, 0.1], "minimum_length": 1.5}
-    found = lower_draft(
-        pool(speculation), [klass()], CATALOG.model("llama-3.1-70b"), CATALOG.chip("h100-sxm"),
-        CATALOG.node("hgx-h100"), CATALOG, {},
-    )  # fmt: skip
-    assert found is not None
-    assert found.plan is None
-    assert "off: steps would emit" in str(found.notes[-1].value)
-    assert lowered(speculation).plan.draft is None
+    found = lowered(speculation)
+    assert found.draft is not None
+    assert found.draft.plan is found.plan.draft is None
+    assert "off: steps would emit" in str(found.draft.notes[-1].value)
     assert draft_of(speculation | {"minimum_length": 1.2})
+
+
+def test_what_is_switched_off_takes_neither_memory_nor_time() -> None:
+    speculation = EAGLE | {"acceptance": [0.2, 0.1, 0.1], "minimum_length": 1.5}
+    off, none = lowered(speculation), lowered(None)
+    assert off.plan.kv_blocks == none.plan.kv_blocks
+    assert (off.plan.linear_s == none.plan.linear_s).all()
+    assert off.meta == none.meta
+
+
+def test_classes_count_by_their_steps() -> None:
+    """Nine tenths of the steps are coding's, whose drafts are accepted more often."""
+    few, many = {"rate": "1 /s"}, {"rate": "9 /s"}
+    own = {"input": {"fixed": 100}, "output": {"fixed": 100}, "share": None}
+    short = {"output": {"fixed": 10}}
+    coding, writing = klass("a", task="coding"), klass("b", task="writing")
+    one, other = (draft_of(EAGLE, each).pace(0) for each in (coding, writing))
+
+    def mean(*classes: RequestClass) -> float:
+        found = lowered(EAGLE, *classes).draft
+        assert found is not None
+        return found.acceptance.length
+
+    assert mean(coding, writing) == pytest.approx(200 / (100 / one + 100 / other))
+    busy, idle = (
+        klass("a", task="coding", open=many, **own),
+        klass("b", task="writing", open=few, **own),
+    )
+    assert mean(busy, idle) == pytest.approx(1000 / (900 / one + 100 / other))
+    brief = klass("b", task="writing", open=few, **own | short)
+    assert mean(busy, brief) == pytest.approx(910 / (900 / one + 10 / other))
+    loops = [{"closed": {"clients": n}, "share": None} for n in (3, 1)]
+    clients = klass("a", task="coding", **loops[0]), klass("b", task="writing", **loops[1])
+    assert mean(*clients) == pytest.approx((3 * one + other) / 4)
+    assert mean(busy, clients[1]) == pytest.approx((one + other) / 2), "of two kinds: alike"
+    least = EAGLE | {"minimum_length": (one + other) / 2}
+    assert lowered(least, busy, idle).plan.draft is not None
+    assert (
+        lowered(
+            least,
+            klass("a", task="coding", open=few, **own),
+            klass("b", task="writing", open=many, **own),
+        ).plan.draft
+        is None
+    )
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -212,6 +368,12 @@ def test_too_little_accepted_turns_drafts_off() -> None:
         (EAGLE | {"verified_tokens": 15}, "published tables tell of chains"),
         (EAGLE | {"minimum_length": 9.0}, "out of reach"),
         ({"method": "n-gram", "draft_tokens": 2, "draft_dtype": "fp8"}, "delete draft_dtype"),
+        (MTP | {"draft_vocabulary": 32_000}, "delete it for mtp"),
+        (EAGLE | {"match_rate": 0.5}, "eagle3 drafts in every step"),
+        (
+            {"method": "n-gram", "draft_tokens": 8, "match_rate": 0.1},
+            "state `acceptance`, of steps that draft",
+        ),
         (
             {"method": "draft-model", "draft_tokens": 2, "draft_model": "llama-3.1-8b"},
             "so its drafts cannot be verified",

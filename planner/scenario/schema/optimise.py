@@ -38,7 +38,7 @@ class Choice(Part):
     """A pool that may be used, and how its nodes may be paid for."""
 
     pool: Name
-    """Pool of the scenario; its `nodes` and `price` are left out of account."""
+    """Pool of the scenario; its `nodes` and prices are left out of account."""
     maximum_nodes: Nodes | None = None
     """Nodes of all terms together in any hour; absent: no limit."""
     terms: Annotated[list[Term], Field(min_length=1)]

@@ -16,6 +16,7 @@ from planner.scenario.schema.fields import (
     StepLimit,
     TimeOfDay,
 )
+from planner.scenario.schema.money import PriceShare
 from planner.units import Bandwidth, Bytes, Duration, Fraction, PositiveDuration
 
 
@@ -120,16 +121,25 @@ class Speculation(Part):
     `speculative_num_draft_tokens`); absent: as many as `draft_tokens`, a chain."""
     draft_model: str | None = None
     """Model in the catalogue that drafts, with the method draft-model."""
-    draft_dtype: Dtype = "bf16"
-    """Weights of what drafts."""
+    draft_dtype: Dtype | None = None
+    """Weights of what drafts. Absent: bf16, but for a head trained with the model (mtp), which has
+    the weights of its pool unless these are of 4 bits: DeepSeek publishes its own in fp8 with the
+    model, and NVIDIA's fp4 checkpoints keep them in bf16."""
+    draft_vocabulary: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Tokens that a head trained after the model (eagle3, p-eagle) can draft (`draft_vocab_size` of
+    its configuration). Absent: 32000, as most have."""
     maximum_sequences: Count | None = None
     """With more decoding sequences (of each data-parallel group, as in `engine`) nothing is
     drafted, as by vLLM's `speculative_disable_by_batch_size` until 0.10. Absent: no limit."""
     minimum_length: Annotated[float, Field(ge=1, le=33)] | None = None
-    """If steps emit fewer tokens of a sequence than this, in the mean of the pool's classes, it
-    does not draft at all. Absent: it drafts."""
+    """If steps emit fewer tokens of a sequence than this, in the mean over the steps of the pool's
+    classes, nothing is drafted and what drafts takes no memory. Absent: it drafts."""
     acceptance: list[Fraction] | None = None
-    """Your own: the shares of first, second, … drafted tokens accepted if those before were."""
+    """Your own: the shares of first, second, … drafted tokens accepted if those before were. Of
+    n-grams, in steps whose search found something."""
+    match_rate: Fraction | None = None
+    """Share of a sequence's steps in which an n-gram search finds something; in the others it
+    verifies nothing, as in vLLM. Absent: it always drafts."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -154,14 +164,29 @@ class Speculation(Part):
                 f"minimum_length {self.minimum_length:g} is out of reach: a step with draft_tokens "
                 f"{self.draft_tokens} emits at most {1 + self.draft_tokens}"
             )
-        if self.method == "n-gram" and "draft_dtype" in self.model_fields_set:
+        if self.method == "n-gram" and self.draft_dtype is not None:
             raise ValueError("n-gram drafts have no weights; delete draft_dtype")
+        if self.draft_vocabulary is not None and self.method not in ("eagle3", "p-eagle"):
+            raise ValueError(
+                f"draft_vocabulary is for heads with an output head of their own, eagle3 and "
+                f"p-eagle; delete it for {self.method}"
+            )
+        if self.match_rate is not None and self.method != "n-gram":
+            raise ValueError(
+                f"match_rate is of n-gram searches; {self.method} drafts in every step: delete it"
+            )
         if self.acceptance is not None and len(self.acceptance) != self.draft_tokens:
             raise ValueError(
                 f"acceptance has {len(self.acceptance)} shares for draft_tokens "
                 f"{self.draft_tokens}; state one per position"
             )
         return self
+
+    def weight_dtype(self, of_model: Dtype) -> Dtype:
+        """Return the format of the weights of what drafts, in a pool with weights `of_model`."""
+        if self.draft_dtype is not None:
+            return self.draft_dtype
+        return of_model if self.method == "mtp" and of_model not in ("fp4", "int4") else "bf16"
 
     @property
     def verified(self) -> int:
@@ -177,7 +202,7 @@ class KvTier(Part):
     """Memory below that of the accelerators which keeps KV blocks of requests that have ended.
 
     What a replica no longer holds is fetched from here where that takes less time than computing it
-    again.
+    again. It has no price: the bill holds the node as it is sold, no added memory, disks or store.
     """
 
     name: Name
@@ -307,7 +332,25 @@ class Pool(Part):
     cold_start: Duration = 300.0
     """From ordering a node to its first request."""
     price: str | None = None
-    """Price in the catalogue or in `prices.nodes`; absent: `prices.default_terms` for its chip."""
+    """Price in the catalogue, a price table or `prices.nodes`; absent: `prices.default_terms` for
+    its chip."""
+    price_mix: list[PriceShare] = []
+    """Instead of one price: several, for nodes stacked from the first (base load) to the last
+    (peaks), as reserved, then on demand, then spot."""
+
+    @model_validator(mode="after")
+    def _mix_covers_all_nodes(self) -> Self:
+        if not self.price_mix:
+            return self
+        if self.price is not None:
+            raise ValueError("has a price and a price_mix; delete one of them")
+        *below, last = self.price_mix
+        if last.nodes is not None or any(share.nodes is None for share in below):
+            raise ValueError(
+                "the last price of price_mix, and it alone, is for all other nodes; leave its "
+                "`nodes` out, and state those of the others"
+            )
+        return self
 
     @model_validator(mode="after")
     def _budget_holds_drafts(self) -> Self:

@@ -230,7 +230,8 @@ class Objective(Part):
 class LightModel(Part):
     """A lighter model that answers some requests of a class, or answers first (a cascade).
 
-    Which requests is decided by a hash of each, so that they are the same in every fleet.
+    Which requests are meant for it is decided by a hash of each, so that they are the same in every
+    fleet; how many of them it takes depends on its room, and so on the fleet.
     """
 
     pool: Name
@@ -339,8 +340,8 @@ class RequestClass(Part):
     """Latency promises; goodput counts requests that keep all of those on ttft, ttfat, tpot and
     e2e."""
     maximum_loss_rate: Fraction = 0.001
-    """Share of requests that may be refused (rate limiting apart), time out, fail or stay
-    unfinished."""
+    """Share of requests that may be refused (rate limiting apart), shed, too long for every pool,
+    time out, fail or stay unfinished."""
     plan: Name | None = None
     """Price plan in `prices.plans`; absent: earns nothing."""
 
