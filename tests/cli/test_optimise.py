@@ -15,7 +15,14 @@ from tests.search.test_mix import DAY
 from tests.small import SMALL
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
-SHORT = ("--set", "workload.duration=1 h", "--set", "workload.classes.chat.open.rate=3 /s")
+SHORT = ("--set", "workload.duration=1 h", "--set", "workload.classes.chat.open.rate=15 /s")
+ONE = ("--set", "optimise.pools=[{pool: small, terms: [{name: peak, price: h100-sxm-spot}]}]")
+    "--set",
+    "optimise.operating_time=1 min",
+    "--set",
+    "optimise.pools=[{pool: small, terms: [{name: peak, price: h100-sxm-spot}]}]",
+)
+NODE = ("--set", "workload.classes.chat.open.rate=14 /s", "--set", "own_chip.operating_time=1 min")
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def call(*arguments: str) -> Result:
 
 def test_optimise_writes_what_is_asked_for(folder: Path) -> None:
     files = ("--html", "mix.html", "--csv", "mix.csv")
-    done = call("optimise", "day.yaml", *SHORT, *files, "--json")
+    done = call("optimise", "day.yaml", *SHORT, *ONE, *files, "--json")
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
     assert content["simulation"]["kept"] is True
@@ -46,7 +53,7 @@ def test_optimise_writes_what_is_asked_for(folder: Path) -> None:
 
 
 def test_breakeven_writes_what_is_asked_for(folder: Path) -> None:
-    done = call("breakeven", "day.yaml", "--html", "own.html", "--csv", "own.csv")
+    done = call("breakeven", "day.yaml", *NODE, "--html", "own.html", "--csv", "own.csv")
     assert done.exit_code == 0, done.output
     assert "pays from" in done.stdout
     assert "mtok_per_year" in (folder / "own.csv").read_text("utf-8")

@@ -26,6 +26,24 @@ optimise:
       terms: [{name: peak, price: h200-sxm-on-demand}]
 """
 HOUR = "workload.duration=2 h"
+LAX = (
+    "{name: lax, per_device_hour: 2 USD/h, terms: committed_1y, take_or_pay: 80%, "
+    'as_of: "2026-11-01", source: offer}'
+)
+
+
+TABLE = """\
+sources:
+  contract: {citation: our contract, date: 2026-01, tier: official}
+machines:
+  ours:
+    title: reserved H100
+    chip: h100-sxm
+    terms: committed_1y
+    provider: a cloud
+    source: contract
+    price: 1.9 USD/h
+"""
 
 
 def load(folder: Path, text: str, *sets: str) -> None:
@@ -106,6 +124,14 @@ def test_what_can_be_optimised_is_fine(tmp_path: Path) -> None:
             "optimise.pools[0].terms[1].price: 'h200-sxm-on-demand' is a price of h200-sxm",
         ),
         (
+            (HOUR, "prices.date=2020-01-01"),
+            "optimise.pools[0].terms[1].price: no price h100-sxm-on-demand on 2020-01-01",
+        ),
+        (
+            (HOUR, f"prices.nodes=[{LAX}]", "optimise.pools[0].terms[0].price=lax"),
+            "optimise.pools[0].terms[0].price: optimise keeps committed nodes for the whole time",
+        ),
+        (
             (HOUR, "optimise.pools[0].terms[1].name=base"),
             "optimise.pools[0].terms[1].name: 'base' is a term already",
         ),
@@ -140,3 +166,14 @@ def test_an_own_chip_needs_another_to_compare_with(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, own, "own_chip.against=reasonin")
     assert "did you mean reasoning?" in fault
     load(tmp_path, own, "own_chip.against=reasoning")
+    mixed = "pools.reasoning.price_mix=[{price: h200-sxm-on-demand}]"
+    (fault,) = faults(tmp_path, own, "own_chip.against=reasoning", mixed)
+    assert "pools[1].price_mix: own_chip compares with one price" in fault
+
+
+def test_terms_may_name_a_price_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text(TABLE, encoding="utf-8")
+    load(
+        tmp_path, OPTIMISE, HOUR, f"prices.tables=[{{path: {tmp_path / 'ours.yaml'}}}]",
+        "optimise.pools[0].terms[1].price=ours",
+    )  # fmt: skip

@@ -177,7 +177,7 @@ def test_less_power_never_costs_less(found: Optimum) -> None:
     assert found.power_curve[-1][0] == max(found.mix.power_w)
 
 
-def test_a_power_cap_is_kept(day: LoadedScenario, found: Optimum) -> None:
+def test_a_power_cap_is_kept(found: Optimum) -> None:
     limit_w = 0.9 * max(found.mix.power_w)
     problem = replace(found.mix.problem, power_w=limit_w)
     try:
@@ -187,10 +187,12 @@ def test_a_power_cap_is_kept(day: LoadedScenario, found: Optimum) -> None:
         limit_w = 1.1 * max(found.mix.power_w)
         tight = solve(replace(problem, power_w=limit_w))
     assert max(tight.power_w) <= limit_w
-    site = day.scenario.site.model_copy(update={"power": 5_000.0})
-    dark = replace(day, scenario=day.scenario.model_copy(update={"site": site}))
+
+
+def test_a_site_without_enough_power_is_named(folder: Path) -> None:
+    little = DAY.replace("rate: 6 /s", "rate: 3 /s") + "site: {power: 5 kW}\n"
     with pytest.raises(OptimiseError, match=r"raise site\.power"):
-        optimise(dark, simulate=False)
+        optimise(load(folder, text=little), simulate=False)
 
 
 def test_a_fleet_that_is_too_small_is_mended(day: LoadedScenario, found: Optimum) -> None:
@@ -284,14 +286,18 @@ def test_json_holds_every_hour(found: Optimum, case: OwnChipCase) -> None:
     assert json.loads(content.case_json(case))["break_even_mtok_per_year"] > 0
 
 
-def test_the_shipped_scenarios_are_answered() -> None:
-    """Shortened: the whole of them is what the README shows."""
-    folder = ROOT / "scenarios" / "economics"
+def test_the_shipped_mix_is_answered() -> None:
+    """Shortened: the whole of it is what the README shows."""
     short = ["workload.duration=2 h", "workload.classes.chat.open.rate=3 /s",
              "optimise.operating_time=1 min"]  # fmt: skip
-    mix = planner.optimise(folder / "capacity_mix.yaml", sets=short)
+    mix = planner.optimise(ROOT / "scenarios" / "economics" / "capacity_mix.yaml", sets=short)
     assert mix.kept
     assert mix.mix.gap_rate < 1e-3
-    case = planner.breakeven(folder / "own_chip.yaml", sets=["own_chip.operating_time=1 min"])
+
+
+def test_the_shipped_chip_is_compared() -> None:
+    """Shortened, and by one node of each only."""
+    short = ["workload.classes.chat.open.rate=10 /s", "own_chip.operating_time=1 min"]
+    case = planner.breakeven(ROOT / "scenarios" / "economics" / "own_chip.yaml", sets=short)
     assert 0.5 < case.relative_efficiency_rate < 0.9
     assert case.found.own.usd_per_mtok < case.found.bought.usd_per_mtok
