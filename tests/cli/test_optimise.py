@@ -17,11 +17,6 @@ from tests.small import SMALL
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 SHORT = ("--set", "workload.duration=1 h", "--set", "workload.classes.chat.open.rate=15 /s")
 ONE = ("--set", "optimise.pools=[{pool: small, terms: [{name: peak, price: h100-sxm-spot}]}]")
-    "--set",
-    "optimise.operating_time=1 min",
-    "--set",
-    "optimise.pools=[{pool: small, terms: [{name: peak, price: h100-sxm-spot}]}]",
-)
 NODE = ("--set", "workload.classes.chat.open.rate=14 /s", "--set", "own_chip.operating_time=1 min")
 
 
