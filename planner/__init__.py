@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
     from planner.results.result import Result as Result
+    from planner.search.breakeven import breakeven as breakeven
     from planner.search.bridge import bridge as bridge
     from planner.search.forecast import forecast as forecast
+    from planner.search.mix import optimise as optimise
     from planner.search.size import size as size
     from planner.search.uncertainty import risk as risk
     from planner.simulation import load_scenario as load_scenario
@@ -32,12 +34,14 @@ _HOMES = {
     "PlannerError": "planner.errors",
     "bridge": "planner.search.bridge",
     "Result": "planner.results.result",
+    "breakeven": "planner.search.breakeven",
     "cost": "planner.costing",
     "forecast": "planner.search.forecast",
     "load_catalog": "planner.catalog",
     "load_scenario": "planner.simulation",
     "open_trace": "planner.trace",
     "risk": "planner.search.uncertainty",
+    "optimise": "planner.search.mix",
     "run": "planner.simulation",
     "size": "planner.search.size",
 }
@@ -46,12 +50,14 @@ __all__ = [
     "PlannerError",
     "Result",
     "__version__",
+    "breakeven",
     "bridge",
     "cost",
     "forecast",
     "load_catalog",
     "load_scenario",
     "open_trace",
+    "optimise",
     "risk",
     "run",
     "size",

@@ -91,6 +91,7 @@ def _pool_time(
     duration_s = scenario.workload.duration
     windows = _period_of(engine.world.pool_windows, engine)
     busy_hours = float(windows["busy_s"][:, index].sum()) / 3600.0
+    arithmetic_hours = float(windows["compute_s"][:, index].sum()) / 3600.0
     return PoolTime(
         pool=pool.name,
         node=lowered.node.name,
@@ -101,6 +102,7 @@ def _pool_time(
         busy_device_hours=busy_hours * lowered.meta.devices_per_replica,
         node_power_w=float(lowered.node.power_w),
         role=role_of(pool, scenario),
+        peak_arithmetic_device_hours=arithmetic_hours * lowered.meta.devices_per_replica,
     )
 
 

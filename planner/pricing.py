@@ -353,6 +353,8 @@ def policy_of(prices: Prices) -> Policy:
             colocation_usd_per_kw_month=prices.power.colocation,
             idle_rate=prices.power.idle,
             loaded_rate=prices.power.loaded,
+            memory_bound_rate=prices.power.memory_bound,
+            saturation_rate=prices.power.saturation,
             **origin(prices.power.model_fields_set),
         ),
         partner_revenue_share_rate=prices.partner_revenue_share,

@@ -122,6 +122,7 @@ def _policy(policy: Policy) -> Iterator[Assumption]:
         ("colocation", power.colocation_usd_per_kw_month, "USD/kW-month", *site),
         ("power of an idle device, of nameplate", power.idle_rate, "1", *site),
         ("power of a busy device, of nameplate", power.loaded_rate, "1", *site),
+        ("power of a memory-bound device, of a busy one", power.memory_bound_rate, "1", *site),
         ("cost of an output token, of an input token", weights.output, "1", *split),
         ("cost of a cached input token, of an input token", weights.cached_input, "1", *split),
     )

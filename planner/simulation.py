@@ -18,6 +18,7 @@ from planner.billing import LongContextMeter, measure
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.control.fleet import most_nodes_by_window
+from planner.emissions import carbon_assumptions, emissions
 from planner.engine import Engine
 from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
@@ -28,6 +29,7 @@ from planner.lowering.workload import seconds_of_day, turns_of
 from planner.pricing import Books, long_thresholds, policy_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
+from planner.results.impact import Impact
 from planner.results.requests import RequestWriter
 from planner.results.result import Finance, Result
 from planner.scenario import LoadedScenario, load_checked
@@ -303,9 +305,11 @@ def _result(
             reusable_input_rates=lowered.traffic.reusable.rates(),
         ),
         finance=Finance.of(statement),
+        impact=Impact.of(emissions(scenario, catalog, statement)),
         books=books.with_entries(scenario.prices, catalog).to_json(),
-        assumptions=assumptions(
-            scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)
+        assumptions=(
+            *assumptions(scenario, catalog, lowered.pools, statement, policy_of(scenario.prices)),
+            *carbon_assumptions(scenario, catalog, statement),
         ),
         notes=tuple(_notes(scenario, lowered.pools, counters)),
         counters=counters,

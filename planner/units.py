@@ -48,6 +48,8 @@ DIMENSIONS: dict[str, dict[str, float]] = {
     "money_per_kw_month": {"USD/kW-month": 1.0, "USD/kW/month": 1.0},
     "money_per_mtok": {"USD/Mtok": 1.0, "USD/ktok": 1e3},
     "fraction": {"%": 0.01},
+    "carbon_intensity": {"g/kWh": 1.0, "kg/kWh": 1e3, "kg/MWh": 1.0},
+    "mass": {"kg": 1.0, "g": 1e-3, "t": 1e3},
 }
 """Unit → factor to the base unit, by dimension; the base units are `BASE_UNITS`."""
 
@@ -55,7 +57,7 @@ BASE_UNITS = {
     "duration": "s", "rate": "/s", "bytes": "B", "bandwidth": "B/s", "flops": "FLOP/s",
     "power": "W", "money": "USD", "money_per_hour": "USD/h", "money_per_month": "USD/month",
     "money_per_kwh": "USD/kWh", "money_per_kw_month": "USD/kW-month",
-    "money_per_mtok": "USD/Mtok", "fraction": "",
+    "money_per_mtok": "USD/Mtok", "fraction": "", "carbon_intensity": "g/kWh", "mass": "kg",
 }  # fmt: skip
 
 _EXAMPLES = {
@@ -63,6 +65,7 @@ _EXAMPLES = {
     "flops": "989 TFLOPS", "power": "700 W", "money": "20 USD", "money_per_hour": "3.20 USD/h",
     "money_per_month": "20 USD/month", "money_per_kwh": "0.08 USD/kWh",
     "money_per_kw_month": "130 USD/kW-month", "money_per_mtok": "0.60 USD/Mtok", "fraction": "15%",
+    "carbon_intensity": "400 g/kWh", "mass": "1300 kg",
 }  # fmt: skip
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -224,3 +227,7 @@ Change = Annotated[
     AfterValidator(_above_minus_one),
 ]
 """A relative change, as 25% or -10%; more than -100%."""
+CarbonIntensity = Annotated[float, *_quantity_type("carbon_intensity"), _NON_NEGATIVE]
+"""Grams of CO2e per kWh."""
+Mass = Annotated[float, *_quantity_type("mass"), _NON_NEGATIVE]
+"""Kilograms."""

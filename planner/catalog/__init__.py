@@ -7,6 +7,7 @@
 """
 
 from planner.catalog.figures import TIERS, Figure, Source, Tier
+from planner.catalog.grids import Grid
 from planner.catalog.hardware import Chip, Node, Status
 from planner.catalog.loading import load_catalog
 from planner.catalog.lookup import Catalog, Entry
@@ -42,6 +43,7 @@ __all__ = [
     "Ffn",
     "FfnKind",
     "Figure",
+    "Grid",
     "LayerRun",
     "LongContext",
     "MachinePrice",

@@ -46,6 +46,8 @@ class Chip:
     """Purchase price per device with its share of the machine."""
     on_chip_bytes: Figure | None = None
     """On-chip SRAM or last-level cache, where it is not the memory itself."""
+    embodied_kg: Figure | None = None
+    """What making it emitted, kg of CO2e, with its share of board and fabric."""
     notes: tuple[str, ...] = ()
 
     def peak(self, dtype: str) -> Figure:

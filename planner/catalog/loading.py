@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from planner.catalog.grids import Grid
 from planner.catalog.hardware import DTYPES, SOLD_BY, STATUSES, Chip, Node
 from planner.catalog.lookup import Catalog
 from planner.catalog.models import (
@@ -27,8 +28,8 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     """Read the catalogue.
 
     Args:
-        folder: holds `sources.yaml`, `models.yaml`, `chips.yaml`, `nodes.yaml`, `prices.yaml` and
-            `api.yaml`; absent: the shipped ones.
+        folder: holds `sources.yaml`, `models.yaml`, `chips.yaml`, `nodes.yaml`, `prices.yaml`,
+            `api.yaml` and `grids.yaml`; absent: the shipped ones.
 
     Raises:
         CatalogError: an entry is malformed, a name comes twice, or a chip is not there.
@@ -41,6 +42,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
         nodes=read_entries(folder / "nodes.yaml", sources, _node),
         machine_prices=read_entries(folder / "prices.yaml", sources, read_machine_price),
         api_prices=read_entries(folder / "api.yaml", sources, read_api_price),
+        grids=read_entries(folder / "grids.yaml", sources, _grid),
     )
     _check_chips(catalog, folder)
     _check_names(catalog, folder)
@@ -146,6 +148,7 @@ def _chip(name: str, fields: Fields) -> Chip:
         system_w=fields.optional_figure("system_power", "power"),
         capex_usd=fields.optional_figure("capex", "money"),
         on_chip_bytes=fields.optional_figure("on_chip_memory", "bytes"),
+        embodied_kg=fields.optional_figure("embodied_carbon", "mass"),
         notes=fields.texts("notes"),
     )
 
@@ -159,6 +162,15 @@ def _node(name: str, fields: Fields) -> Node:
         sold_by=fields.word("sold_by", SOLD_BY, default="node"),
         power_w=fields.figure("power", "power"),
         host_memory_bytes=fields.optional_figure("host_memory", "bytes"),
+        notes=fields.texts("notes"),
+    )
+
+
+def _grid(name: str, fields: Fields) -> Grid:
+    return Grid(
+        name=name,
+        title=fields.required("title", str),
+        intensity=fields.figure("intensity", "carbon_intensity"),
         notes=fields.texts("notes"),
     )
 
@@ -183,6 +195,7 @@ def _check_names(catalog: Catalog, folder: Path) -> None:
         "nodes.yaml": catalog.nodes,
         "prices.yaml": catalog.machine_prices,
         "api.yaml": catalog.api_prices,
+        "grids.yaml": catalog.grids,
     }
     taken: dict[str, str] = {}
     for file, entries in tables.items():

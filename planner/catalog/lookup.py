@@ -6,25 +6,27 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from planner.catalog.grids import Grid
 from planner.catalog.hardware import Chip, Node
 from planner.catalog.models import Model
 from planner.catalog.prices import ApiPrice, MachinePrice, holds
 from planner.errors import CatalogError, did_you_mean, shown
 
-Entry = Model | Chip | Node | MachinePrice | ApiPrice
+Entry = Model | Chip | Node | MachinePrice | ApiPrice | Grid
 _Found = TypeVar("_Found")
 _Price = TypeVar("_Price", MachinePrice, ApiPrice)
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Models, chips, nodes and prices by name; a name is unique over all five kinds."""
+    """Models, chips, nodes, prices and grids by name; a name is unique over all six kinds."""
 
     models: Mapping[str, Model] = field(hash=False)
     chips: Mapping[str, Chip] = field(hash=False)
     nodes: Mapping[str, Node] = field(hash=False)
     machine_prices: Mapping[str, MachinePrice] = field(hash=False)
     api_prices: Mapping[str, ApiPrice] = field(hash=False)
+    grids: Mapping[str, Grid] = field(hash=False)
 
     def model(self, name: str) -> Model:
         """Return the model called `name`; CatalogError with the nearest names if there is none."""
@@ -45,6 +47,10 @@ class Catalog:
     def api_price(self, name: str) -> ApiPrice:
         """Return the API price called `name`; CatalogError if there is none."""
         return _find(self.api_prices, name, "API price", "api")
+
+    def grid(self, name: str) -> Grid:
+        """Return the grid called `name`; CatalogError with the nearest names if there is none."""
+        return _find(self.grids, name, "grid", "grids")
 
     def machine_price_on(self, name: str, date: str) -> MachinePrice:
         """Return the price of machine time, or of the series, called `name` that holds on a day.
@@ -90,6 +96,7 @@ class Catalog:
             **self.nodes,
             **self.machine_prices,
             **self.api_prices,
+            **self.grids,
         }
         return _find(everything, name, "entry", "")
 

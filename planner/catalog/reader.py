@@ -26,7 +26,8 @@ _Word = TypeVar("_Word", bound=str)
 
 _BASE_UNITS: Final = {
     "bytes": "B", "bandwidth": "B/s", "flops": "FLOP/s", "power": "W", "money": "USD",
-    "money_per_hour": "USD/h", "money_per_mtok": "USD/Mtok",
+    "money_per_hour": "USD/h", "money_per_mtok": "USD/Mtok", "carbon_intensity": "g/kWh",
+    "mass": "kg",
 }  # fmt: skip
 _KINDS: Final[dict[type, str]] = {
     int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "a mapping",

@@ -28,6 +28,14 @@ COMMANDS = {
         "planner.cli.forecast:forecast",
         "Forecast accelerators, spend and margin by quarter.",
     ),
+    "optimise": (
+        "planner.cli.optimise:optimise",
+        "Find the cheapest mix of nodes and terms for every hour.",
+    ),
+    "breakeven": (
+        "planner.cli.breakeven:breakeven",
+        "Find the volume from which an own chip is cheaper per token.",
+    ),
     "explain": ("planner.cli.explain:explain", "Show where the time of a pool's steps goes."),
     "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
     "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     NODES = "nodes"
     PRICES = "prices"
     API = "api"
+    GRIDS = "grids"
 
 
 @app.command("list")
@@ -59,7 +60,7 @@ def list_entries(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a model, chip, node or price.")],
+    name: Annotated[str, typer.Argument(help="Name of a model, chip, node, price or grid.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the entry as JSON.")] = False,
 ) -> None:
     """Show an entry: every figure with value, source, date and tier."""
@@ -93,6 +94,7 @@ def _entries(catalog: Catalog, kind: Kind) -> dict[str, Entry]:
         Kind.NODES: dict[str, "Entry"](catalog.nodes),
         Kind.PRICES: dict[str, "Entry"](catalog.machine_prices),
         Kind.API: dict[str, "Entry"](catalog.api_prices),
+        Kind.GRIDS: dict[str, "Entry"](catalog.grids),
     }[kind]
 
 
@@ -119,6 +121,7 @@ def _listing(catalog: Catalog, kind: Kind) -> RenderableType:
         Kind.NODES: _node_rows,
         Kind.PRICES: _price_rows,
         Kind.API: _api_rows,
+        Kind.GRIDS: _grid_rows,
     }[kind](catalog)
     return _table(columns, rows)
 
@@ -184,11 +187,18 @@ def _api_rows(catalog: Catalog) -> _Rows:
     ]
 
 
+def _grid_rows(catalog: Catalog) -> _Rows:
+    columns = ["name", "title", "intensity", "from"]
+    return columns, [
+        [g.name, g.title, g.intensity, g.intensity.date] for g in catalog.grids.values()
+    ]
+
+
 def _facts(catalog: Catalog, entry: Entry) -> RenderableType:
     """Return what is no figure: names, counts, and the entries that refer to this one."""
     from rich.text import Text
 
-    from planner.catalog import Chip, MachinePrice, Model, Node
+    from planner.catalog import Chip, Grid, MachinePrice, Model, Node
 
     lines: list[str] = []
     match entry:
@@ -216,6 +226,8 @@ def _facts(catalog: Catalog, entry: Entry) -> RenderableType:
             kind = "reference price" if entry.reference else "example, chosen by name only"
             lines = [f"{entry.chip}, {entry.terms}, {entry.provider}; {kind}"]
             lines += _validity(entry)
+        case Grid():
+            lines = ["mean carbon intensity, for `site.region`"]
         case _:
             lines = [entry.provider, *_validity(entry)]
     return Text("\n".join(lines))

@@ -15,6 +15,7 @@ WIDTH = 100
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from planner.scenario.site_power import PowerNeed
     from planner.search import Sizing, Trial
     from planner.search.ratio import Ratio
 
@@ -123,6 +124,17 @@ def _print_sizing(sizing: Sizing) -> None:
         margin, definition = headline["gross_margin_rate"], headline["gross_margin_definition"]
         parts.append(f"gross margin {margin:.1%} ({definition})")
     console.print("; ".join(parts))
+    if sizing.power is not None and sizing.power.limit_w is not None:
+        sentence = sizing.power.sentence()
+        verdict = f"too much power: {sentence}" if sentence else _fits(sizing.power)
+        console.print(verdict, style="bold red" if sentence else "")
+
+
+def _fits(power: PowerNeed) -> str:
+    from planner.scenario.site_power import megawatts
+
+    limit = power.limit_w or power.needed_w
+    return f"{megawatts(power.needed_w)} at the meter, of the site's {megawatts(limit)}"
 
 
 def _print_ratio(console: Console, ratio: Ratio) -> None:
@@ -162,6 +174,13 @@ def _json(sizing: Sizing) -> str:
             }
             for ratio in sizing.ratios
         ],
+        "power": None
+        if sizing.power is None
+        else {
+            "needed_w": sizing.power.needed_w,
+            "limit_w": sizing.power.limit_w,
+            "excess_nodes": sizing.power.excess_nodes,
+        },
         "headline": sizing.result.headline,
         "trials": [
             {

@@ -46,6 +46,8 @@ class PoolTime:
     node_power_w: float
     """Nameplate IT power of a node, host included."""
     role: PoolRole = "both"
+    peak_arithmetic_device_hours: float | None = None
+    """Hours that the arithmetic of the busy ones would take at peak; None: not known."""
 
     def __post_init__(self) -> None:
         for hours, nodes in self.held:
@@ -106,16 +108,21 @@ class PoolTime:
                     pool=self.pool, node=self.node, chip=self.chip,
                     devices_per_node=self.devices_per_node, period_hours=self.period_hours,
                     peak_nodes=peak, node_hours=hours,
-                    busy_device_hours=self._busy(hours), node_power_w=self.node_power_w,
-                    rate=layer.rate, role=self.role,
+                    busy_device_hours=self._part(self.busy_device_hours, hours),
+                    node_power_w=self.node_power_w, rate=layer.rate, role=self.role,
+                    peak_arithmetic_device_hours=self._arithmetic(hours),
                 )
             )  # fmt: skip
             below = top
         return tuple(usages)
 
-    def _busy(self, node_hours: float) -> float:
-        """Return the busy device-hours of some of the node-hours held."""
-        return self.busy_device_hours * node_hours / self.node_hours if self.node_hours else 0.0
+    def _part(self, whole: float, node_hours: float) -> float:
+        """Return what some of the node-hours held have of something that all have alike."""
+        return whole * node_hours / self.node_hours if self.node_hours else 0.0
+
+    def _arithmetic(self, node_hours: float) -> float | None:
+        whole = self.peak_arithmetic_device_hours
+        return None if whole is None else self._part(whole, node_hours)
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,8 @@ class PoolUsage:
     """Nameplate IT power of a node, host included."""
     rate: MachineRate
     role: PoolRole = "both"
+    peak_arithmetic_device_hours: float | None = None
+    """Hours that the arithmetic of the busy ones would take at peak; None: not known."""
 
     def __post_init__(self) -> None:
         name = f"PoolUsage({self.pool})"
@@ -197,6 +206,13 @@ class PoolUsage:
     def utilisation_rate(self) -> float:
         """Share of the device-hours held that was spent in steps, 0 to 1."""
         return min(1.0, self.busy_device_hours / self.device_hours) if self.device_hours else 0.0
+
+    @property
+    def arithmetic_rate(self) -> float:
+        """Share of peak arithmetic attained in steps, 0 to 1; 1 where it is not known."""
+        if self.peak_arithmetic_device_hours is None or not self.busy_device_hours:
+            return 1.0
+        return min(1.0, self.peak_arithmetic_device_hours / self.busy_device_hours)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from planner.report import figures, sections
+from planner.report.energy import energy_section
 from planner.report.figures import Figure, numbers
 from planner.results.columns import TABLES
 from planner.results.result import Result, records
@@ -24,6 +25,7 @@ _SECTIONS = (
     ("requests", "Requests"),
     ("pools", "Pools"),
     ("money", "Money"),
+    ("energy", "Energy and carbon"),
     ("assumptions", "Assumptions"),
 )
 
@@ -43,9 +45,11 @@ def render_html(result: Result) -> str:
         sections.requests(result),
         sections.pools(result),
         sections.money_section(result),
+        energy_section(result),
         sections.assumptions(result),
     )
     absent = {"money"} if result.finance is None else set()
+    absent |= {"energy"} if result.impact is None else set()
     absent |= {"tasks"} if result.frames.tasks.empty else set()
     shown = [each for each in _SECTIONS if each[0] not in absent]
     navigation = "".join(f'<a href="#{key}">{title}</a>' for key, title in shown)

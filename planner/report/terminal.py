@@ -15,6 +15,7 @@ from rich.text import Text
 from planner.report.caching import cache_sentence, caches
 from planner.report.console import print_parts
 from planner.report.drafting import acceptance_sentence
+from planner.report.energy import energy_sentence
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
@@ -64,7 +65,7 @@ def _parts(result: Result) -> list[RenderableType]:
     if result.stability:
         parts.append(_warnings(result.stability, trouble_title(result)))
     parts += [_traffic(result), _latency(result), *_tasks(result), _pools(result)]
-    return [*parts, *_money(result), _footer(result)]
+    return [*parts, *_money(result), *_energy(result), _footer(result)]
 
 
 def _title(result: Result) -> RenderableType:
@@ -280,6 +281,13 @@ def _money(result: Result) -> list[RenderableType]:
         percent(finance.gross_margin_rate),
     )
     return [table, Padding(Text(margin_sentence(result), style="dim"), (0, 0, 1, 0))]
+
+
+def _energy(result: Result) -> list[RenderableType]:
+    if result.impact is None:
+        return []
+    heading = Text("Energy and carbon", style="bold")
+    return [Padding(Group(heading, Text(energy_sentence(result.impact))), (0, 0, 1, 0))]
 
 
 def _footer(result: Result) -> RenderableType:

@@ -404,6 +404,37 @@ CLASS_POOLS: Final = (
     Column("busy_device_hours", "h", "device-hours of steps that the class took", "sum"),
     Column("cost_share_rate", "1", "share of the pool's cost that it bears", "recompute"),
 )
+_EMISSIONS = (
+    Column("location_kg", "kg", "CO2e of the energy, by the intensity of the local grid", "sum"),
+    Column("market_kg", "kg", "the same by contracts; an account of its own", "sum"),
+    Column("embodied_kg", "kg", "CO2e of making the machines, by the hours they are held", "sum"),
+)
+CLASS_FOOTPRINT: Final = (
+    _CLASS,
+    Column("requests", "requests", "requests served, warm-up included", "sum"),
+    Column("output_tokens", "tokens", "output tokens, reasoning included", "sum"),
+    Column("energy_kwh", "kWh", "energy at the meter, borne as cost is", "sum"),
+    Column("energy_per_request_wh", "Wh", "energy per request served", "recompute"),
+    Column("energy_per_output_token_j", "J", "energy per output token", "recompute"),
+    *_EMISSIONS,
+    Column("sci_per_request_g", "g", "Software Carbon Intensity of a request: (location-based + "
+           "embodied) / requests", "recompute"),
+)  # fmt: skip
+POOL_FOOTPRINT: Final = (
+    _POOL,
+    Column("node", "", "node in the catalogue", "same"),
+    Column("provisioned_kw", "kW", "nameplate power of the most nodes held at once", "sum"),
+    Column(
+        "utilisation_rate", "1", "share of the device-hours held that was in steps", "recompute"
+    ),
+    Column("arithmetic_rate", "1", "share of peak arithmetic attained in steps", "recompute"),
+    Column("node_power_kw", "kW", "mean power of a node held, without PUE", "recompute"),
+    Column("workload_kwh", "kWh", "energy of machines while they work", "sum"),
+    Column("idle_kwh", "kWh", "energy of machines that are on and wait", "sum"),
+    Column("facility_kwh", "kWh", "what PUE adds", "sum"),
+    Column("energy_kwh", "kWh", "the sum of the three: energy at the meter", "sum"),
+    *_EMISSIONS,
+)
 ASSUMPTIONS: Final = (
     Column("name", "", "what it is", "key"),
     Column("value", "unit", "the figure", "same"),
@@ -431,6 +462,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "class_costs": CLASS_COSTS,
     "pool_costs": POOL_COSTS,
     "class_pools": CLASS_POOLS,
+    "class_footprint": CLASS_FOOTPRINT,
+    "pool_footprint": POOL_FOOTPRINT,
     "assumptions": ASSUMPTIONS,
 }
 """Table name → its columns, in order."""

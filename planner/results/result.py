@@ -14,6 +14,7 @@ import pandas as pd
 
 from planner.results import columns
 from planner.results.frames import Frames
+from planner.results.impact import Impact
 
 if TYPE_CHECKING:
     from planner.economics import Statement
@@ -120,6 +121,7 @@ class Result:
             frames=build_frames(...),
             finance=Finance.of(...),   # a statement; or None: a run without prices
             books={...},               # what the statement was made from: `pricing.Books`
+            impact=Impact.of(...),     # a footprint; or None
             assumptions=(Assumption(...), ...),
             notes=("...",),            # sentences for the reader: approximations, tiers
             counters={"events": ..., "abandoned_turns": ..., "unsent": ...},
@@ -139,6 +141,7 @@ class Result:
     finance: Finance | None = None
     books: Mapping[str, Any] | None = None
     """What the money was computed from, as `planner.pricing.Books` reads it, to price it again."""
+    impact: Impact | None = None
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -203,8 +206,8 @@ class Result:
 
         Args:
             table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
-                pool_windows, ledger, margins, class_costs, pool_costs, class_pools or
-                assumptions.
+                pool_windows, ledger, margins, class_costs, pool_costs, class_pools,
+                class_footprint, pool_footprint or assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -234,6 +237,9 @@ class Result:
             tables["class_costs"] = self.finance.class_costs
             tables["pool_costs"] = self.finance.pool_costs
             tables["class_pools"] = self.finance.class_pools
+        if self.impact is not None:
+            tables["class_footprint"] = self.impact.class_footprint
+            tables["pool_footprint"] = self.impact.pool_footprint
         rows = [asdict(a) | {"value": str(a.value)} for a in self.assumptions]
         tables["assumptions"] = pd.DataFrame(rows, columns=columns.names("assumptions"))
         return tables
@@ -268,8 +274,9 @@ class Result:
             "pools": records(frames.pools),
             "percentiles_over": PERCENTILES_OVER,
             "stability": list(self.stability),
-            "finance": None if finance is None else _finance_content(finance),
+            "finance": None if finance is None else _content(finance),
             "books": self.books,
+            "impact": None if self.impact is None else _content(self.impact),
             "assumptions": [asdict(assumption) for assumption in self.assumptions],
             "notes": list(self.notes),
             "counters": dict(self.counters),
@@ -316,8 +323,8 @@ class Result:
         return notebook_html(self)
 
 
-def _finance_content(finance: Finance) -> dict[str, Any]:
-    content = {each.name: getattr(finance, each.name) for each in fields(finance)}
+def _content(side: Finance | Impact) -> dict[str, Any]:
+    content = {each.name: getattr(side, each.name) for each in fields(side)}
     frames = {name: records(v) for name, v in content.items() if isinstance(v, pd.DataFrame)}
     return content | frames
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from planner.errors import OutputError
 from planner.results.frames import Frames
+from planner.results.impact import Impact
 from planner.results.result import SCHEMA, Assumption, Finance, Result
 
 if TYPE_CHECKING:
@@ -157,6 +158,10 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
     if content["finance"] is not None:
         stored = ("ledger", "margins", "class_costs", "pool_costs", "class_pools")
         finance = Finance(**content["finance"] | {name: table(name) for name in stored})
+    impact = None
+    if content["impact"] is not None:
+        parts = {name: table(name) for name in ("class_footprint", "pool_footprint")}
+        impact = Impact(**content["impact"] | parts)
     return Result(
         **{name: content[name] for name in ("name", "description", "seed", "version")},
         scenario_sha256=content["scenario_sha256"],
@@ -164,6 +169,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
         frames=frames,
         finance=finance,
         books=content["books"],
+        impact=impact,
         assumptions=tuple(Assumption(**row) for row in content["assumptions"]),
         notes=tuple(content["notes"]),
         counters=content["counters"],

@@ -31,7 +31,7 @@ def check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
         node = catalog.nodes.get(pool.node)
         if node is not None:
             for field, name in _named_prices(pool):
-                yield from _check_machine_price(
+                yield from check_machine_price(
                     (*where, *field), name, node.chip, catalog, date, names
                 )
             if pool.price is None and not pool.price_mix:
@@ -69,9 +69,19 @@ def _named_prices(pool: Pool) -> Iterator[tuple[Location, str]]:
         yield ("price_mix", index, "price"), share.price
 
 
-def _check_machine_price(
+def check_machine_price(
     where: Location, name: str, chip: str, catalog: Catalog, date: str | None, own: list[str]
 ) -> Iterator[Finding]:
+    """Yield why a price of machine time cannot be had for a chip.
+
+    Args:
+        where: the price is named there.
+        name: of the scenario's own, the catalogue's, or a series.
+        chip: what it has to be for.
+        catalog: with the scenario's price tables.
+        date: day on which it has to hold; None: not known.
+        own: names of the prices that the scenario states.
+    """
     if name in own:
         return
     prices = [p for p in catalog.machine_prices.values() if name in (p.series, p.name)]

@@ -21,9 +21,11 @@ from planner.scenario.check_calibration import check_calibration
 from planner.scenario.check_cascade import check_cascade
 from planner.scenario.check_forecast import check_forecast, check_variants
 from planner.scenario.check_handover import check_handover
+from planner.scenario.check_optimise import check_optimise
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_prices import check_prices
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
+from planner.scenario.check_site import check_site
 from planner.scenario.check_uncertainty import check_uncertainty
 from planner.scenario.faults import faults_of_tree, place_fault
 from planner.scenario.load import LoadedScenario, draft_scenario
@@ -106,6 +108,8 @@ def _check_parts(parts: Parts, catalog: Catalog) -> list[Fault]:
         check_cascade,
         check_forecast,
         check_uncertainty,
+        check_site,
+        check_optimise,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(parts.root, location, message) for location, message in findings)
@@ -344,16 +348,26 @@ def _parallelism_notices(pool: Pool, catalog: Catalog, nodes: int) -> Iterator[s
         )
 
 
+def _compared(scenario: Scenario) -> set[str]:
+    """Return the pools whose nodes are chosen, or that are only compared."""
+    chosen = scenario.optimise.pools if scenario.optimise is not None else []
+    own = scenario.own_chip
+    return {choice.pool for choice in chosen} | ({own.pool, own.against} if own else set())
+
+
 def notices(scenario: Scenario, catalog: Catalog) -> list[str]:
     """Return what is possible but worth a look, for a valid scenario."""
     found: list[str] = []
     decoders = decoders_of(scenario.pools)
     routed = {name for c in scenario.workload.classes for name in pools_reached(c, decoders)}
     paying = {c.plan for c in scenario.workload.classes}
+    compared = _compared(scenario)
     for pool in scenario.pools:
         node = catalog.node(pool.node)
         fleet = replicas_of(pool, node.devices)
-        if pool.name not in routed:
+        if pool.name in compared:
+            pass  # its nodes are what `optimise` and `breakeven` look for
+        elif pool.name not in routed:
             found.append(f"pool {pool.name}: no class uses it; it costs and serves nothing")
         elif not any((pool.nodes, *(entry.nodes for entry in pool.schedule))):
             found.append(f"pool {pool.name}: it never has a node, so what is sent to it is lost")

@@ -122,7 +122,7 @@ class Search:
         ]
         scenario = self.loaded.scenario.model_copy(update={"pools": pools})
         result = self._run(replace(self.loaded, scenario=scenario), nodes, lowered)
-        failures = tuple(_failures(result))
+        failures = tuple(failures_of(result))
         trial = Trial(
             number=len(self.log) + 1,
             nodes=dict(zip(self.names, nodes, strict=True)),
@@ -278,7 +278,7 @@ def _with(nodes: Nodes, index: int, count: int) -> Nodes:
     return (*nodes[:index], count, *nodes[index + 1 :])
 
 
-def _failures(result: Result) -> list[str]:
+def failures_of(result: Result) -> list[str]:
     """Return a sentence for every promise that was broken and every queue that grows.
 
     A promise without samples is none that was kept: only of a class to which nothing came is

@@ -11,6 +11,7 @@ import pandas as pd
 from planner.catalog import Catalog, load_catalog
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
+from planner.scenario.site_power import PowerNeed, power_need
 from planner.search.fleets import Search, Trial
 from planner.search.ratio import Ratio, best_ratios
 from planner.simulation import resolve
@@ -36,6 +37,8 @@ class Sizing:
     ratios: tuple[Ratio, ...] = ()
     """Of each pool that prefills for another: the best number of nodes of both, and the frontier
     around it."""
+    power: PowerNeed | None = None
+    """What the fleet needs at the meter, against the power of the site."""
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per pool: nodes, accelerators, bottleneck, limit."""
@@ -97,4 +100,11 @@ def size(
         result=search.results[nodes],
         trials=tuple(search.log),
         ratios=ratios,
+        power=power_need(
+            search.pools,
+            dict(zip(search.names, nodes, strict=True)),
+            known,
+            loaded.scenario.prices.power.pue,
+            loaded.scenario.site.power,
+        ),
     )

@@ -16,7 +16,7 @@ from planner.catalog import TIERS, ApiPrice, Catalog, Entry, Figure, load_catalo
 from planner.catalog.reader import read_sources
 
 FOLDER = Path(planner.catalog.__file__).parent
-BASE_UNITS = {"B", "B/s", "FLOP/s", "W", "USD", "USD/h", "USD/Mtok", "parameters"}
+BASE_UNITS = {"B", "B/s", "FLOP/s", "W", "USD", "USD/h", "USD/Mtok", "parameters", "kg", "g/kWh"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def entries(catalog: Catalog) -> Iterator[Entry]:
     yield from catalog.nodes.values()
     yield from catalog.machine_prices.values()
     yield from catalog.api_prices.values()
+    yield from catalog.grids.values()
 
 
 def figures(catalog: Catalog) -> Iterator[tuple[str, Figure]]:

@@ -51,6 +51,9 @@ price:
   provider: Provider
   price: {value: 1 USD/h, source: sheet}
 """,
+    "grids.yaml": """\
+grid: {title: Grid, intensity: {value: 400 g/kWh, source: sheet}}
+""",
     "api.yaml": """\
 api:
   title: Api

@@ -63,7 +63,14 @@ def test_list_of_an_unknown_kind() -> None:
 
 def test_list_as_json() -> None:
     assert json.loads(run("list", "nodes", "--json")) == list(load_catalog().nodes)
-    assert set(json.loads(run("list", "--json"))) == {"models", "chips", "nodes", "prices", "api"}
+    assert set(json.loads(run("list", "--json"))) == {
+        "models", "chips", "nodes", "prices", "api", "grids",
+    }  # fmt: skip
+
+
+def test_grids_are_listed_and_shown() -> None:
+    assert "50 g/kWh" in " ".join(line_of(run("list", "grids"), "france"))
+    assert "site.region" in run("show", "us-texas")
 
 
 def test_show_gives_every_figure_its_provenance() -> None:

@@ -58,13 +58,38 @@ def test_prints_the_answer(call: Callable[..., Result]) -> None:
 def test_json_holds_the_answer_and_the_search(call: Callable[..., Result]) -> None:
     done = call("--json")
     content = json.loads(done.stdout, parse_constant=pytest.fail)
-    keys = ("nodes", "accelerators", "bottlenecks", "limits", "ratios", "headline", "trials")
+    keys = (
+        "nodes",
+        "accelerators",
+        "bottlenecks",
+        "limits",
+        "ratios",
+        "headline",
+        "power",
+        "trials",
+    )
     assert set(content) == set(keys)
     assert content["accelerators"] == {name: 8 * n for name, n in content["nodes"].items()}
     assert content["headline"]["nodes_at_peak"] == sum(content["nodes"].values())
     assert len(content["trials"]) == len(done.stderr.splitlines()) - 1
     for trial in content["trials"]:
         assert trial["passed"] is not bool(trial["failures"])
+
+
+def test_too_much_power_is_named_with_its_nodes(call: Callable[..., Result]) -> None:
+    """Nodes of 10.2 kW at PUE 1.12: one of each pool needs 22.8 kW."""
+    limit = ("--set", "pools.chat.nodes=1")
+    needed_w = json.loads(call("--json", *limit).stdout)["power"]["needed_w"]
+    nodes = needed_w / (10_200 * 1.12)
+    assert nodes == pytest.approx(round(nodes))
+    enough = call(*limit, "--set", "site.power=1 MW").stdout
+    assert f"{needed_w / 1e3:.3g} kW at the meter, of the site's 1 MW" in enough
+    short = call(*limit, "--set", f"site.power={needed_w / 1e3 - 5} kW")
+    if short.exit_code == 0:  # the fleet it starts from fits, the one that is needed does not
+        assert "too much power: the fleet needs" in " ".join(short.stdout.split())
+        assert "1 of the" in " ".join(short.stdout.split())
+    else:
+        assert "site.power" in short.output
 
 
 def test_writes_the_run_of_the_answer(call: Callable[..., Result], tmp_path: Path) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.economics import MachineRate, PoolTime, PriceLayer, Terms
+from planner.economics import (
+    MachineRate,
+    PoolTime,
+    PowerTerms,
+    PriceLayer,
+    Terms,
+    pool_energy,
+)
 
 
 def rate(terms: Terms, price_usd: float = 1.0, **changes: float) -> MachineRate:
@@ -68,6 +77,23 @@ def test_layers_add_up_to_the_pool(
     assert sum(u.node_hours for u in priced) == pytest.approx(whole.node_hours)
     assert sum(u.busy_device_hours for u in priced) == pytest.approx(whole.busy_device_hours)
     assert sum(u.billed_device_hours for u in priced) == pytest.approx(8 * whole.node_hours)
+
+
+def test_layers_do_the_same_arithmetic_and_draw_the_power_of_the_pool() -> None:
+    """Busy half of the time at a tenth of peak arithmetic, whatever a node is paid by."""
+    day = replace(time((8.0, 2), (16.0, 10), busy=704.0), peak_arithmetic_device_hours=70.4)
+    terms = PowerTerms(memory_bound_rate=0.5, saturation_rate=0.2)
+    (whole,) = day.priced([PriceLayer(rate("spot"))])
+    layers = day.priced([PriceLayer(rate("committed_1y"), 4), PriceLayer(rate("spot"))])
+    assert [each.arithmetic_rate for each in layers] == pytest.approx([0.1, 0.1])
+    energy = sum(pool_energy(each, terms).total_kwh for each in layers)
+    assert energy == pytest.approx(pool_energy(whole, terms).total_kwh)
+    assert (
+        replace(day, peak_arithmetic_device_hours=None)
+        .priced([PriceLayer(rate("spot"))])[0]
+        .arithmetic_rate
+        == 1.0
+    )
 
 
 def test_the_last_layer_takes_the_rest() -> None:

@@ -116,10 +116,12 @@ def test_the_bill_of_the_bought_nodes_by_hand(quiet: Result) -> None:
     assert by_line["operations"] == pytest.approx(0.10 * hours, rel=1e-5)
     assert by_line["colocation"] == pytest.approx(2 * 10.2 * 0.05 / 730 * 130, rel=1e-3)
     assert finance.cost_usd == pytest.approx(by_line.sum())
-    # electricity follows the simulated utilisation, PUE included
+    # electricity follows the simulated utilisation and arithmetic, PUE included
     kwh = ledger[ledger["unit"] == "kWh"]["quantity"].sum()
     (pool,) = priced(quiet).statement.pools
-    power_kw = 20.4 * (0.12 + 0.68 * pool.usage.utilisation_rate)
+    # busy devices draw 66% of 0.8 without arithmetic, all of it from 15% of peak on
+    busy_rate = 0.8 * (0.66 + 0.34 * min(1.0, pool.usage.arithmetic_rate / 0.15))
+    power_kw = 20.4 * (0.12 + (busy_rate - 0.12) * pool.usage.utilisation_rate)
     assert kwh == pytest.approx(power_kw * 0.05 * 1.12, rel=1e-3)
 
 

@@ -36,7 +36,7 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing pricing provenance version errors units"
+    "billing emissions pricing provenance version errors units"
 )
 
 LAYERS = {
@@ -78,6 +78,7 @@ LAYERS = {
         "numpy",
     ),
     "economics": Layer("errors units", "numpy pandas"),
+    "economics.mix": Layer("economics errors units", "numpy scipy"),
     "results": Layer(
         "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
     ),
@@ -90,6 +91,7 @@ LAYERS = {
         "units",
         "numpy",
     ),
+    "emissions": Layer("pricing catalog economics scenario results"),
     "provenance": Layer("pricing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),

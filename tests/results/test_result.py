@@ -206,7 +206,7 @@ def test_notebook_view_escapes_names() -> None:
 
 
 def test_a_run_that_measured_nothing_fails_a_search_with_that_reason() -> None:
-    from planner.search.fleets import _failures
+    from planner.search.fleets import failures_of
 
     run = make_run()
     run.class_windows[:] = np.zeros((), dtype=CLASS_WINDOW)
@@ -214,6 +214,6 @@ def test_a_run_that_measured_nothing_fails_a_search_with_that_reason() -> None:
     result = make_result(frames=run.frames(), money=False)
     assert not result.has_evidence
     assert not result.overloaded
-    assert _failures(result) == ["no requests were measured"]
+    assert failures_of(result) == ["no requests were measured"]
     assert make_result().has_evidence
     assert make_result(overload=2.0).overloaded

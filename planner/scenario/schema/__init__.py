@@ -13,7 +13,9 @@ from pydantic import Field
 from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
+from planner.scenario.schema.optimise import Optimise, OwnChip
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.site import Site
 from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.schema.workload import Workload
 
@@ -59,5 +61,11 @@ class Scenario(Part):
     """What is not known exactly, for `planner risk`; other commands take the values as stated."""
     forecast: Forecast | None = None
     """The quarters ahead, for `planner forecast`; absent: none."""
+    site: Site = Site()
+    """Power and carbon."""
+    optimise: Optimise | None = None
+    """What `planner optimise` may choose from; absent: nothing is optimised."""
+    own_chip: OwnChip | None = None
+    """A chip of one's own against a bought one, for `planner breakeven`; absent: none."""
     output: Output = Output()
     """What is written."""

@@ -231,7 +231,13 @@ class Power(Part):
     idle: Fraction = 0.12
     """Power of an idle device, as a share of its nameplate power."""
     loaded: Fraction = 0.80
-    """Power of a fully busy device, as a share of its nameplate power."""
+    """Power of a device that is busy with arithmetic, as a share of its nameplate power."""
+    memory_bound: Fraction = 0.66
+    """Power of a busy device whose steps wait for memory, as a share of `loaded` (as the next
+    fitted on ML.ENERGY v3: dense models on H100 and B200). 1: every step draws alike."""
+    saturation: Annotated[Fraction, Field(gt=0)] = 0.15
+    """Share of peak arithmetic from which on a busy device draws `loaded`; below it, in
+    proportion between the two."""
 
 
 class Prices(Part):

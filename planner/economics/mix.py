@@ -1,0 +1,544 @@
+"""The cheapest mix of nodes and terms for a demand by the hour: a mixed-integer linear programme.
+
+Chosen are whole nodes by pool, term and block of hours, and how much of each class each pool
+serves in each hour. A node of a pool carries so much of a class (its operating point, from the
+simulator); classes that share it add up by the shares of it that they take. In every hour
+
+    Σ_terms usable · nodes  ≥  Σ_classes load / capacity  +  fixed nodes (if used)  +  reserve
+
+and nodes stay within what can be had, within a term's share, and within the power of the site. The
+cost is that of all blocks, used or not. HiGHS solves it (`scipy.optimize.milp`) to proven
+optimality within `GAP`, or says how far it is from that.
+
+With one kind of node and two terms the optimum is the newsvendor's: commit up to the level whose
+share of time in use is the ratio of the committed to the on-demand price (`commitment_level`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from planner.economics.checks import require_range
+
+GAP: Final = 1e-4
+"""Relative: no cheaper mix exists by more than this."""
+MOST_BRANCHES: Final = 5000
+"""Branch-and-bound nodes until the search ends with a gap, which is stated. A count, unlike a time,
+gives the same answer on every machine: a day of three pools takes seconds."""
+FEWER_BRANCHES: Final = 500
+"""For the problems beside the one that is asked."""
+_SLACK: Final = 1e-7
+"""Share of a node that a hair of load may lack: loads and capacities are floats."""
+
+
+class NoMixError(ValueError):
+    """No mix serves the demand within its limits."""
+
+
+@dataclass(frozen=True)
+class TermOffer:
+    """One way to pay for nodes of a pool."""
+
+    name: str
+    usd_per_node_hour: float
+    block_hours: int | None = None
+    """Paid for in whole blocks of so many hours, from the first hour on; None: the whole time."""
+    usable_rate: float = 1.0
+    """Share of its time that a node serves; the rest it is taken back or being replaced."""
+    maximum_nodes: int | None = None
+    maximum_share_rate: float = 1.0
+    """Of the pool's nodes in any hour."""
+
+    def __post_init__(self) -> None:
+        name = f"TermOffer({self.name})"
+        require_range(f"{name}.usd_per_node_hour", self.usd_per_node_hour)
+        require_range(f"{name}.usable_rate", self.usable_rate, minimum=1e-6, maximum=1.0)
+        require_range(
+            f"{name}.maximum_share_rate", self.maximum_share_rate, minimum=1e-6, maximum=1.0
+        )
+        if self.block_hours is not None:
+            require_range(f"{name}.block_hours", self.block_hours, minimum=1)
+
+
+@dataclass(frozen=True)
+class PoolOffer:
+    """A pool that may be used: what its nodes carry, draw and cost."""
+
+    name: str
+    capacity_rps: Mapping[str, float]
+    """By class: requests per second of one more node; classes that are absent cannot use it."""
+    terms: tuple[TermOffer, ...]
+    fixed_nodes: float = 0.0
+    """Nodes that a pool in use needs before the first request: small pools share load less well."""
+    node_power_w: float = 0.0
+    """Of one node at the meter."""
+    nodes_per_unit: int = 1
+    """Nodes come in multiples of this: those of a replica."""
+    maximum_nodes: int | None = None
+    """Of all terms, in any hour."""
+
+    def __post_init__(self) -> None:
+        name = f"PoolOffer({self.name})"
+        require_range(f"{name}.fixed_nodes", self.fixed_nodes)
+        require_range(f"{name}.node_power_w", self.node_power_w)
+        for klass, capacity in self.capacity_rps.items():
+            require_range(f"{name}.capacity_rps[{klass}]", capacity, minimum=1e-12)
+        names = [term.name for term in self.terms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{name}.terms must have unique names, found {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class MixProblem:
+    """Pools to choose from, and the demand."""
+
+    pools: tuple[PoolOffer, ...]
+    demand_rps: Mapping[str, Sequence[float]]
+    """By class: requests per second in each hour; all equally long."""
+    power_w: float | None = None
+    """Limit of the site at the meter; None: none."""
+    reserve_nodes: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """By pool and hour: nodes beyond what the load needs."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(each) for each in self.demand_rps.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                "MixProblem.demand_rps must have one value per hour and class, found lengths "
+                f"{sorted(lengths)}"
+            )
+        for name, hours in self.demand_rps.items():
+            for load in hours:
+                require_range(f"MixProblem.demand_rps[{name}]", load)
+
+    @property
+    def hours(self) -> int:
+        """Length of the demand."""
+        return len(next(iter(self.demand_rps.values())))
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A solution."""
+
+    problem: MixProblem
+    nodes: Mapping[tuple[str, str], tuple[int, ...]]
+    """By pool and term: nodes paid for in each hour."""
+    load_rps: Mapping[tuple[str, str], tuple[float, ...]]
+    """By pool and class: what it serves in each hour."""
+    gap_rate: float
+    """How much cheaper a mix could at most be."""
+
+    @property
+    def cost_usd(self) -> float:
+        """Of all hours."""
+        return math.fsum(self.term_cost_usd.values())
+
+    @property
+    def cost_per_hour_usd(self) -> float:
+        """Mean."""
+        return self.cost_usd / self.problem.hours
+
+    @property
+    def term_cost_usd(self) -> dict[tuple[str, str], float]:
+        """Cost by pool and term."""
+        return {
+            (pool.name, term.name): term.usd_per_node_hour * sum(self.nodes[pool.name, term.name])
+            for pool in self.problem.pools
+            for term in pool.terms
+        }
+
+    def pool_nodes(self, pool: str) -> tuple[int, ...]:
+        """Return the nodes of all terms in each hour."""
+        rows = [nodes for (name, _), nodes in self.nodes.items() if name == pool]
+        return tuple(sum(hour) for hour in zip(*rows, strict=True))
+
+    @property
+    def needed_nodes(self) -> tuple[float, ...]:
+        """Nodes that the load of each hour takes, of all pools; the rest waits."""
+        return tuple(
+            math.fsum(self._needed(pool, hour) for pool in self.problem.pools)
+            for hour in range(self.problem.hours)
+        )
+
+    def _needed(self, pool: PoolOffer, hour: int) -> float:
+        loads = {name: self.load_rps[pool.name, name][hour] for name in pool.capacity_rps}
+        needed = math.fsum(load / pool.capacity_rps[name] for name, load in loads.items())
+        return needed + (pool.fixed_nodes if any(loads.values()) else 0.0)
+
+    @property
+    def power_w(self) -> tuple[float, ...]:
+        """Provisioned power at the meter in each hour."""
+        rows = [
+            [count * pool.node_power_w for count in self.pool_nodes(pool.name)]
+            for pool in self.problem.pools
+        ]
+        return tuple(math.fsum(hour) for hour in zip(*rows, strict=True))
+
+    @property
+    def served_share(self) -> dict[tuple[str, str], float]:
+        """By pool and class: share of the class's requests that it serves."""
+        totals = {name: math.fsum(hours) for name, hours in self.problem.demand_rps.items()}
+        return {
+            (pool, klass): math.fsum(hours) / totals[klass] if totals[klass] else 0.0
+            for (pool, klass), hours in self.load_rps.items()
+        }
+
+
+def solve(problem: MixProblem, most_branches: int = MOST_BRANCHES) -> Mix:
+    """Return the cheapest mix.
+
+    Args:
+        problem: pools, terms, demand and limits.
+        most_branches: nodes of the search after which the best mix so far is taken.
+
+    Raises:
+        NoMixError: there is none within the limits, or none was found in time.
+
+    >>> base = TermOffer("base", 1.0)
+    >>> peak = TermOffer("peak", 2.5, block_hours=1)
+    >>> pool = PoolOffer("h100", {"chat": 10.0}, (base, peak))
+    >>> mix = solve(MixProblem((pool,), {"chat": [10.0, 10.0, 10.0, 25.0]}))
+    >>> mix.nodes["h100", "base"], mix.nodes["h100", "peak"], mix.cost_usd
+    ((1, 1, 1, 1), (0, 0, 0, 2), 9.0)
+    """
+    model = _Model(problem)
+    with _quiet():
+        found = milp(
+            model.costs,
+            integrality=model.integral,
+            bounds=Bounds(np.zeros(model.count), model.upper),
+            constraints=model.constraints(),
+            options={"mip_rel_gap": GAP, "node_limit": most_branches},
+        )
+    if found.x is None:
+        raise NoMixError(_why_not(problem))
+    return model.read(found.x, float(found.mip_gap or 0.0))
+
+
+def restricted(problem: MixProblem, *, elastic: bool) -> MixProblem:
+    """Return the problem with only the terms by the hour, or only those for the whole time.
+
+    Limits on shares, which would make either impossible, are lifted.
+    """
+    return replace(
+        problem,
+        pools=tuple(
+            replace(
+                pool,
+                terms=tuple(
+                    replace(term, maximum_share_rate=1.0)
+                    for term in pool.terms
+                    if (term.usable_rate == 1.0)
+                    and (term.block_hours == 1 if elastic else term.block_hours is None)
+                ),
+            )
+            for pool in problem.pools
+        ),
+    )
+
+
+def price_of_power_usd(problem: MixProblem, mix: Mix) -> float | None:
+    """Return what one more watt of the site saves per hour, USD; None without a limit.
+
+    The problem is solved again with power for one more node of the hungriest pool: nodes are whole,
+    so that the dual of the relaxed programme would tell of fractions that nobody can buy.
+    """
+    if problem.power_w is None:
+        return None
+    step_w = max(pool.node_power_w * pool.nodes_per_unit for pool in problem.pools)
+    more = solve(replace(problem, power_w=problem.power_w + step_w), FEWER_BRANCHES)
+    return max(0.0, mix.cost_per_hour_usd - more.cost_per_hour_usd) / step_w
+
+
+def commitment_level(nodes: Sequence[int], committed_usd: float, on_demand_usd: float) -> int:
+    """Return up to which node committing is cheaper than renting by the hour.
+
+    The n-th node is in use in those hours that need at least n. Committed it costs c in every hour,
+    on demand p in those; so it is committed while its share of hours in use is at least c/p: the
+    critical ratio of the newsvendor.
+
+    Args:
+        nodes: needed in each hour.
+        committed_usd: per node and hour, paid in every hour.
+        on_demand_usd: per node and hour of use.
+
+    >>> commitment_level([1, 1, 1, 3], committed_usd=1.0, on_demand_usd=2.5)
+    1
+    >>> commitment_level([1, 2, 2, 3], committed_usd=1.0, on_demand_usd=2.5)
+    2
+    """
+    level = 0
+    while level < max(nodes):
+        in_use = sum(1 for needed in nodes if needed > level)
+        if committed_usd * len(nodes) > on_demand_usd * in_use:
+            break
+        level += 1
+    return level
+
+
+def node_hour_usd(
+    per_device_hour_usd: float,
+    devices: int,
+    *,
+    owned: bool,
+    node_overhead_rate: float = 0.0,
+    provisioned_kw: float = 0.0,
+    mean_kw: float = 0.0,
+    electricity_usd_per_kwh: float = 0.0,
+    colocation_usd_per_kw_hour: float = 0.0,
+) -> float:
+    """Return what a node costs per hour, as the ledger would charge it.
+
+    Args:
+        per_device_hour_usd: price of one device.
+        devices: of the node.
+        owned: power and housing come on top; else the overhead of rented nodes does.
+        node_overhead_rate: of the machine price.
+        provisioned_kw: nameplate power, which is housed.
+        mean_kw: drawn in the mean, PUE included.
+        electricity_usd_per_kwh: price of electricity.
+        colocation_usd_per_kw_hour: price of housing.
+
+    >>> node_hour_usd(2.0, 8, owned=False, node_overhead_rate=0.1)
+    17.6
+    >>> round(node_hour_usd(1.0, 8, owned=True, provisioned_kw=10.0, mean_kw=6.0,
+    ...     electricity_usd_per_kwh=0.1, colocation_usd_per_kw_hour=0.2), 6)
+    10.6
+    """
+    machine_usd = per_device_hour_usd * devices
+    if not owned:
+        return machine_usd * (1.0 + node_overhead_rate)
+    power_usd = mean_kw * electricity_usd_per_kwh + provisioned_kw * colocation_usd_per_kw_hour
+    return machine_usd + power_usd
+
+
+def _why_not(problem: MixProblem) -> str:
+    """Return which limit to lift."""
+    unlimited = replace(
+        problem,
+        power_w=None,
+        pools=tuple(
+            replace(
+                pool,
+                maximum_nodes=None,
+                terms=tuple(replace(term, maximum_nodes=None) for term in pool.terms),
+            )
+            for pool in problem.pools
+        ),
+    )
+    for klass in problem.demand_rps:
+        if not any(klass in pool.capacity_rps and pool.terms for pool in problem.pools):
+            return f"no pool with a term that is left keeps the promises of class {klass}"
+    if problem.power_w is not None and _is_solvable(replace(problem, power_w=None)):
+        return (
+            f"the site's {problem.power_w / 1e6:.4g} MW feed no fleet that serves the demand; "
+            "raise site.power, offer nodes that need less, or lower the demand"
+        )
+    if _is_solvable(unlimited):
+        return (
+            "the nodes that can be had do not serve the demand; raise maximum_nodes, or offer "
+            "further terms or pools"
+        )
+    return "no mix of the terms serves the demand; loosen maximum_share, or offer a term without it"
+
+
+def _is_solvable(problem: MixProblem) -> bool:
+    model = _Model(problem)
+    with _quiet():
+        found = milp(
+            np.zeros(model.count),
+            integrality=model.integral,
+            bounds=Bounds(np.zeros(model.count), model.upper),
+            constraints=model.constraints(),
+            options={"node_limit": FEWER_BRANCHES},
+        )
+    return found.x is not None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what HiGHS prints, whatever its options say, out of a user's JSON."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class _Model:
+    """The programme: its columns by what they stand for, and its rows."""
+
+    def __init__(self, problem: MixProblem) -> None:
+        self.problem = problem
+        self.blocks: dict[tuple[str, str, int], int] = {}
+        """Column of the units of a pool and term in a block."""
+        self.loads: dict[tuple[str, str, int], int] = {}
+        """Column of the share of a class's load that a pool takes in an hour, 0 to 1."""
+        self.uses: dict[tuple[str, int], int] = {}
+        """Column that says whether a pool is used in an hour; only with fixed nodes."""
+        costs: list[float] = []
+        upper: list[float] = []
+        integral: list[int] = []
+
+        def column(cost: float, most: float, whole: bool) -> int:
+            costs.append(cost)
+            upper.append(most)
+            integral.append(int(whole))
+            return len(costs) - 1
+
+        for pool in problem.pools:
+            for term in pool.terms:
+                most = math.inf
+                if term.maximum_nodes is not None:
+                    most = term.maximum_nodes // pool.nodes_per_unit
+                for block, hours in self._blocks(term):
+                    cost = term.usd_per_node_hour * pool.nodes_per_unit * len(hours)
+                    self.blocks[pool.name, term.name, block] = column(cost, most, whole=True)
+            for hour in range(problem.hours):
+                for klass in self._classes(pool):
+                    self.loads[pool.name, klass, hour] = column(0.0, 1.0, whole=False)
+                if pool.fixed_nodes > 0:
+                    self.uses[pool.name, hour] = column(0.0, 1.0, whole=True)
+        self.costs = np.array(costs)
+        self.upper = np.array(upper)
+        self.integral = np.array(integral)
+
+    @property
+    def count(self) -> int:
+        """Columns."""
+        return len(self.costs)
+
+    def _classes(self, pool: PoolOffer) -> list[str]:
+        return [klass for klass in self.problem.demand_rps if klass in pool.capacity_rps]
+
+    def _blocks(self, term: TermOffer) -> Iterator[tuple[int, range]]:
+        """Yield number and hours of each block; the last one may be cut short, and its cost too."""
+        hours = self.problem.hours
+        length = hours if term.block_hours is None else min(term.block_hours, hours)
+        for number in range(math.ceil(hours / length)):
+            yield number, range(number * length, min((number + 1) * length, hours))
+
+    def _units_at(self, pool: PoolOffer, term: TermOffer, hour: int) -> int:
+        """Return the column of the units of a term that are there in an hour."""
+        length = self.problem.hours if term.block_hours is None else term.block_hours
+        return self.blocks[pool.name, term.name, hour // min(length, self.problem.hours)]
+
+    def constraints(self) -> LinearConstraint:
+        """Return all rows."""
+        rows = list(self._rows())
+        data = [value for entries, _, _ in rows for value in entries.values()]
+        columns = [column for entries, _, _ in rows for column in entries]
+        ends = np.cumsum([0, *(len(entries) for entries, _, _ in rows)])
+        matrix = csr_array((data, columns, ends), shape=(len(rows), self.count))
+        return LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows])
+
+    def _rows(self) -> Iterator[tuple[dict[int, float], float, float]]:
+        """Yield coefficients by column, lower and upper bound of each row."""
+        problem = self.problem
+        for klass in problem.demand_rps:
+            for hour in range(problem.hours):
+                served = {
+                    self.loads[pool.name, klass, hour]: 1.0
+                    for pool in problem.pools
+                    if klass in pool.capacity_rps
+                }
+                yield served, 1.0, 1.0
+        for hour in range(problem.hours):
+            for pool in problem.pools:
+                yield self._capacity(pool, hour)
+                yield from self._limits(pool, hour)
+            if problem.power_w is not None:
+                drawn = {
+                    self._units_at(pool, term, hour): pool.node_power_w * pool.nodes_per_unit
+                    for pool in problem.pools
+                    for term in pool.terms
+                }
+                yield drawn, -math.inf, problem.power_w
+
+    def _capacity(self, pool: PoolOffer, hour: int) -> tuple[dict[int, float], float, float]:
+        row = {
+            self._units_at(pool, term, hour): term.usable_rate * pool.nodes_per_unit
+            for term in pool.terms
+        }
+        for klass in self._classes(pool):
+            load = self.problem.demand_rps[klass][hour]
+            row[self.loads[pool.name, klass, hour]] = -load / pool.capacity_rps[klass]
+        if (pool.name, hour) in self.uses:
+            row[self.uses[pool.name, hour]] = -pool.fixed_nodes
+        return row, self.problem.reserve_nodes.get((pool.name, hour), 0.0) - _SLACK, math.inf
+
+    def _limits(
+        self, pool: PoolOffer, hour: int
+    ) -> Iterator[tuple[dict[int, float], float, float]]:
+        units = {term.name: self._units_at(pool, term, hour) for term in pool.terms}
+        if pool.maximum_nodes is not None and units:
+            each = dict.fromkeys(units.values(), float(pool.nodes_per_unit))
+            yield each, -math.inf, float(pool.maximum_nodes)
+        for term in pool.terms:
+            if term.maximum_share_rate < 1.0:
+                row = dict.fromkeys(units.values(), -term.maximum_share_rate)
+                row[units[term.name]] += 1.0
+                yield row, -math.inf, 0.0
+        if (pool.name, hour) in self.uses:
+            for klass in self._classes(pool):
+                load, used = self.loads[pool.name, klass, hour], self.uses[pool.name, hour]
+                yield {load: 1.0, used: -1.0}, -math.inf, 0.0
+
+    def _loads(
+        self, klass: str, hour: int, values: NDArray[np.float64]
+    ) -> dict[tuple[str, str], float]:
+        """Return who serves how much; what takes less of a node than the slack goes to the others.
+
+        So no request is sent to a pool that has no node.
+        """
+        load = self.problem.demand_rps[klass][hour]
+        loads = {}
+        for pool in self.problem.pools:
+            if klass in pool.capacity_rps:
+                part = load * float(values[self.loads[pool.name, klass, hour]])
+                small = part <= 20.0 * _SLACK * pool.capacity_rps[klass]
+                loads[pool.name, klass] = 0.0 if small else part
+        kept = math.fsum(loads.values())
+        return {key: part * (load / kept) if kept else 0.0 for key, part in loads.items()}
+
+    def read(self, values: NDArray[np.float64], gap_rate: float) -> Mix:
+        """Return what a solution stands for."""
+        problem, hours = self.problem, range(self.problem.hours)
+        loads = {
+            (klass, hour): self._loads(klass, hour, values)
+            for klass in problem.demand_rps
+            for hour in hours
+        }
+        return Mix(
+            problem,
+            {
+                (pool.name, term.name): tuple(
+                    round(values[self._units_at(pool, term, hour)]) * pool.nodes_per_unit
+                    for hour in hours
+                )
+                for pool in problem.pools
+                for term in pool.terms
+            },
+            {
+                (pool.name, klass): tuple(loads[klass, hour][pool.name, klass] for hour in hours)
+                for pool in problem.pools
+                for klass in self._classes(pool)
+            },
+            gap_rate,
+        )

@@ -1,0 +1,202 @@
+"""An own chip against a bought one: both simulated, then the volume at which they cost the same."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from planner.catalog import Catalog, load_catalog
+from planner.economics.capital import owned_cost_per_hour
+from planner.economics.energy import HOURS_PER_MONTH
+from planner.economics.mix import node_hour_usd
+from planner.economics.own_chip import BreakEven, ChipCost
+from planner.economics.rates import MachineRate
+from planner.errors import PlannerError
+from planner.pricing import policy_of, rate_of
+from planner.scenario import LoadedScenario
+from planner.scenario.price_tables import with_price_tables
+from planner.scenario.schema import Scenario
+from planner.scenario.schema.optimise import OwnChip
+from planner.scenario.schema.pools import Pool
+from planner.search.operating import OperatingPoint, Probe
+from planner.simulation import resolve
+
+YEAR_S: Final = 365 * 86400.0
+DECADES: Final = 1.5
+"""Of volume that the chart shows on either side of the break-even."""
+STEPS: Final = 61
+
+
+class BreakEvenError(PlannerError):
+    """The two chips cannot be compared."""
+
+
+@dataclass(frozen=True)
+class OwnChipCase:
+    """The answer of `breakeven`."""
+
+    name: str
+    description: str
+    terms: OwnChip
+    own_points: tuple[OperatingPoint, ...]
+    bought_points: tuple[OperatingPoint, ...]
+    bought_price: MachineRate
+    found: BreakEven
+    relative_efficiency_rate: float
+    """Tokens per second and device of the own chip over the bought one."""
+    curve: tuple[tuple[float, float, float], ...]
+    """Million tokens a year, cost of a million on the own chip and on the bought one, USD."""
+    seed: int
+
+
+def breakeven(
+    scenario: str | os.PathLike[str] | LoadedScenario,
+    *,
+    sets: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    named: str | None = None,
+    on_trial: Callable[[str], None] | None = None,
+    catalog: Catalog | None = None,
+) -> OwnChipCase:
+    """Find the volume from which a chip of one's own costs less per token than a bought one.
+
+    Args:
+        scenario: a file, or a scenario already loaded, with a section `own_chip`.
+        sets: values to change, as for `run`.
+        overrides: named overrides, as for `run`.
+        named: named scenario, as for `run`.
+        on_trial: called with a sentence after each simulation.
+        catalog: by default the shipped one.
+
+    Raises:
+        ScenarioError: the scenario has faults.
+        BreakEvenError: one of the chips cannot keep the promises of a class.
+    """
+    known = catalog or load_catalog()
+    loaded = resolve(scenario, known, sets, overrides, named)
+    known, _ = with_price_tables(loaded.root, known)
+    content = loaded.scenario
+    terms = content.own_chip
+    if terms is None:
+        raise BreakEvenError(
+            f"{content.name} has no section `own_chip`, which states what the chip costs; see "
+            "scenarios/economics/own_chip.yaml"
+        )
+    pools = {pool.name: pool for pool in content.pools}
+    probe = Probe(loaded, known, terms.operating_time, on_trial)
+    own_points = _points(content, probe, pools[terms.pool])
+    bought_points = _points(content, probe, pools[terms.against])
+    price = rate_of(
+        pools[terms.against].price,
+        known.node(pools[terms.against].node).chip,
+        content.prices,
+        known,
+    )
+    found = BreakEven(
+        own=_own(content, known, terms, pools[terms.pool], own_points),
+        bought=_bought(content, known, terms, pools[terms.against], bought_points, price),
+        engineering_usd=terms.engineering,
+        life_years=terms.life / YEAR_S,
+        cost_of_capital_rate=terms.cost_of_capital,
+    )
+    return OwnChipCase(
+        name=content.name,
+        description=content.description,
+        terms=terms,
+        own_points=own_points,
+        bought_points=bought_points,
+        bought_price=price,
+        found=found,
+        relative_efficiency_rate=found.own.tokens_per_s / found.bought.tokens_per_s,
+        curve=_curve(found),
+        seed=content.seed,
+    )
+
+
+def _points(scenario: Scenario, probe: Probe, pool: Pool) -> tuple[OperatingPoint, ...]:
+    points = tuple(
+        probe.point(pool, klass, klass.open.rate if klass.open else 0.0)
+        for klass in scenario.workload.classes
+    )
+    for point in points:
+        if not point.per_node_rps:
+            raise BreakEvenError(
+                f"pool {pool.name} keeps the promises of {point.request_class} at no load "
+                f"({point.binding}); loosen them, or change its parallelism or limits"
+            )
+    return points
+
+
+def _tokens_per_s(
+    scenario: Scenario, points: Sequence[OperatingPoint], devices: int
+) -> tuple[float, float]:
+    """Return tokens per second and device at the mix of the classes, and mean power of a node [W].
+
+    Classes that share nodes take shares of them in proportion to their rate over what a node
+    carries of them.
+    """
+    rates = {k.name: k.open.rate for k in scenario.workload.classes if k.open is not None}
+    nodes = {p.request_class: rates[p.request_class] / p.per_node_rps for p in points}
+    total = math.fsum(nodes.values())
+    tokens = math.fsum(rates[p.request_class] * p.tokens_per_request for p in points)
+    power_w = math.fsum(nodes[p.request_class] * p.node_power_w for p in points) / total
+    return tokens / (total * devices), power_w
+
+
+def _own(
+    scenario: Scenario,
+    catalog: Catalog,
+    terms: OwnChip,
+    pool: Pool,
+    points: Sequence[OperatingPoint],
+) -> ChipCost:
+    node = catalog.node(pool.node)
+    power = scenario.prices.power
+    tokens_per_s, power_w = _tokens_per_s(scenario, points, node.devices)
+    drawn_w = terms.unit_power or power_w / node.devices * power.pue
+    cost = owned_cost_per_hour(
+        terms.unit_cost,
+        life_years=terms.life / YEAR_S,
+        cost_of_capital_rate=terms.cost_of_capital,
+        power_kw=drawn_w / 1e3,
+        electricity_usd_per_kwh=power.electricity,
+        colocation_usd_per_kw_month=power.colocation,
+    )
+    return ChipCost(cost.total_usd, tokens_per_s, terms.utilisation)
+
+
+def _bought(
+    scenario: Scenario,
+    catalog: Catalog,
+    terms: OwnChip,
+    pool: Pool,
+    points: Sequence[OperatingPoint],
+    rate: MachineRate,
+) -> ChipCost:
+    node = catalog.node(pool.node)
+    policy = policy_of(scenario.prices)
+    tokens_per_s, power_w = _tokens_per_s(scenario, points, node.devices)
+    usd = node_hour_usd(
+        rate.per_device_hour_usd,
+        node.devices,
+        owned=rate.is_owned,
+        node_overhead_rate=policy.node_overhead_rate,
+        provisioned_kw=float(node.power_w) / 1e3,
+        mean_kw=power_w / 1e3 * policy.power.pue,
+        electricity_usd_per_kwh=policy.power.electricity_usd_per_kwh,
+        colocation_usd_per_kw_hour=policy.power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
+    )
+    return ChipCost(usd / node.devices, tokens_per_s, terms.utilisation)
+
+
+def _curve(found: BreakEven) -> tuple[tuple[float, float, float], ...]:
+    """Return cost against volume, around the break-even or, without one, around a large fleet."""
+    middle = found.mtok_per_year or 1e5 * found.own.mtok_per_year
+    steps = [DECADES * (2 * step / (STEPS - 1) - 1) for step in range(STEPS)]
+    volumes = [middle * 10**step for step in steps]
+    return tuple(
+        (volume, found.own_usd_per_mtok(volume), found.bought.usd_per_mtok) for volume in volumes
+    )
