@@ -52,9 +52,9 @@ def token_gaps_counted(world: World) -> Iterator[str]:
     gaps = int(world.histograms[:, Metric.ITL].sum())
     decoded = int(world.pool_windows["decode_tokens"].sum())
     preempted = int(world.pool_windows["preemptions"].sum())
-    dropped = int(world.pools["draft_depth"].max()) * int(
-        by_class(world, "ended")[:, Fate.SERVED].sum()
-    )
+    # A request ends its decoding once, and once more in a lighter pool whose answer is not kept.
+    ends = int(by_class(world, "ended").sum() + world.pool_windows["escalated"].sum())
+    dropped = int(world.pools["draft_depth"].max()) * ends
     least = decoded if world.state["warmup_s"][0] <= 0.0 else 0
     if not least <= gaps <= decoded + preempted + dropped:
         yield (

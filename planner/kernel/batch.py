@@ -333,9 +333,8 @@ def make_room(world: World, replica_index: int, now_s: float) -> int:
     replica = world.replicas[replica_index]
     pool = world.pools[replica["pool"]]
     preempted = 0
-    while replica["decoding"] > 0:
-        needed = blocks_for_steps(world, replica_index, 0, 1)
-        if needed <= free_blocks(pool, replica):
+    while replica["decoding"] * pool["step_blocks"] > free_blocks(pool, replica):
+        if blocks_for_steps(world, replica_index, 0, 1) <= free_blocks(pool, replica):
             break
         half_done = replica["prefill_head"]
         worst = last_in_rank(world, replica_index, half_done, pool["scheduler"])

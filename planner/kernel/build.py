@@ -125,6 +125,8 @@ def pool_record(pool: PoolPlan) -> Records:
         "link_latency_s", "link_token_s",
     ):  # fmt: skip
         record[name] = getattr(pool, name)
+    width = 1 if pool.draft is None else 1 + pool.draft.tokens
+    record["step_blocks"] = -(-width // pool.kv_block_tokens)
     record["groups"] = 1
     record["tiers"] = len(pool.tiers)
     record["full_token_s"] = (pool.fixed_s + pool.linear_s[pool.token_budget]) / pool.token_budget

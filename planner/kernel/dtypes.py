@@ -318,6 +318,7 @@ POOL = np.dtype(
         ("maximum_sequences", "i8"),
         ("kv_blocks", "i8"),
         ("kv_block_tokens", "i8"),
+        ("step_blocks", "i8"),  # that a sequence takes in a step at most
         ("context_tokens", "i8"),  # longest prompt + output
         ("queue_limit", "i8"),  # waiting per replica; a request beyond is refused
         ("poll_steps", "i8"),  # decode steps between two looks at the queue

@@ -60,9 +60,10 @@ def charge_admission(world: World, replica_index: int, request: np.void) -> None
     replica = world.replicas[replica_index]
     served = world.queues[queue_of(world, replica_index, request)]["served_tokens"]
     replica["virtual_tokens"] = max(replica["virtual_tokens"], served)
-    if request["charged"] == 0 and request["handover"] == IN_ONE_POOL:
+    if request["charged"] == 0:
         request["charged"] = 1
-        charge(world, replica_index, request["class"], float(request["prompt_tokens"]))
+        if request["handover"] == IN_ONE_POOL:
+            charge(world, replica_index, request["class"], float(request["prompt_tokens"]))
 
 
 @outlined

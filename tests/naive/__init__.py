@@ -455,9 +455,10 @@ class Simulation(Arrivals):
         replica.waiting.remove(request)
         served = replica.served_tokens[request.class_index]
         replica.virtual_tokens = max(replica.virtual_tokens, served)
-        if not request.charged and request.source is None:
+        if not request.charged:
             request.charged = True
-            self._charge(replica, request, request.prompt_tokens)
+            if request.source is None:
+                self._charge(replica, request, request.prompt_tokens)
 
     def _receive(self, replica: Replica, request: Request) -> None:
         """Give what another pool has prefilled its blocks, and let its KV come."""
