@@ -148,20 +148,24 @@ def cost(
     Raises:
         ScenarioError: the scenario or a changed value has faults.
         CatalogError: a price is unknown or does not hold on the day, or a price file has faults.
-        OutputError: the folder holds no result.
+        OutputError: the folder holds no result, or a result is to be of another scenario.
     """
     known = catalog or load_catalog()
     if isinstance(source, Result):
-        result, is_new = source, False
+        result = source
     elif not isinstance(source, LoadedScenario) and Path(source).is_dir():
-        result, is_new = Result.read(Path(source)), False
+        result = Result.read(Path(source))
     else:
         result = run(
             source, sets=sets, overrides=overrides, named=named, progress=progress, catalog=known
         )
-        is_new = True
-    changes = [] if is_new else list(sets)
-    return price_again(result, known, prices=prices, date=date, sets=changes)
+        return price_again(result, known, prices=prices, date=date)
+    if overrides or named:
+        raise OutputError(
+            "a stored result has no named scenarios and takes no overrides; name the scenario "
+            "file, or change prices with --date, --prices and --set"
+        )
+    return price_again(result, known, prices=prices, date=date, sets=sets)
 
 
 def price_again(

@@ -66,6 +66,21 @@ def test_a_stored_result_costs_what_it_said(folder: Path, stored: Costing) -> No
     assert planner.cost(folder / "small.yaml").to_json() == stored.to_json()
 
 
+@pytest.mark.parametrize("change", [{"overrides": ["x"]}, {"named": "x"}])
+def test_a_stored_result_takes_no_scenarios(folder: Path, stored: Costing, change) -> None:
+    with pytest.raises(OutputError, match="has no named scenarios and takes no overrides"):
+        planner.cost(folder / "result", **change)
+
+
+def test_the_partner_is_paid_before_the_fleet(folder: Path, stored: Costing) -> None:
+    ledger = stored.statement.ledger
+    sets = ["prices.partner_revenue_share=20%"]
+    shared = planner.cost(folder / "result", sets=sets).statement
+    kept = ledger.revenue_microusd - shared.ledger.partner_share_microusd
+    assert kept == pytest.approx(0.8 * ledger.revenue_microusd)
+    assert shared.break_even_share == pytest.approx(ledger.cost_microusd / kept)
+
+
 def test_the_bill_is_the_sum_of_its_lines(stored: Costing) -> None:
     ledger, tables = stored.finance.ledger, stored.tables()
     costs = ledger[ledger["kind"].isin(["workload", "idle", "overhead"])]["amount_microusd"]

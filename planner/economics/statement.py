@@ -177,9 +177,11 @@ class Statement:
     def break_even_share(self) -> float | None:
         """Share of this traffic at which its revenue would pay for this fleet; None without any.
 
-        The fleet stays as it is, so its cost does, but for the electricity of owned nodes.
+        The partner's share goes with the revenue. The fleet stays as it is, so its cost does, but
+        for the electricity of owned nodes.
         """
-        return ratio(self.cost_usd, self.revenue_usd)
+        kept_microusd = self.ledger.revenue_microusd - self.ledger.partner_share_microusd
+        return ratio(self.ledger.cost_microusd, kept_microusd) if kept_microusd > 0 else None
 
     @property
     def energy_kwh(self) -> float:
