@@ -11,8 +11,10 @@ import pandas as pd
 
 from planner.report import figures
 from planner.report.cost_wording import (
+    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
+    amounts_words,
     exact,
     headline,
     other_margins,
@@ -121,7 +123,8 @@ def _bill(found: Costing, figure: Figure) -> str:
     total = [Cell("the bill"), *_kind_cells(sums | {"cost_usd": finance.cost_usd})]
     text = (
         "Total = workload + idle + overhead, as OpenCost divides it. Idle machines are those held "
-        "or committed to that did no step; overhead is what comes beside the machines."
+        "or committed to that did no step; overhead is what comes beside the machines. "
+        f"{BUSY_NOTE} The chart is per hour, the tables are {amounts_words(found)}."
     )
     by_pool = table(
         "Bill by pool", ["pool", *head, "#utilisation"], pools, total=[*total, number("")]
@@ -170,7 +173,10 @@ def _revenue(found: Costing) -> str:
     blank = number("")
     total = [Cell("all"), blank, blank, number(exact(finance.revenue_usd)), Cell("")]
     head = ["line", "#quantity", "#unit price", "#amount", "source and date"]
-    text = "What users and advertisers pay, by plan and price line, before a partner's share."
+    text = (
+        f"What users and advertisers pay, in {amounts_words(found)}, by plan and price line, "
+        "before a partner's share."
+    )
     if finance.partner_share_usd:
         text += f" {exact(finance.partner_share_usd)} of it go to the partner."
     shown = panel(tools("By price line", "revenue"), table("Revenue", head, rows, total=total))

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from planner.report.console import print_parts
 from planner.report.cost_wording import (
+    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
+    amounts_words,
     exact,
     headline,
     quantity_of,
@@ -64,7 +66,8 @@ def _bill(found: Costing) -> RenderableType:
         table.add_row(f"class {row['class']}", *_kinds(row), "", style="dim")
     sums = {name: float(pools[name].sum()) for name in (*_kind_columns(), "cost_usd")}
     table.add_row("the bill", *_kinds(sums), "", style="bold")
-    return _titled("The bill", "USD: machines at work, idle ones, and overhead", table)
+    what = f"{amounts_words(found)}: machines at work, idle ones, and overhead"
+    return _titled("The bill", what, table, BUSY_NOTE)
 
 
 def _kind_columns() -> list[str]:
@@ -94,7 +97,7 @@ def _revenue(found: Costing) -> RenderableType:
     table.add_row("all revenue", "", "", exact(found.finance.revenue_usd), style="bold")
     if share_usd:
         table.add_row("of which the partner's share", "", "", exact(share_usd))
-    return _titled("Revenue", "by plan and price line", table)
+    return _titled("Revenue", f"{amounts_words(found)}, by plan and price line", table)
 
 
 def _margins(found: Costing) -> RenderableType:
@@ -112,7 +115,8 @@ def _margins(found: Costing) -> RenderableType:
             style="bold" if row["headline"] else "",
         )
         notes.append(f"{name} ({row['definition']}): {row['meaning']}.")
-    return _titled("Gross margin", "the headline's definition is bold", table, "\n".join(notes))
+    what = f"{amounts_words(found)}; the headline's definition is bold"
+    return _titled("Gross margin", what, table, "\n".join(notes))
 
 
 def _prices(found: Costing) -> RenderableType:

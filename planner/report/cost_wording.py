@@ -80,6 +80,17 @@ def _break_even(found: Costing) -> list[str]:
     ]
 
 
+BUSY_NOTE = (
+    "A machine is at work while any sequence runs on it, so at low load this share is no load over "
+    "capacity."
+)
+
+
+def amounts_words(found: Costing) -> str:
+    """Return for what time the amounts of the tables are."""
+    return f"USD for {span(found.finance.hours * 3600)} of arrivals"
+
+
 def run_words(found: Costing) -> str:
     """Return what the amounts are for."""
     hours = found.finance.hours
