@@ -173,13 +173,19 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     return index
 
 
+@kernel
+def has_mode(replica: np.void, pool: np.void) -> bool:
+    """Tell whether a replica drafts, or does not, as its decoding sequences ask for."""
+    if pool["draft_tokens"] == 0:
+        return True
+    drafting = 1 if replica["decoding"] <= pool["draft_sequences"] else 0
+    return bool(replica["drafting"] == drafting)
+
+
 @outlined
-def set_mode(world: World, replica_index: int) -> None:
-    """Decide whether the next steps draft; if that changes, plan every end anew."""
+def change_mode(world: World, replica_index: int) -> None:
+    """Begin or cease to draft, and plan every end anew."""
     replica = world.replicas[replica_index]
-    drafting = replica["decoding"] <= world.pools[replica["pool"]]["draft_sequences"]
-    if drafting == (replica["drafting"] == 1):
-        return
     slots = world.slots
     first = replica["slots_first"]
     for position in range(first, first + replica["decoding"]):
@@ -187,7 +193,7 @@ def set_mode(world: World, replica_index: int) -> None:
         emitted = emitted_since(world, replica, request, slots[position]["finish_step"])
         request["plan_tokens"] = emitted
         request["plan_step"] = replica["step"]
-    replica["drafting"] = 1 if drafting else 0
+    replica["drafting"] = 1 - replica["drafting"]
     for position in range(replica["decoding"]):  # the slots before it are a heap already
         index = int(slots[first + position]["request"])
         request = world.requests[index]
@@ -515,8 +521,10 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     count = 1
     landed = replica["landed_head"] != NONE
     pending = landed or replica["waiting"] + replica["fetching"] > 0
-    # A boundary that preempts admits nobody, so the next one may: it must be looked at.
-    if replica["prefilling"] == 0 and (preempted == 0 or not pending):
+    # A boundary that preempts admits nobody, so the next one may; and where it has left fewer
+    # sequences, the next step may draft. Both must be looked at.
+    alike = has_mode(replica, pool) and (preempted == 0 or not pending)
+    if replica["prefilling"] == 0 and alike:
         first = world.slots[replica["slots_first"]]
         prefetch(world.requests, first["request"])
         count = first["finish_step"] - replica["step"]
@@ -560,8 +568,8 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
         polled = True
         replica["unpolled_steps"] = 0
         land(world, replica_index, now_s)
-    if pool["draft_tokens"] > 0:
-        set_mode(world, replica_index)
+    if not has_mode(replica, pool):
+        change_mode(world, replica_index)
     preempted = 0
     budget = int(pool["token_budget"])
     if pool["prefill_first"] == 0:
