@@ -19,7 +19,6 @@ from planner.kernel.answers import (
     drop_answer,
     note_answer,
     plan_answer,
-    plan_answers,
 )
 from planner.kernel.cascade import finish
 from planner.kernel.dtypes import NONE, OUTPUT_COST
@@ -34,6 +33,7 @@ from planner.kernel.kvcache import (
     growth_residue,
     steps_within,
 )
+from planner.kernel.mode import change_mode, has_mode
 from planner.kernel.pointer import prefetch
 from planner.kernel.prefix import claim_of, context_of, forget_prefixes, hold, let_go, store_of
 from planner.kernel.queues import (
@@ -171,36 +171,6 @@ def stop_decode(world: World, replica_index: int, position: int, served: bool) -
     request["emitted_tokens"] += emitted
     drop_answer(world, replica_index, index)
     return index
-
-
-@kernel
-def has_mode(replica: np.void, pool: np.void) -> bool:
-    """Tell whether a replica drafts, or does not, as its decoding sequences ask for."""
-    if pool["draft_tokens"] == 0:
-        return True
-    drafting = 1 if replica["decoding"] <= pool["draft_sequences"] else 0
-    return bool(replica["drafting"] == drafting)
-
-
-@outlined
-def change_mode(world: World, replica_index: int) -> None:
-    """Begin or cease to draft, and plan every end anew."""
-    replica = world.replicas[replica_index]
-    slots = world.slots
-    first = replica["slots_first"]
-    for position in range(first, first + replica["decoding"]):
-        request = world.requests[slots[position]["request"]]
-        emitted = emitted_since(world, replica, request, slots[position]["finish_step"])
-        request["plan_tokens"] = emitted
-        request["plan_step"] = replica["step"]
-    replica["drafting"] = 1 - replica["drafting"]
-    for position in range(replica["decoding"]):  # the slots before it are a heap already
-        index = int(slots[first + position]["request"])
-        request = world.requests[index]
-        left = request["output_tokens"] - request["emitted_tokens"] - request["plan_tokens"]
-        end = replica["step"] + steps_to_end(world, replica, request, left)
-        push_slot(slots, first, position, end, request["key"], index)
-    plan_answers(world, replica_index)
 
 
 @kernel
