@@ -45,7 +45,7 @@ _SLACK: Final = 1e-7
 
 
 class NoMixError(ValueError):
-    """No mix serves the demand within its limits."""
+    """No mix that serves the demand within its limits was found."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def solve(problem: MixProblem, most_branches: int = MOST_BRANCHES) -> Mix:
         most_branches: nodes of the search after which the best mix so far is taken.
 
     Raises:
-        NoMixError: there is none within the limits, or none was found in time.
+        NoMixError: there is none within the limits, or none was found within the branches.
 
     >>> base = TermOffer("base", 1.0)
     >>> peak = TermOffer("peak", 2.5, block_hours=1)
@@ -386,7 +386,10 @@ def _why_not(problem: MixProblem) -> str:
             "the nodes that can be had do not serve the demand; raise maximum_nodes, or offer "
             "further terms or pools"
         )
-    return "no mix of the terms serves the demand; loosen maximum_share, or offer a term without it"
+    return (
+        "no mix that serves the demand was found within the branches tried; loosen maximum_share, "
+        "or offer a term without it"
+    )
 
 
 def _is_solvable(problem: MixProblem) -> bool:
