@@ -103,8 +103,8 @@ def optimum_json(found: Optimum) -> str:
         "power": {
             "limit_w": found.power_limit_w,
             "needed_w": max(found.mix.power_w),
-            "price_usd_per_kw_hour": _per_kw(price and price.saved_usd),
-            "price_at_most_usd_per_kw_hour": _per_kw(price and price.most_usd),
+            "price_usd_per_kw_hour": None if price is None else _per_kw(price.saved_usd),
+            "price_at_most_usd_per_kw_hour": None if price is None else _per_kw(price.most_usd),
             "curve": power_rows(found),
         },
         "simulation": None
