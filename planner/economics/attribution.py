@@ -56,7 +56,8 @@ def shapley_shares(values: NDArray[np.float64], factors: int) -> list[float]:
 def whole_parts(change: int, shares: Sequence[float]) -> tuple[int, ...]:
     """Return shares in whole units that add up to the change exactly.
 
-    Each is rounded to the nearest unit; what is then missing goes, unit by unit, to the shares that
+    What the shares lack of the change is spread over them in proportion to their size; each is
+    rounded to the nearest unit, and what is then missing goes, unit by unit, to the shares that
     lost most. A share of nothing (but for the rounding of floats) stays nothing, unless all are.
 
     Args:
@@ -67,9 +68,17 @@ def whole_parts(change: int, shares: Sequence[float]) -> tuple[int, ...]:
     (4, 0, 6)
     >>> whole_parts(-10, [-3.6, 0.0, -6.4])
     (-4, 0, -6)
+    >>> whole_parts(1100, [900.0, 90.0, 10.0])
+    (990, 99, 11)
     """
     if not shares:
         return ()
+    size = math.fsum(abs(share) for share in shares if abs(share) > _NOTHING)
+    if size:
+        lacking = (change - math.fsum(shares)) / size
+        shares = [
+            share + lacking * abs(share) if abs(share) > _NOTHING else share for share in shares
+        ]
     parts = [round(share) for share in shares]
     missing = change - sum(parts)
     step = 1 if missing > 0 else -1

@@ -2,9 +2,10 @@
 
 Location-based emissions take the mean intensity of the local grid; market-based ones what is
 contracted (GHG Protocol, Scope 2 Guidance). Both are stated, never mixed. Embodied carbon is
-amortised over the life of a machine by the hours it is held. The Software Carbon Intensity (Green
-Software Foundation, ISO/IEC 21031:2024) is ((E · I) + M) / R: energy at the location's intensity
-and the embodied share, per unit of work; contracts do not lower it.
+amortised over the life of a machine by the hours it stands there for this fleet, whatever is paid.
+The Software Carbon Intensity (Green Software Foundation, ISO/IEC 21031:2024) is ((E · I) + M) / R:
+energy at the location's intensity and the embodied share, per unit of work; contracts do not lower
+it.
 """
 
 from __future__ import annotations
@@ -234,13 +235,11 @@ def _pool(
     usage: PoolUsage, power: PowerTerms, terms: CarbonTerms, embodied_kg: float
 ) -> PoolFootprint:
     energy = pool_energy(usage, power)
-    # Nodes that are paid for stand there for this fleet, also while they are handed back.
-    billed_node_hours = usage.billed_device_hours / usage.devices_per_node
     emissions = Emissions(
         energy.total_kwh,
         energy.total_kwh * terms.location_g_per_kwh / G_PER_KG,
         energy.total_kwh * terms.market_g_per_kwh / G_PER_KG,
-        embodied_kg * billed_node_hours / (terms.life_years * HOURS_PER_YEAR),
+        embodied_kg * usage.standing_node_hours / (terms.life_years * HOURS_PER_YEAR),
     )
     return PoolFootprint(usage, energy, emissions)
 

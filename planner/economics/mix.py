@@ -7,8 +7,9 @@ simulator); classes that share it add up by the shares of it that they take. In 
     Σ_terms usable · nodes  ≥  Σ_classes load / capacity  +  fixed nodes (if used)  +  reserve
 
 and nodes stay within what can be had, within a term's share, and within the power of the site. The
-cost is that of all blocks, used or not. HiGHS solves it (`scipy.optimize.milp`) to proven
-optimality within `GAP`, or says how far it is from that.
+cost is that of all blocks, used or not and whole, and of the start of every node that is added to
+those of the hour before (it is paid for while it starts and serves nothing). HiGHS solves it
+(`scipy.optimize.milp`) to proven optimality within `GAP`, or says how far it is from that.
 
 With one kind of node and two terms the optimum is the newsvendor's: commit up to the level whose
 share of time in use is the ratio of the committed to the on-demand price (`commitment_level`).
@@ -16,6 +17,7 @@ share of time in use is the ratio of the committed to the on-demand price (`comm
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
@@ -43,7 +45,7 @@ _SLACK: Final = 1e-7
 
 
 class NoMixError(ValueError):
-    """No mix serves the demand within its limits."""
+    """No mix that serves the demand within its limits was found."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class TermOffer:
     name: str
     usd_per_node_hour: float
     block_hours: int | None = None
-    """Paid for in whole blocks of so many hours, from the first hour on; None: the whole time."""
+    """Paid for in whole blocks of so many hours, from the first hour on, also where the last one
+    ends after the demand; None: the whole time."""
     usable_rate: float = 1.0
     """Share of its time that a node serves; the rest it is taken back or being replaced."""
     maximum_nodes: int | None = None
@@ -87,11 +90,14 @@ class PoolOffer:
     """Nodes come in multiples of this: those of a replica."""
     maximum_nodes: int | None = None
     """Of all terms, in any hour."""
+    startup_hours: float = 0.0
+    """Paid for before a node that is added can serve; those of the first hour are there already."""
 
     def __post_init__(self) -> None:
         name = f"PoolOffer({self.name})"
         require_range(f"{name}.fixed_nodes", self.fixed_nodes)
         require_range(f"{name}.node_power_w", self.node_power_w)
+        require_range(f"{name}.startup_hours", self.startup_hours)
         for klass, capacity in self.capacity_rps.items():
             require_range(f"{name}.capacity_rps[{klass}]", capacity, minimum=1e-12)
         names = [term.name for term in self.terms]
@@ -142,8 +148,8 @@ class Mix:
 
     @property
     def cost_usd(self) -> float:
-        """Of all hours."""
-        return math.fsum(self.term_cost_usd.values())
+        """Of all hours, start-up included."""
+        return math.fsum(self.term_cost_usd.values()) + self.startup_usd
 
     @property
     def cost_per_hour_usd(self) -> float:
@@ -152,12 +158,25 @@ class Mix:
 
     @property
     def term_cost_usd(self) -> dict[tuple[str, str], float]:
-        """Cost by pool and term."""
+        """Cost by pool and term of all blocks as a whole, start-up apart."""
+        hours = self.problem.hours
         return {
-            (pool.name, term.name): term.usd_per_node_hour * sum(self.nodes[pool.name, term.name])
+            (pool.name, term.name): term.usd_per_node_hour
+            * _block_length(term, hours)
+            * sum(self.nodes[pool.name, term.name][:: _block_length(term, hours)])
             for pool in self.problem.pools
             for term in pool.terms
         }
+
+    @property
+    def startup_usd(self) -> float:
+        """Cost of nodes that are added to those of the hour before, while they start."""
+        return math.fsum(
+            term.usd_per_node_hour * pool.startup_hours * max(0, after - before)
+            for pool in self.problem.pools
+            for term in pool.terms
+            for before, after in itertools.pairwise(self.nodes[pool.name, term.name])
+        )
 
     def pool_nodes(self, pool: str) -> tuple[int, ...]:
         """Return the nodes of all terms in each hour."""
@@ -204,7 +223,7 @@ def solve(problem: MixProblem, most_branches: int = MOST_BRANCHES) -> Mix:
         most_branches: nodes of the search after which the best mix so far is taken.
 
     Raises:
-        NoMixError: there is none within the limits, or none was found in time.
+        NoMixError: there is none within the limits, or none was found within the branches.
 
     >>> base = TermOffer("base", 1.0)
     >>> peak = TermOffer("peak", 2.5, block_hours=1)
@@ -249,8 +268,18 @@ def restricted(problem: MixProblem, *, elastic: bool) -> MixProblem:
     )
 
 
-def price_of_power_usd(problem: MixProblem, mix: Mix) -> float | None:
-    """Return what one more watt of the site saves per hour, USD; None without a limit.
+@dataclass(frozen=True)
+class PowerPrice:
+    """What one more watt of a site saves per hour, USD."""
+
+    saved_usd: float | None
+    """None: the solutions differ by less than either may be from its optimum."""
+    most_usd: float
+    """It saves no more than this, whatever the gaps of the solver hide."""
+
+
+def price_of_power_usd(problem: MixProblem, mix: Mix) -> PowerPrice | None:
+    """Return what one more watt of the site saves per hour; None without a limit.
 
     The problem is solved again with power for one more node of the hungriest pool: nodes are whole,
     so that the dual of the relaxed programme would tell of fractions that nobody can buy.
@@ -259,7 +288,13 @@ def price_of_power_usd(problem: MixProblem, mix: Mix) -> float | None:
         return None
     step_w = max(pool.node_power_w * pool.nodes_per_unit for pool in problem.pools)
     more = solve(replace(problem, power_w=problem.power_w + step_w), FEWER_BRANCHES)
-    return max(0.0, mix.cost_per_hour_usd - more.cost_per_hour_usd) / step_w
+    saved_usd = mix.cost_per_hour_usd - more.cost_per_hour_usd
+    more_doubt_usd = more.gap_rate * more.cost_per_hour_usd
+    doubt_usd = mix.gap_rate * mix.cost_per_hour_usd + more_doubt_usd
+    return PowerPrice(
+        saved_usd=None if abs(saved_usd) < doubt_usd else max(0.0, saved_usd) / step_w,
+        most_usd=max(0.0, saved_usd + more_doubt_usd) / step_w,
+    )
 
 
 def commitment_level(nodes: Sequence[int], committed_usd: float, on_demand_usd: float) -> int:
@@ -351,7 +386,10 @@ def _why_not(problem: MixProblem) -> str:
             "the nodes that can be had do not serve the demand; raise maximum_nodes, or offer "
             "further terms or pools"
         )
-    return "no mix of the terms serves the demand; loosen maximum_share, or offer a term without it"
+    return (
+        "no mix that serves the demand was found within the branches tried; loosen maximum_share, "
+        "or offer a term without it"
+    )
 
 
 def _is_solvable(problem: MixProblem) -> bool:
@@ -381,6 +419,11 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _block_length(term: TermOffer, hours: int) -> int:
+    """Return the hours that a term is paid for at once."""
+    return hours if term.block_hours is None else term.block_hours
+
+
 class _Model:
     """The programme: its columns by what they stand for, and its rows."""
 
@@ -395,6 +438,8 @@ class _Model:
         costs: list[float] = []
         upper: list[float] = []
         integral: list[int] = []
+        self.starts: dict[tuple[str, str, int], int] = {}
+        """Column of the units that a block has beyond the one before; only where starting costs."""
 
         def column(cost: float, most: float, whole: bool) -> int:
             costs.append(cost)
@@ -407,9 +452,14 @@ class _Model:
                 most = math.inf
                 if term.maximum_nodes is not None:
                     most = term.maximum_nodes // pool.nodes_per_unit
-                for block, hours in self._blocks(term):
-                    cost = term.usd_per_node_hour * pool.nodes_per_unit * len(hours)
-                    self.blocks[pool.name, term.name, block] = column(cost, most, whole=True)
+                unit_usd = term.usd_per_node_hour * pool.nodes_per_unit
+                length = _block_length(term, problem.hours)
+                for block in range(math.ceil(problem.hours / length)):
+                    key = (pool.name, term.name, block)
+                    self.blocks[key] = column(unit_usd * length, most, whole=True)
+                    if block and pool.startup_hours > 0:
+                        start_usd = unit_usd * pool.startup_hours
+                        self.starts[key] = column(start_usd, math.inf, whole=False)
             for hour in range(problem.hours):
                 for klass in self._classes(pool):
                     self.loads[pool.name, klass, hour] = column(0.0, 1.0, whole=False)
@@ -427,17 +477,10 @@ class _Model:
     def _classes(self, pool: PoolOffer) -> list[str]:
         return [klass for klass in self.problem.demand_rps if klass in pool.capacity_rps]
 
-    def _blocks(self, term: TermOffer) -> Iterator[tuple[int, range]]:
-        """Yield number and hours of each block; the last one may be cut short, and its cost too."""
-        hours = self.problem.hours
-        length = hours if term.block_hours is None else min(term.block_hours, hours)
-        for number in range(math.ceil(hours / length)):
-            yield number, range(number * length, min((number + 1) * length, hours))
-
     def _units_at(self, pool: PoolOffer, term: TermOffer, hour: int) -> int:
         """Return the column of the units of a term that are there in an hour."""
-        length = self.problem.hours if term.block_hours is None else term.block_hours
-        return self.blocks[pool.name, term.name, hour // min(length, self.problem.hours)]
+        length = _block_length(term, self.problem.hours)
+        return self.blocks[pool.name, term.name, hour // length]
 
     def constraints(self) -> LinearConstraint:
         """Return all rows."""
@@ -459,6 +502,9 @@ class _Model:
                     if klass in pool.capacity_rps
                 }
                 yield served, 1.0, 1.0
+        for (pool_name, term_name, block), started in self.starts.items():
+            now, before = (self.blocks[pool_name, term_name, b] for b in (block, block - 1))
+            yield {now: 1.0, before: -1.0, started: -1.0}, -math.inf, 0.0
         for hour in range(problem.hours):
             for pool in problem.pools:
                 yield self._capacity(pool, hour)

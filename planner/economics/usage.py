@@ -9,7 +9,7 @@ from typing import Literal
 
 from planner.economics.checks import require_range
 from planner.economics.plans import Plan, is_paying
-from planner.economics.rates import MachineRate, billed_node_hours
+from planner.economics.rates import ELASTIC_TERMS, MachineRate, billed_node_hours
 
 _ROUNDING = 1e-6
 """Relative slack: hours arrive as sums of many floats."""
@@ -189,6 +189,17 @@ class PoolUsage:
     def device_hours(self) -> float:
         """Device-hours held."""
         return self.node_hours * self.devices_per_node
+
+    @property
+    def standing_node_hours(self) -> float:
+        """Node-hours for which machines stand there for this pool, whatever is paid for them.
+
+        Nodes on elastic terms go to others when they are handed back; committed and owned ones
+        stay.
+        """
+        if self.rate.terms in ELASTIC_TERMS:
+            return self.node_hours
+        return max(self.node_hours, self.peak_nodes * self.period_hours)
 
     @property
     def billed_device_hours(self) -> float:

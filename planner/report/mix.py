@@ -299,6 +299,9 @@ def _case_assumptions(case: OwnChipCase) -> str:
     terms, price, found = case.terms, case.bought_price, case.found
     own = (terms.tier, terms.source, "")
     said = ("scenario", "this scenario", "")
+    policy, power = case.policy, case.policy.power
+    powered = ("scenario", power.source, power.date)
+    overhead = percent(0.0 if price.is_owned else policy.node_overhead_rate)
     rows = [
         ("engineering, once", money(terms.engineering), *own),
         ("making one device, all in", money(terms.unit_cost), *own),
@@ -307,6 +310,14 @@ def _case_assumptions(case: OwnChipCase) -> str:
         ("mean over peak load, of both", percent(terms.utilisation), *said),
         ("hence engineering per year", money(found.engineering_usd_per_year), *said),
         ("hence an own device", f"{money(found.own.usd_per_device_hour)} per hour", *said),
+        ("electricity", f"{money(power.electricity_usd_per_kwh)} per kWh", *powered),
+        ("PUE", f"{power.pue:.3g}", *powered),
+        (
+            "housing, of nameplate IT power",
+            f"{money(power.colocation_usd_per_kw_month)} per kW-month",
+            *powered,
+        ),
+        ("overhead of nodes, of both", overhead, "scenario", policy.source, policy.date),
         (
             f"price {price.name}",
             f"{money(price.per_device_hour_usd)} per device-hour",

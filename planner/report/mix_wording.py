@@ -9,6 +9,7 @@ from planner.scenario.site_power import megawatts
 from planner.version import VERSION
 
 if TYPE_CHECKING:
+    from planner.economics.mix import PowerPrice
     from planner.search.breakeven import OwnChipCase
     from planner.search.mix import Optimum
 
@@ -77,26 +78,33 @@ def optimum_notes(found: Optimum) -> list[str]:
         for point in found.points
         if not point.per_node_rps
     ]
-    if found.startup_usd:
+    if found.mix.startup_usd:
         notes.append(
-            f"The cost holds {money(found.startup_usd)} for nodes that are ordered before their "
-            "hour, while they start."
+            f"The cost holds {money(found.mix.startup_usd)} for nodes that are ordered before "
+            "their hour, while they start."
         )
     peak = megawatts(max(found.mix.power_w))
     limit = f" of the site's {megawatts(found.power_limit_w)}" if found.power_limit_w else ""
     notes.append(f"The fleet needs up to {peak} at the meter{limit} (nameplate times PUE).")
-    if found.power_price_usd is not None:
-        notes.append(
-            f"One more kW would save {money(found.power_price_usd)} per hour."
-            if found.power_price_usd
-            else "More power would save nothing."
-        )
+    if found.power_price is not None:
+        notes.append(_power_sentence(found.power_price))
     if found.proof is not None and found.proof.interruptions:
         notes.append(
             "A node that is taken back finishes what it has (its notice is taken to be long "
             "enough), and another comes after the recovery time."
         )
     return notes
+
+
+def _power_sentence(price: PowerPrice) -> str:
+    if price.saved_usd is None:
+        return (
+            f"One more kW would save less than {money(1e3 * price.most_usd)} per hour: "
+            "how much, if anything, is within the solver's gap."
+        )
+    if not price.saved_usd:
+        return "More power would save nothing."
+    return f"One more kW would save {money(1e3 * price.saved_usd)} per hour."
 
 
 def facts(found: Optimum) -> str:

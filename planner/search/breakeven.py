@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from planner.catalog import Catalog, load_catalog
-from planner.economics.capital import owned_cost_per_hour
+from planner.economics.capital import capital_recovery_per_hour_usd
+from planner.economics.cost import Policy
 from planner.economics.energy import HOURS_PER_MONTH
 from planner.economics.mix import node_hour_usd
 from planner.economics.own_chip import BreakEven, ChipCost
@@ -44,6 +45,8 @@ class OwnChipCase:
     own_points: tuple[OperatingPoint, ...]
     bought_points: tuple[OperatingPoint, ...]
     bought_price: MachineRate
+    policy: Policy
+    """Overhead and power prices of both."""
     found: BreakEven
     relative_efficiency_rate: float
     """Tokens per second and device of the own chip over the bought one."""
@@ -96,7 +99,7 @@ def breakeven(
         known,
     )
     found = BreakEven(
-        own=_own(content, known, terms, pools[terms.pool], own_points),
+        own=_own(content, known, terms, pools[terms.pool], own_points, price),
         bought=_bought(content, known, terms, pools[terms.against], bought_points, price),
         engineering_usd=terms.engineering,
         life_years=terms.life / YEAR_S,
@@ -109,6 +112,7 @@ def breakeven(
         own_points=own_points,
         bought_points=bought_points,
         bought_price=price,
+        policy=policy_of(content.prices),
         found=found,
         relative_efficiency_rate=found.own.tokens_per_s / found.bought.tokens_per_s,
         curve=_curve(found),
@@ -152,20 +156,53 @@ def _own(
     terms: OwnChip,
     pool: Pool,
     points: Sequence[OperatingPoint],
+    against: MachineRate,
 ) -> ChipCost:
     node = catalog.node(pool.node)
-    power = scenario.prices.power
+    policy = policy_of(scenario.prices)
     tokens_per_s, power_w = _tokens_per_s(scenario, points, node.devices)
-    drawn_w = terms.unit_power or power_w / node.devices * power.pue
-    cost = owned_cost_per_hour(
+    drawn_w = terms.unit_power or power_w / node.devices * policy.power.pue
+    capital_usd = capital_recovery_per_hour_usd(
         terms.unit_cost,
         life_years=terms.life / YEAR_S,
         cost_of_capital_rate=terms.cost_of_capital,
-        power_kw=drawn_w / 1e3,
-        electricity_usd_per_kwh=power.electricity,
-        colocation_usd_per_kw_month=power.colocation,
     )
-    return ChipCost(cost.total_usd, tokens_per_s, terms.utilisation)
+    usd = own_device_hour_usd(
+        capital_usd,
+        policy,
+        overhead=not against.is_owned,
+        provisioned_kw=float(node.power_w) / node.devices / 1e3,
+        mean_kw=drawn_w / 1e3,
+    )
+    return ChipCost(usd, tokens_per_s, terms.utilisation)
+
+
+def own_device_hour_usd(
+    capital_usd: float, policy: Policy, *, overhead: bool, provisioned_kw: float, mean_kw: float
+) -> float:
+    """Return what an own device costs per hour: capital, overhead, electricity, housing.
+
+    It is housed by nameplate IT power, as the ledger has it. Where the bought chip is rented, with
+    the overhead of nodes (storage, network, control plane, support) on its price, the own one needs
+    the same and bears it at the same rate; against an owned chip neither does.
+
+    Args:
+        capital_usd: of the device, per hour.
+        policy: overhead and power prices.
+        overhead: whether the bought chip bears the overhead of nodes.
+        provisioned_kw: nameplate IT power of the device.
+        mean_kw: drawn in the mean, PUE included.
+    """
+    burdened_usd = capital_usd * (1.0 + policy.node_overhead_rate * overhead)
+    return node_hour_usd(
+        burdened_usd,
+        1,
+        owned=True,
+        provisioned_kw=provisioned_kw,
+        mean_kw=mean_kw,
+        electricity_usd_per_kwh=policy.power.electricity_usd_per_kwh,
+        colocation_usd_per_kw_hour=policy.power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
+    )
 
 
 def _bought(

@@ -154,6 +154,8 @@ def _parts(
     causes.append((CATALOGUE, ""))
     amounts: dict[tuple[str, str], dict[Quantity, int]] = {cause: {} for cause in causes}
     errors: dict[tuple[str, str], dict[Quantity, float]] = {cause: {} for cause in causes}
+    samples: dict[tuple[str, str], dict[Quantity, tuple[float, ...]]]
+    samples = {cause: {} for cause in causes}
     for key, (before, after) in ends.items():
         own = dict.fromkeys(causes, 0.0)
         own |= {(factor, ""): value for factor, value in shares.get(key, {}).items()}
@@ -167,7 +169,8 @@ def _parts(
             share = found.shares.get(name, {}).get((factor, key)) if found is not None else None
             if share is not None and share.error is not None and math.isfinite(share.error):
                 errors[factor, name][key] = share.error
-    return tuple(Part(*cause, amounts[cause], errors[cause]) for cause in causes)
+                samples[factor, name][key] = share.samples
+    return tuple(Part(*cause, amounts[cause], errors[cause], samples[cause]) for cause in causes)
 
 
 def _divided(

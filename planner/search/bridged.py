@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from planner.economics import DEFINITION_TEXT, DEFINITIONS
 from planner.economics.bridge import QUANTITIES, RATE_UNITS, Quantity
 from planner.economics.drivers import BEHAVIOUR, FACTOR_TEXT, FACTORS
 from planner.search.bridge_techniques import Techniques
+from planner.search.shapley import standard_error
 from planner.search.sides import Side
 from planner.version import VERSION
 
@@ -48,6 +50,8 @@ class Part:
     """Micro-dollars per hour, or billionths of a margin rate; they add up to the change."""
     errors: Mapping[Quantity, float] = field(default_factory=dict)
     """Standard errors in the same units, where techniques are sampled."""
+    samples: Mapping[Quantity, tuple[float, ...]] = field(default_factory=dict)
+    """Of each pair of orders, in the same units; pairs are the same for all parts."""
 
 
 @dataclass(frozen=True)
@@ -132,18 +136,18 @@ class Bridge:
         if key not in self.ends:
             raise KeyError(key)
         amounts: dict[tuple[str, str], int] = {}
-        variances: dict[tuple[str, str], float] = {}
+        samples: dict[tuple[str, str], list[tuple[float, ...]]] = {}
         for part in self.parts:
             row = self._row_of(part)
             amounts[row] = amounts.get(row, 0) + part.amounts[key]
-            if key in part.errors:
-                variances[row] = variances.get(row, 0.0) + part.errors[key] ** 2
+            if key in part.samples:
+                samples.setdefault(row, []).append(part.samples[key])
         return [
             Row(
                 label,
                 group,
                 amount,
-                variances[group, label] ** 0.5 if (group, label) in variances else None,
+                error_of_sum(samples[group, label]) if (group, label) in samples else None,
                 self._meaning(group, label),
             )
             for (group, label), amount in sorted(
@@ -225,6 +229,11 @@ class Bridge:
             "notes": list(self.notes),
         }
         return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def error_of_sum(samples: Sequence[tuple[float, ...]]) -> float:
+    """Return the standard error of a sum whose summands come from the same pairs of orders."""
+    return standard_error([math.fsum(pair) for pair in zip(*samples, strict=True)])
 
 
 def _side(side: Side) -> dict[str, Any]:

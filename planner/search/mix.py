@@ -7,7 +7,6 @@ node is added in the hours that did, and the programme solved again.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from planner.economics.mix import (
     MixProblem,
     NoMixError,
     PoolOffer,
+    PowerPrice,
     TermOffer,
     node_hour_usd,
     price_of_power_usd,
@@ -87,11 +87,9 @@ class Optimum:
     mix: Mix
     alternatives: Mapping[str, Mix | None]
     """What else could be bought; None where that serves not all."""
-    startup_usd: float
-    """Paid for nodes that are ordered before their hour, while they start."""
     power_limit_w: float | None
-    power_price_usd: float | None
-    """What one more kW of the site saves per hour; None without a limit."""
+    power_price: PowerPrice | None
+    """What one more watt of the site saves per hour; None without a limit."""
     power_curve: tuple[tuple[float, float | None], ...]
     """Limit of power [W] and the cheapest mix under it [USD/h]; None: none serves the demand."""
     proof: Proof | None
@@ -108,7 +106,7 @@ class Optimum:
     @property
     def cost_per_hour_usd(self) -> float:
         """Mean cost of the mix, start-up included."""
-        return (self.mix.cost_usd + self.startup_usd) / self.mix.problem.hours
+        return self.mix.cost_per_hour_usd
 
 
 def optimise(
@@ -166,9 +164,8 @@ def optimise(
                 "all on demand": _or_none(restricted(mix.problem, elastic=True)),
                 "all committed": _or_none(restricted(mix.problem, elastic=False)),
             },
-            startup_usd=startup_usd(content, mix),
             power_limit_w=content.site.power,
-            power_price_usd=_per_kw(price_of_power_usd(mix.problem, mix)),
+            power_price=price_of_power_usd(mix.problem, mix),
             power_curve=_power_curve(mix),
             proof=proof,
             added_nodes=added,
@@ -306,6 +303,7 @@ def _pool_offers(
                 node_power_w=float(node.power_w) * pue,
                 nodes_per_unit=replicas_of(pool, node.devices).nodes_per_replica,
                 maximum_nodes=choice.maximum_nodes,
+                startup_hours=pool.cold_start / HOUR_S,
             )
         )
     return found
@@ -377,19 +375,3 @@ def _power_curve(mix: Mix) -> tuple[tuple[float, float | None], ...]:
         if under is None:
             break
     return tuple(reversed(curve))
-
-
-def _per_kw(usd_per_w_hour: float | None) -> float | None:
-    return None if usd_per_w_hour is None else 1e3 * usd_per_w_hour
-
-
-def startup_usd(scenario: Scenario, mix: Mix) -> float:
-    """Return what nodes cost that are ordered `cold_start` before their hour."""
-    early_h = {pool.name: pool.cold_start / HOUR_S for pool in scenario.pools}
-    return math.fsum(
-        term.usd_per_node_hour * early_h[pool.name] * max(0, after - before)
-        for pool in mix.problem.pools
-        for term in pool.terms
-        for nodes in (mix.nodes[pool.name, term.name],)
-        for before, after in itertools.pairwise(nodes)
-    )

@@ -85,12 +85,12 @@ def power_rows(found: Optimum) -> Rows:
 
 def optimum_json(found: Optimum) -> str:
     """Return the answer as JSON: sorted keys, the same bytes for the same input."""
-    proof = found.proof
+    proof, price = found.proof, found.power_price
     content = {
         "name": found.name,
         "seed": found.seed,
         "cost_per_hour_usd": found.cost_per_hour_usd,
-        "startup_usd": found.startup_usd,
+        "startup_usd": found.mix.startup_usd,
         "gap_rate": found.mix.gap_rate,
         "terms": term_rows(found),
         "routing": [
@@ -103,7 +103,8 @@ def optimum_json(found: Optimum) -> str:
         "power": {
             "limit_w": found.power_limit_w,
             "needed_w": max(found.mix.power_w),
-            "price_usd_per_kw_hour": found.power_price_usd,
+            "price_usd_per_kw_hour": None if price is None else _per_kw(price.saved_usd),
+            "price_at_most_usd_per_kw_hour": None if price is None else _per_kw(price.most_usd),
             "curve": power_rows(found),
         },
         "simulation": None
@@ -119,6 +120,10 @@ def optimum_json(found: Optimum) -> str:
         },
     }
     return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def _per_kw(usd_per_w: float | None) -> float | None:
+    return None if usd_per_w is None else 1e3 * usd_per_w
 
 
 def case_rows(case: OwnChipCase) -> Rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,9 @@ class Share:
     value: float
     error: float | None = None
     """Standard error, where the orders are a sample."""
+    samples: tuple[float, ...] = ()
+    """Of each pair of orders: errors of sums follow from the sums of these, for shares from the
+    same orders are not independent."""
 
 
 def coalitions(players: Sequence[str]) -> list[Coalition]:
@@ -82,8 +86,17 @@ def _mean(values: Sequence[Fraction]) -> Share:
     mean = sum(pairs, Fraction(0)) / len(pairs)
     if len(pairs) < 2:
         return Share(float(mean), math.nan)
-    variance = sum(((pair - mean) ** 2 for pair in pairs), Fraction(0)) / (len(pairs) - 1)
-    return Share(float(mean), math.sqrt(variance / len(pairs)))
+    samples = tuple(map(float, pairs))
+    return Share(float(mean), standard_error(samples), samples)
+
+
+def standard_error(samples: Sequence[float]) -> float:
+    """Return the standard error of the mean of at least two samples.
+
+    >>> standard_error([1.0, 3.0])
+    1.0
+    """
+    return statistics.stdev(samples) / math.sqrt(len(samples))
 
 
 def antithetic_orders(players: Sequence[str], pairs: int, seed: int) -> list[Order]:

@@ -56,6 +56,11 @@ def test_what_contributes_nothing_gets_nothing(shares: list[float], place: int) 
     assert sum(parts) == round(math.fsum(shares))
 
 
+def test_what_the_shares_lack_is_spread_in_proportion() -> None:
+    """A thousand units lacking do not make a part of 10 units one of 510."""
+    assert whole_parts(101_010, [100_000.0, 10.0]) == (101_000, 10)
+
+
 def test_no_shares_no_parts() -> None:
     assert whole_parts(0, []) == ()
     assert whole_parts(3, [0.0, 0.0]) == (3, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,18 @@ def test_embodied_carbon_is_that_of_the_hours_paid_for(make_pool: MakePool) -> N
         usage = make_pool(terms=kind, node_hours=5.0)
         found = footprint([usage], [users], PHASES, terms, {"chat": 8760.0})
         assert found.total.emissions.embodied_kg == pytest.approx(kg)
+
+
+def test_embodied_carbon_does_not_depend_on_what_is_paid(make_pool: MakePool) -> None:
+    """A commitment of which a part need not be paid stands there as a whole."""
+    usage = make_pool(terms="committed_1y", node_hours=5.0)
+    lenient = replace(usage, rate=replace(usage.rate, take_or_pay_rate=0.6))
+    assert lenient.billed_device_hours < usage.billed_device_hours
+    assert lenient.standing_node_hours == usage.standing_node_hours == 10.0
+    users = ClassUsage("users", None, 1, 0, 1, pool_weights={"chat": 1.0})
+    terms = CarbonTerms(life_years=1.0)
+    found = footprint([lenient], [users], PHASES, terms, {"chat": 8760.0})
+    assert found.total.emissions.embodied_kg == pytest.approx(10.0)
 
 
 def test_contracts_lower_one_account_only(make_pool: MakePool) -> None:

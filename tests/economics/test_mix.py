@@ -168,6 +168,37 @@ def test_blocks_are_paid_for_as_a_whole() -> None:
     assert found.cost_usd == pytest.approx(4 * 1.2)
 
 
+def test_the_last_block_is_charged_as_a_whole() -> None:
+    """A block of 4 hours for the 2 that are left costs 4: renting those by the hour is cheaper."""
+    block = TermOffer("block", 1.0, block_hours=4)
+    day = problem(pool(block, TermOffer("peak", 1.5, 1)), load=(10.0,) * 6)
+    found = solve(day)
+    assert found.cost_usd == pytest.approx(4 * 1.0 + 2 * 1.5)
+    assert solve(problem(pool(block), load=(10.0,) * 6)).cost_usd == pytest.approx(8.0)
+    assert solve(problem(pool(block), load=(10.0,) * 2)).cost_usd == pytest.approx(4.0)
+
+
+def test_starting_a_node_is_part_of_the_price() -> None:
+    """An hour's node costs 1 and as much again to start: keeping one through a lull is cheaper."""
+    slow = pool(TermOffer("peak", 1.0, 1), startup_hours=1.5)
+    found = solve(problem(slow, load=(10.0, 0.0, 10.0, 20.0)))
+    assert found.nodes["a", "peak"] == (1, 1, 1, 2)
+    assert found.startup_usd == pytest.approx(1.5)
+    assert found.cost_usd == pytest.approx(5.0 + 1.5)
+
+
+def test_with_start_up_no_alternative_is_cheaper() -> None:
+    """Both committed cost 6 USD; the second by the hour 3 + 2, and 2 more to start it."""
+    terms = (TermOffer("base", 1.0), TermOffer("peak", 2.0, 1))
+    given_ = problem(pool(*terms, startup_hours=1.0), load=(10.0, 10.0, 20.0))
+    found = solve(given_)
+    for elastic in (True, False):
+        assert found.cost_usd <= solve(restricted(given_, elastic=elastic)).cost_usd + 1e-9
+    assert found.nodes["a", "base"] == (2, 2, 2)
+    free = solve(problem(pool(*terms), load=(10.0, 10.0, 20.0)))
+    assert free.nodes["a", "base"] == (1, 1, 1)
+
+
 def test_nodes_come_in_whole_replicas() -> None:
     found = solve(problem(pool(BASE, nodes_per_unit=3), load=(11.0,)))
     assert found.nodes["a", "base"] == (3,)
@@ -200,8 +231,22 @@ def test_power_moves_the_load_to_what_needs_less() -> None:
     found = solve(capped)
     assert (found.pool_nodes("a"), found.pool_nodes("b")) == ((2,), (2,))
     # 2 kW more turn two of the dear nodes into cheap ones: 4 USD an hour saved
-    assert price_of_power_usd(capped, found) == pytest.approx(4.0 / 2000.0)
+    price = price_of_power_usd(capped, found)
+    assert price is not None
+    assert price.saved_usd == pytest.approx(4.0 / 2000.0)
+    assert price.most_usd >= 4.0 / 2000.0 * (1 - 1e-9)
     assert price_of_power_usd(problem(hungry, load=(40.0,)), free) is None
+
+
+def test_a_saving_within_the_gap_is_not_stated() -> None:
+    """Of 8 USD an hour 4 are saved: no saving that a gap of 60% leaves standing."""
+    hungry = pool(TermOffer("t", 1.0, 1), node_power_w=2000.0)
+    frugal = pool(TermOffer("t", 3.0, 1), name="b", node_power_w=1000.0)
+    capped = problem(hungry, frugal, load=(40.0,), power_w=6000.0)
+    price = price_of_power_usd(capped, replace(solve(capped), gap_rate=0.6))
+    assert price is not None
+    assert price.saved_usd is None
+    assert price.most_usd == pytest.approx(4.0 / 2000.0)
 
 
 def test_what_cannot_be_served_says_which_limit_to_lift() -> None:

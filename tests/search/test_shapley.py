@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.search.bridged import error_of_sum
 from planner.search.shapley import (
     Coalition,
     antithetic_orders,
@@ -18,6 +19,7 @@ from planner.search.shapley import (
     exact_shares,
     indispensable,
     sampled_shares,
+    standard_error,
 )
 
 Value = Callable[[Coalition], float]
@@ -202,3 +204,10 @@ def test_with_them_nothing_fails(failed: set[Coalition]) -> None:
     needed = indispensable(PLAYERS, failed)
     assert needed is not None
     assert not any(needed <= each for each in failed)
+
+
+def test_the_error_of_a_sum_is_that_of_the_sampled_sum() -> None:
+    """Two parts that move against each other, pair by pair, have a sum without error."""
+    first, second = (1.0, 3.0, 5.0), (6.0, 4.0, 2.0)
+    assert error_of_sum([first, second]) == 0.0
+    assert error_of_sum([first, first]) == pytest.approx(2 * standard_error(first))
