@@ -52,7 +52,7 @@ def measure(
 
     Cost, tokens and revenue are those of the arrival period, so that a fleet which cannot keep up
     gains nothing by what it serves afterwards. A class bears the cost of a pool in proportion to
-    its share of the pool's step time.
+    its share of the pool's step time in that period.
 
     Args:
         scenario: what was simulated.
@@ -118,7 +118,8 @@ def _class_usages(
     scenario: Scenario, engine: Engine, long_context: LongContextMeter | None
 ) -> list[ClassUsage]:
     totals = _period_of(engine.world.class_windows, engine)
-    busy_s = busy_by_class(engine)
+    busy_s = engine.arrivals_busy_s
+    assert busy_s is not None, "books are of a finite run"
     usages = []
     classes = scenario.workload.classes
     for index, klass in enumerate(classes):
@@ -160,12 +161,3 @@ def _period_of(windows: NDArray[np.void], engine: Engine) -> NDArray[np.void]:
     """Return the windows of the arrival period, which ends with one of them."""
     by_window = windows.reshape(int(engine.world.state["windows"][0]), -1)
     return by_window[: round(engine.plan.duration_s / engine.plan.window_s)]
-
-
-def busy_by_class(engine: Engine) -> NDArray[np.float64]:
-    """Return each class's share of the step time of each pool [s], shape `(pools, classes)`."""
-    world = engine.world
-    shares = world.queues["busy_s"].reshape(-1, len(world.classes))
-    total = np.zeros((len(world.pools), len(world.classes)))
-    np.add.at(total, world.replicas["pool"], shares)
-    return total

@@ -69,6 +69,8 @@ class Engine:
         self._rng = np.random.Generator(np.random.PCG64(plan.seed))
         self._feeds: list[Iterator[Records]] = [plan.blocks, *(s.blocks for s in plan.closed)]
         self._active_since_s = 0.0
+        self.arrivals_busy_s: NDArray[np.float64] | None = None
+        """Step time of each pool and class when the arrivals end [s]; before that, None."""
         self.world: World = build.build_world(plan, self._windows())
         self._open_streams()
 
@@ -94,6 +96,7 @@ class Engine:
             self.run_to(math.inf)
         else:
             self._run_windows(self.plan.duration_s, progress, while_busy=False)
+            self.arrivals_busy_s = self.busy_by_class()
             limit_s = self.plan.duration_s + self.plan.drain_s
             self._run_windows(limit_s, progress, while_busy=True)
         self.finish()
@@ -103,6 +106,14 @@ class Engine:
         while self.env.peek() <= until_s and self.env.peek() < math.inf:
             self.env.step()
         self._advance(until_s)
+
+    def busy_by_class(self) -> NDArray[np.float64]:
+        """Return each class's share of the step time of each pool [s], shape `(pools, classes)`."""
+        world = self.world
+        shares = world.queues["busy_s"].reshape(-1, len(world.classes))
+        total = np.zeros((len(world.pools), len(world.classes)))
+        np.add.at(total, world.replicas["pool"], shares)
+        return total
 
     def finish(self) -> None:
         """Give what is still in flight its fate and close the books."""

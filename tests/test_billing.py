@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import simpy
 
-from planner.billing import busy_by_class, measure
+from planner.billing import measure
 from planner.catalog import Catalog, load_catalog
 from planner.control import Fleet, follow_schedule
 from planner.economics import ApiPlan, FreePlan, Statement, SubscriptionPlan
@@ -158,7 +158,8 @@ def test_classes_bear_the_cost_of_their_pool_by_their_step_time(
     tmp_path: Path, catalog: Catalog
 ) -> None:
     statement, engine, _ = settled(tmp_path, catalog)
-    weights = busy_by_class(engine)
+    weights = engine.arrivals_busy_s
+    assert weights is not None
     pool = statement.pools[0].cost_microusd()
     costs = [c.cost.cost_microusd for c in statement.classes]
     assert sum(costs) == pool
@@ -169,6 +170,15 @@ def test_classes_bear_the_cost_of_their_pool_by_their_step_time(
     assert statement.unallocated.cost_microusd == statement.pools[1].cost_microusd()
     assert statement.ledger.cost_microusd == pool + statement.unallocated.cost_microusd
     assert weights[1].sum() == 0.0
+
+
+def test_the_cost_of_a_class_does_not_depend_on_the_drain(tmp_path: Path, catalog: Catalog) -> None:
+    costs = []
+    for drain in ("0 s", "1 h"):
+        workload = f"duration: 2 h\ndrain: {drain}"
+        statement, _, _ = settled(tmp_path, catalog, workload=workload)
+        costs.append([each.cost.cost_microusd for each in statement.classes])
+    assert costs[0] == pytest.approx(costs[1], abs=4)  # micro-USD, as above
 
 
 # --- rates ---------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from planner.economics.money import split_exactly
 from planner.economics.rates import ELASTIC_TERMS, Terms
 
 TERM_QUARTERS: Final[dict[Terms, int]] = {
@@ -140,7 +139,8 @@ def whole_nodes(nodes: float, stride: int = 1) -> int:
 
 def _installed(nodes: int, generation: Generation) -> list[Cohort]:
     """Return the nodes that are there from the start, of even ages: some retire every quarter."""
-    parts = split_exactly(nodes // generation.stride, [1.0] * generation.life)
+    groups, life = nodes // generation.stride, generation.life
+    parts = [(age + 1) * groups // life - age * groups // life for age in range(life)]
     return [
         Cohort(generation.number, part * generation.stride, -generation.lead, 0, age + 1)
         for age, part in enumerate(parts)

@@ -310,6 +310,15 @@ def test_a_pool_that_only_decodes_costs_output() -> None:
     assert chat.token_costs.output_microusd == chat.cost.cost_microusd > 0
 
 
+def test_the_first_nodes_are_of_even_ages() -> None:
+    """Half as many nodes as quarters of life: one retires every other quarter."""
+    owned = Generation(0, first=0, terms="owned", lead=2, life=12)
+    cohorts = plan_capacity(1, [owned], lambda *_: 6.0)
+    assert [(cohort.nodes, cohort.retires) for cohort in cohorts] == [
+        (1, q) for q in range(2, 13, 2)
+    ]
+
+
 def test_new_nodes_are_of_the_newest_generation_and_old_ones_stay() -> None:
     generations = (
         Generation(0, 0, "owned", lead=0, life=8),
