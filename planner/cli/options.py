@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,23 @@ Overrides = Annotated[
 ]
 Named = Annotated[
     str | None, typer.Option("--scenario", metavar="NAME", help="Use this scenario of the file.")
+]
+
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="Processes at a time; default: one per core."),
+]
+Scenarios = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE|FOLDER...", help="Scenarios, or folders of scenarios."),
+]
+Baselines = Annotated[
+    Path | None,
+    typer.Option(
+        "--baselines",
+        metavar="FOLDER",
+        help="Folder of the baselines; default: the nearest `baselines`.",
+    ),
 ]
 
 

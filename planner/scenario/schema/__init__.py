@@ -15,6 +15,7 @@ from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.optimise import Optimise, OwnChip
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.regress import Regress
 from planner.scenario.schema.site import Site
 from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.schema.workload import Workload
@@ -67,5 +68,8 @@ class Scenario(Part):
     """What `planner optimise` may choose from; absent: nothing is optimised."""
     own_chip: OwnChip | None = None
     """A chip of one's own against a bought one, for `planner breakeven`; absent: none."""
+    regress: Regress | None = None
+    """What `planner regress` simulates and what fails it; absent: the file as it stands, and the
+    default gates."""
     output: Output = Output()
     """What is written."""
