@@ -47,9 +47,10 @@ def update(
 
     from planner.catalog import load_catalog
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.microbench.table import write_whole
+    from planner.regress.baseline import standing
     from planner.regress.cases import find, open_cases
     from planner.regress.runs import new_baselines
-    from planner.regress.writing import write_baseline
 
     cases = open_cases(find(files, baselines), load_catalog())
     announce_compilation()
@@ -61,6 +62,9 @@ def update(
             failed = True
             typer.echo(each.error, err=True)
         else:
-            typer.echo(f"{each.case.baseline}: {write_baseline(each.baseline, each.case.baseline)}")
+            path, found = each.case.baseline, standing(each.baseline, each.case.baseline)
+            if found != "unchanged":
+                write_whole(path, each.baseline.to_json())
+            typer.echo(f"{path}: {found}")
     if failed:
         raise typer.Exit(2)

@@ -159,6 +159,19 @@ def read_baseline(path: Path) -> Baseline:
         raise BaselineError(f"{path}: is damaged ({error!r}); {REMEDY}") from None
 
 
+def standing(new: Baseline, path: Path) -> str:
+    """Return how a new baseline stands to the file there is: `new`, `updated` or `unchanged`.
+
+    A file whose numbers differ by a rounding only says the same: another machine makes no diff.
+    """
+    if not path.exists():
+        return "new"
+    try:
+        return "unchanged" if new.agrees_with(read_baseline(path)) else "updated"
+    except BaselineError:
+        return "updated"
+
+
 def _laid_out(value: Any, depth: int) -> str:
     """Return JSON in which what fits on a line stands on one: a metric is a line of a diff."""
     flat = json.dumps(value, sort_keys=True, ensure_ascii=False)

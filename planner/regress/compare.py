@@ -262,7 +262,7 @@ def _mark(row: Row, limits: Limits) -> Mark:
         return Mark.NOT_COMPARABLE
     if not moved:
         return Mark.SAME
-    if limits.ignored:
+    if limits.ignored and beyond:
         return Mark.NEITHER
     if not exceeds(limits.warn, limits.warn_absolute):
         return Mark.NOISE

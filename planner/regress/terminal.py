@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.regress.compare import Comparison, Mark
+from planner.regress.compare import Comparison, Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import (
     LEGEND,
@@ -29,6 +29,8 @@ _STYLES: Final = {
     Mark.BETTER: "green", Mark.WORSE: "yellow", Mark.FAILED: "bold red",
     Mark.NOT_COMPARABLE: "magenta", Mark.NOISE: "dim", Mark.NEITHER: "", Mark.SAME: "dim",
 }  # fmt: skip
+_NAMED: Final = 3
+"""Metrics within noise that are named; the others are counted."""
 _PLAIN: Final = {ord("→"): "->", ord("−"): "-", ord("–"): "-"}
 
 
@@ -56,9 +58,17 @@ def _parts(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
 def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     for line in said_beside(comparison):
         yield Padding(Text(line), (0, 0, 0, 4))
-    rows = comparison.differing
-    if not rows:
-        return
+    noise = comparison.marked(Mark.NOISE)
+    rows = [row for row in comparison.differing if row not in noise]
+    if rows:
+        yield Padding(_table(rows), (0, 0, 0, 4))
+    if noise:
+        names = ", ".join(title(row) for row in noise[:_NAMED])
+        more = f" and {len(noise) - _NAMED} more" if len(noise) > _NAMED else ""
+        yield Padding(Text(f"~  {names}{more}", style=_STYLES[Mark.NOISE]), (0, 0, 0, 4))
+
+
+def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     for justify in ("left", "left", "right", "left", "right", "left"):
         table.add_column(justify=justify, no_wrap=justify == "right", overflow="fold")
@@ -68,4 +78,4 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
             Text(str(row.mark), style=_STYLES[row.mark]), title(row), before, f"→ {after}",
             change(row), Text(remark(row), style="dim"),
         )  # fmt: skip
-    yield Padding(table, (0, 0, 0, 4))
+    return table

@@ -44,8 +44,10 @@ def values(row: Row) -> tuple[str, str]:
     before, after = value(row.before, row.metric.unit), value(row.after, row.metric.unit)
     if before != after or row.before is None or row.after is None:
         return before, after
-    unit = "" if row.metric.unit == "1" else f" {row.metric.unit}"
-    return f"{row.before:g}{unit}", f"{row.after:g}{unit}"
+    if row.metric.unit == "1":
+        return f"{row.before * 100:g}%", f"{row.after * 100:g}%"
+    unit = row.metric.unit.replace("1/s", "/s")
+    return f"{row.before:g} {unit}", f"{row.after:g} {unit}"
 
 
 def change(row: Row) -> str:
@@ -57,7 +59,7 @@ def change(row: Row) -> str:
         return f"{_signed(size * 100, '.3g')} pp"
     share = "" if math.isinf(row.relative) else _percent(row.relative)
     if row.metric.unit in ("nodes", "devices"):
-        return f"{_signed(size, 'g')} ({share})" if share else _signed(size, "g")
+        return f"{_signed(size, 'g')}, {share}" if share else _signed(size, "g")
     return share or "from zero"
 
 
@@ -79,7 +81,7 @@ def remark(row: Row) -> str:
     if row.mark == Mark.FAILED and row.limits is not None:
         parts.append(f"gate {_limit(row)}")
     if row.mark == Mark.NOISE and abs(row.behaviour) <= row.noise:
-        parts.append(f"seeds differ by {value(row.noise, row.metric.unit)}")
+        parts.append(f"seeds differ by {_size(row.noise, row.metric.unit)}")
     if row.note:
         parts.append(row.note)
     return "; ".join(parts)
@@ -95,13 +97,18 @@ def _part(row: Row, size: float) -> str:
 def _limit(row: Row) -> str:
     assert row.limits is not None
     relative, absolute = row.limits.fail, row.limits.fail_absolute
-    unit = row.metric.unit
-    stated = f"{absolute * 100:g} pp" if unit == "1" else value(absolute, unit)
-    if unit in ("nodes", "devices"):
-        stated = f"{absolute:g} {unit.removesuffix('s') if absolute == 1 else unit}"
     parts = [f"{relative * 100:g}%"] if relative else []
-    parts += [stated] if absolute and (not relative or unit in ("1", "nodes", "devices")) else []
+    parts += [_size(absolute, row.metric.unit)] if absolute else []
     return " and ".join(parts) or "any change"
+
+
+def _size(number: float, unit: str) -> str:
+    """Return the size of a difference."""
+    if unit == "1":
+        return f"{number * 100:.3g} pp"
+    if unit in ("nodes", "devices"):
+        return f"{number:g} {unit.removesuffix('s') if number == 1 else unit}"
+    return value(number, unit)
 
 
 def sentence(row: Row) -> str:
@@ -117,18 +124,16 @@ def sentence(row: Row) -> str:
 def headline(outcomes: Sequence[Outcome]) -> str:
     """Return the one sentence that stands above everything."""
     total = len(outcomes)
-    forecasts = "1 forecast" if total == 1 else f"{total} forecasts"
-    parts = [text for verdict, text in _counts(outcomes) if verdict != Verdict.PASSED]
+    parts = list(_counts(outcomes))
     if not parts:
-        return f"{_all(total)} within the gates; {_moves(outcomes)}"
-    return f"Of {forecasts}, {', '.join(parts)}; {_moves(outcomes)}"
+        subject = "The forecast stays" if total == 1 else f"All {total} forecasts stay"
+        return f"{subject} within the gates; {_moves(outcomes)}"
+    if total == 1:
+        return f"The forecast {parts[0].removeprefix('1 ')}; {_moves(outcomes)}"
+    return f"Of {total} forecasts, {', '.join(parts)}; {_moves(outcomes)}"
 
 
-def _all(total: int) -> str:
-    return "The forecast stays" if total == 1 else f"All {total} forecasts stay"
-
-
-def _counts(outcomes: Sequence[Outcome]) -> Iterator[tuple[Verdict, str]]:
+def _counts(outcomes: Sequence[Outcome]) -> Iterator[str]:
     words = {
         Verdict.FAILED: ("fails its gates", "fail their gates"),
         Verdict.ERROR: ("cannot be simulated", "cannot be simulated"),
@@ -137,7 +142,7 @@ def _counts(outcomes: Sequence[Outcome]) -> Iterator[tuple[Verdict, str]]:
     for verdict, (one, many) in words.items():
         found = sum(outcome.verdict == verdict for outcome in outcomes)
         if found:
-            yield verdict, f"{found} {one if found == 1 else many}"
+            yield f"{found} {one if found == 1 else many}"
 
 
 def _moves(outcomes: Sequence[Outcome]) -> str:

@@ -52,6 +52,7 @@ LAYERS = {
     "scenario.check_speculation": Layer("scenario curves.speculation catalog errors units"),
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
+    "scenario.check_regress": Layer("scenario catalog errors units"),
     "scenario.check_uncertainty": Layer("scenario curves catalog errors units", "pydantic"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
     "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
@@ -102,7 +103,9 @@ LAYERS = {
         "numpy pandas plotly rich",
         typing="search costing",
     ),
-    "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
+    "regress": Layer(
+        f"search.crew search.sides report.console simulation {BELOW_RUN}", "pydantic rich scipy"
+    ),
     "cli": Layer(
         "calibration validation measurements microbench "
         f"regress report search costing simulation {BELOW_RUN}",
