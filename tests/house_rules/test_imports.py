@@ -52,7 +52,6 @@ LAYERS = {
     "scenario.check_speculation": Layer("scenario curves.speculation catalog errors units"),
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
-    "scenario.check_regress": Layer("scenario catalog errors units"),
     "scenario.check_uncertainty": Layer("scenario curves catalog errors units", "pydantic"),
     "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
     "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
