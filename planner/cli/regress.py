@@ -69,11 +69,12 @@ def regress(
     from planner.catalog import load_catalog
     from planner.cli.fitting import check_outputs
     from planner.cli.progress import LateBar, announce_compilation
-    from planner.regress.cases import find, open_cases
+    from planner.regress.cases import find, open_cases, orphans
     from planner.regress.runs import EXIT_CODES, worst
     from planner.regress.runs import regress as check
 
-    cases = open_cases(find(files, baselines), load_catalog())
+    found = find(files, baselines)
+    cases = open_cases(found, load_catalog())
     outputs = [path for path in (markdown, junit) if path is not None]
     read = [path for case in cases for path in (case.path, case.baseline)]
     check_outputs(outputs, force=True, inputs=read)
@@ -89,6 +90,8 @@ def regress(
         )
     _show(outcomes, as_json=json_output, github=github)
     _write(outcomes, markdown, junit)
+    for path in orphans(files, found, cases):
+        typer.echo(f"note: {path} is the baseline of no scenario; delete it", err=True)
     raise typer.Exit(EXIT_CODES[worst(outcomes)])
 
 

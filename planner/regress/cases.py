@@ -109,6 +109,21 @@ def _scenarios(folder: Path) -> Iterator[Path]:
                 yield entry
 
 
+def orphans(named: Sequence[Path], found: Sequence[Found], cases: Sequence[Case]) -> list[Path]:
+    """Return the baselines below folders that were named that are of no scenario any more."""
+    known = {case.baseline.resolve() for case in cases}
+    folders = [path.resolve() for path in named if path.is_dir()]
+    stray = []
+    for root, baselines in dict.fromkeys((each.root, each.baselines) for each in found):
+        for path in sorted(baselines.rglob("*.json")):
+            mirrored = (root / path.relative_to(baselines)).resolve()
+            if path.resolve() not in known and any(
+                mirrored.is_relative_to(folder) for folder in folders
+            ):
+                stray.append(path)
+    return stray
+
+
 def open_cases(found: Sequence[Found], catalog: Catalog) -> list[Case]:
     """Return a case per file, and one per named scenario that its section `regress` lists."""
     cases = []

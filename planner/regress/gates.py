@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,27 +34,29 @@ class Limits:
 
 
 TAIL: Final = "_p99_s"
-_WHOLE_UNITS: Final = ("nodes", "devices")
+_WHOLE: Final = (0.0, 0.05, 1.0, 1.0)
+_USUAL: Final = (0.02, 0.05, 0.0, 0.0)
+_DEFAULTS: Final[Mapping[str, tuple[float, float, float, float]]] = {
+    TAIL: (0.05, 0.10, 1e-4, 1e-4),
+    "gross_margin_rate": (0.02, 0.05, 0.002, 0.01),
+    "s": (0.02, 0.05, 1e-4, 1e-4),
+    "1": (0.0, 0.0, 0.002, 0.01),
+    "nodes": _WHOLE,
+    "devices": _WHOLE,
+    "promises": (0.0, 0.0, 1.0, 1.0),
+}
+"""By tail, name or unit: `warn`, `fail`, `warn_absolute` and `fail_absolute`."""
 
 
 def default_limits(metric: Watched) -> Limits:
-    """Return what holds where nothing is stated: 5%, of tails 10%, and whole nodes.
+    """Return what holds where nothing is stated: 5%, of tails 10%, whole nodes, every promise.
 
     Shares of requests are held to percentage points: 5% of an attainment of 99.9% would let the
     requests that miss their objectives grow fifty-fold.
     """
-    usual = Limits(metric.better, 0.02, 0.05, ignored=metric.better == "neither")
-    if metric.name.endswith(TAIL):
-        return replace(usual, warn=0.05, fail=0.10, warn_absolute=1e-4, fail_absolute=1e-4)
-    if metric.unit == "s":
-        return replace(usual, warn_absolute=1e-4, fail_absolute=1e-4)
-    if metric.unit in _WHOLE_UNITS:
-        return replace(usual, warn=0.0, warn_absolute=1.0, fail_absolute=1.0)
-    if metric.name == "gross_margin_rate":
-        return replace(usual, warn_absolute=0.002, fail_absolute=0.01)
-    if metric.unit == "1":
-        return replace(usual, warn=0.0, fail=0.0, warn_absolute=0.002, fail_absolute=0.01)
-    return usual
+    kinds = (TAIL if metric.name.endswith(TAIL) else "", metric.name, metric.unit)
+    stated = next((_DEFAULTS[kind] for kind in kinds if kind in _DEFAULTS), _USUAL)
+    return Limits(metric.better, *stated, ignored=metric.better == "neither")
 
 
 def limits_of(name: str, metric: Watched, gates: Iterable[Gate]) -> Limits:
@@ -76,13 +78,14 @@ def _under(limits: Limits, gate: Gate, unit: str) -> Limits:
     def absolute(stated: str | float | None, otherwise: float) -> float:
         return otherwise if stated is None else absolute_of(stated, unit)
 
+    ignored = limits.ignored and gate.better is None
     return Limits(
         better=gate.better or limits.better,
         warn=limits.warn if gate.warn is None else gate.warn,
         fail=limits.fail if gate.fail is None else gate.fail,
         warn_absolute=absolute(gate.warn_absolute, limits.warn_absolute),
         fail_absolute=absolute(gate.fail_absolute, limits.fail_absolute),
-        ignored=gate.ignore,
+        ignored=ignored if gate.ignore is None else gate.ignore,
     )
 
 

@@ -54,9 +54,13 @@ def identity_of(loaded: LoadedScenario) -> Identity:
         OSError: a file cannot be read.
     """
     scenario = loaded.scenario
-    # What is gated, written and forecast moves no number of a run; nor does the seed, told apart.
+    # What is gated and written moves no number, and the seed is told apart. Defaults are left out:
+    # a field that a later version knows beside them changes no scenario that does not use it.
     content = scenario.model_dump(
-        mode="json", by_alias=True, exclude={"regress", "output", "description", "seed"}
+        mode="json",
+        by_alias=True,
+        exclude={"regress", "output", "description", "seed"},
+        exclude_defaults=True,
     )
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
     package = resources.files("planner")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from planner.results.columns import BROKEN
 from planner.results.result import Finance, Result
 from planner.scenario.watched import BY_CLASS, BY_POOL, WHOLE
 
@@ -19,6 +20,7 @@ def values_of(result: Result) -> Values:
     """Return the metrics of a result, rounded as baselines keep them."""
     frames, impact = result.frames, result.impact
     total = frames.total.iloc[0].to_dict() | result.headline | money_of(result.finance)
+    total["promises_broken"] = int((frames.objectives["verdict"] == BROKEN).sum())
     total["energy_per_request_wh"] = None if impact is None else impact.energy_per_request_wh
     found: dict[str, Any] = _named("", _with_shares(total), [each.name for each in WHOLE])
     for row in frames.pools.to_dict("records"):

@@ -11,6 +11,7 @@ from planner.regress.runs import Outcome, worst
 from planner.results.formatting import MINUS, MISSING, count, duration, money, percent
 
 LEGEND: Final = "  ".join(f"{mark} {text}" for mark, text in MARK_TEXT.items())
+_WHOLE_UNITS: Final = ("nodes", "devices", "promises")
 _MONEY_UNITS: Final = {"USD/h": "/h", "USD/Mtok": ""}
 
 
@@ -36,7 +37,7 @@ def value(number: float | None, unit: str) -> str:
     if unit == "1":
         return percent(number)
     text = count(number)
-    return text if unit in ("nodes", "devices") else f"{text} {unit}".replace(" 1/s", " /s")
+    return text if unit in _WHOLE_UNITS else f"{text} {unit}".replace(" 1/s", " /s")
 
 
 def values(row: Row) -> tuple[str, str]:
@@ -58,7 +59,7 @@ def change(row: Row) -> str:
     if row.metric.unit == "1":
         return f"{_signed(size * 100, '.3g')} pp"
     share = "" if math.isinf(row.relative) else _percent(row.relative)
-    if row.metric.unit in ("nodes", "devices"):
+    if row.metric.unit in _WHOLE_UNITS:
         return f"{_signed(size, 'g')}, {share}" if share else _signed(size, "g")
     return share or "from zero"
 
@@ -106,7 +107,7 @@ def _size(number: float, unit: str) -> str:
     """Return the size of a difference."""
     if unit == "1":
         return f"{number * 100:.3g} pp"
-    if unit in ("nodes", "devices"):
+    if unit in _WHOLE_UNITS:
         return f"{number:g} {unit.removesuffix('s') if number == 1 else unit}"
     return value(number, unit)
 

@@ -48,6 +48,7 @@ WHOLE: Final = (
     Watched("gross_margin_rate", "1", "higher", "gross margin"),
     Watched("revenue_per_hour_usd", "USD/h", "higher", "revenue per hour"),
     Watched("arrival_rps", "1/s", "neither", "requests per second"),
+    Watched("promises_broken", "promises", "lower", "promises broken"),
     *_SERVICE,
     _ENERGY,
 )

@@ -109,6 +109,15 @@ def test_one_file_finds_the_same_baseline(folder: Path) -> None:
     assert planner("regress", "scenarios/small.yaml").exit_code == 0
 
 
+def test_a_baseline_without_its_scenario_is_named(folder: Path, baseline: str) -> None:
+    (folder / "baselines" / "gone.json").write_text(baseline, encoding="utf-8")
+    done = regress()
+    assert done.exit_code == 0
+    note = "note: scenarios/baselines/gone.json is the baseline of no scenario; delete it\n"
+    assert done.stderr == note
+    assert planner("regress", "scenarios/small.yaml").stderr == ""
+
+
 def test_another_seed_is_not_comparable(folder: Path) -> None:
     write(folder, ("seed: 3", "seed: 4"))
     done = regress()

@@ -69,7 +69,7 @@ def test_names_and_units_are_those_of_the_tables() -> None:
         c.name: c.unit for table in (CLASSES, POOLS, CLASS_COSTS, CLASS_FOOTPRINT) for c in table
     }
     derived = {"cost_per_hour_usd", "revenue_per_hour_usd", "gross_margin_rate"}
-    derived |= {"served_rate", "rate_limited_rate"}
+    derived |= {"served_rate", "rate_limited_rate", "promises_broken"}
     for metric in (*WHOLE, *BY_POOL, *BY_CLASS):
         if metric.name not in derived:
             assert columns[metric.name] == metric.unit, metric.name

@@ -92,6 +92,20 @@ def test_direction_of_a_gate() -> None:
     assert mark(compared(forecast(cost_per_hour_usd=300.0), gates=(ignored,)), COST) == Mark.NEITHER
 
 
+def test_a_neutral_metric_is_gated_only_if_a_gate_says_which_way_is_better() -> None:
+    before, more = forecast(arrival_rps=10.0), forecast(arrival_rps=13.0)
+    every = Gate(metric="*", fail="20%")
+    assert mark(compared(more, before, gates=(every,)), "arrival_rps") == Mark.NEITHER
+    steady = Gate(metric="arrival_rps", better="neither")
+    assert mark(compared(more, before, gates=(every, steady)), "arrival_rps") == Mark.FAILED
+
+
+def test_every_promise_that_breaks_fails() -> None:
+    before = forecast(promises_broken=40)
+    found = compared(forecast(promises_broken=41), before)
+    assert mark(found, "promises_broken") == Mark.FAILED
+
+
 def test_from_zero_the_absolute_tolerance_decides() -> None:
     before = forecast(loss_rate=0.0)
     assert mark(compared(forecast(loss_rate=0.005), before), "loss_rate") == Mark.WORSE

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from planner.catalog import load_catalog
 from planner.errors import ScenarioError
 from planner.scenario import load_checked
+from planner.scenario.schema.regress import Regress
 from planner.scenario.watched import absolute_of
+from tests.conftest import ROOT
 from tests.small import SMALL
 
 
@@ -61,3 +65,11 @@ def test_faults(tmp_path: Path, section: str, says: str) -> None:
 def test_tolerances_that_are_none(stated: str) -> None:
     with pytest.raises(ValueError, match=stated):
         absolute_of(stated, "nodes")
+
+
+def test_the_section_that_the_readme_shows_is_valid() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = next(b for b in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if "gates" in b)
+    section = Regress.model_validate(yaml.safe_load(shown)["regress"])
+    assert section.gates[0].fail == 0.2
+    assert absolute_of(section.gates[0].fail_absolute or "", "s") == 0.05

@@ -41,8 +41,9 @@ class Gate(Part):
     """Smallest change that fails, likewise."""
     better: Literal["lower", "higher", "neither"] | None = None
     """Which way is better; with `neither` every change counts as one for the worse."""
-    ignore: bool = False
-    """Show changes, but never mark them and never fail."""
+    ignore: bool | None = None
+    """true: changes are shown, but never marked, and never fail. So it is by default of what is
+    neither better nor worse, until a gate says which way is `better`."""
 
 
 class Acknowledged(Part):
