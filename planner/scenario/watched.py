@@ -27,9 +27,6 @@ class Watched(NamedTuple):
     """In words, to begin a sentence with."""
 
 
-_TITLES: Final = {
-    "ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token",
-}  # fmt: skip
 _NODES: Final = Watched("nodes_at_peak", "nodes", "lower", "nodes at peak")
 _ENERGY: Final = Watched("energy_per_request_wh", "Wh", "lower", "energy per request")
 _SERVICE: Final = (
@@ -55,8 +52,8 @@ WHOLE: Final = (
 BY_POOL: Final = (_NODES,)
 BY_CLASS: Final = (
     *(
-        Watched(f"{metric}_p{p}_s", "s", "lower", f"p{p} {title}")
-        for metric, title in _TITLES.items()
+        Watched(f"{metric}_p{p}_s", "s", "lower", f"p{p} {metric.upper()}")
+        for metric in ("ttft", "tpot", "e2e")
         for p in (50, 99)
     ),
     *_SERVICE,

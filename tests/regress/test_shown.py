@@ -49,9 +49,9 @@ def test_terminal() -> None:
         == """\
 ! scenarios/small.yaml
     changed: the scenario
-    !  cost per hour                  $100.00/h  → $120.00/h     +20.0%  gate 5%
-    +  chat: p99 time to first token     1.00 s  → 800 ms        −20.0%
-    !  chat: nodes at peak                   14  → 15         +1, +7.1%  gate 5% and 1 node
+    !  cost per hour        $100.00/h  → $120.00/h     +20.0%  gate 5%
+    +  chat: p99 TTFT          1.00 s  → 800 ms        −20.0%
+    !  chat: nodes at peak         14  → 15         +1, +7.1%  gate 5% and 1 node
     ~  SLO attainment
 = scenarios/quiet.yaml  as its baseline
 
@@ -168,7 +168,7 @@ def test_json_has_everything() -> None:
                 "  cost per hour $100.00/h → $120.00/h (+20.0%); gate 5%",
                 "  chat: nodes at peak 14 → 15 (+1, +7.1%); gate 5% and 1 node",
                 "\nBetter:",
-                "  chat: p99 time to first token 1.00 s → 800 ms (−20.0%)",
+                "  chat: p99 TTFT 1.00 s → 800 ms (−20.0%)",
                 "\nWithin noise and tolerance:",
                 "  SLO attainment 99.9% → 99.8% (−0.1 pp)",
             ],
