@@ -29,9 +29,30 @@ TASK_LATENCY = int(Metric.TASK_LATENCY)
 
 
 @kernel
+def window_end_s(state: np.void, window: int) -> float:
+    """Return the end of a window [s]; the last one never ends."""
+    if window >= state["windows"] - 1:
+        return math.inf
+    return float((window + 1) * state["window_s"])
+
+
+@outlined
+def find_window(state: np.void, time_s: float) -> int:
+    """Compute the window that holds `time_s`; if it is the latest so far, remember it."""
+    window = int(min(int(time_s / state["window_s"]), state["windows"] - 1))
+    if window >= state["latest_window"]:
+        state["latest_window"] = window
+        state["latest_from_s"] = window * state["window_s"]
+        state["latest_upto_s"] = window_end_s(state, window)
+    return window
+
+
+@kernel
 def window_of(state: np.void, time_s: float) -> int:
     """Return the reporting window that holds `time_s`; the last one takes everything after it."""
-    return int(min(int(time_s / state["window_s"]), state["windows"] - 1))
+    if state["latest_from_s"] <= time_s < state["latest_upto_s"]:
+        return int(state["latest_window"])
+    return find_window(state, time_s)
 
 
 @kernel
@@ -40,14 +61,6 @@ def pool_row(world: World, pool_index: int, now_s: float) -> np.void:
     window = window_of(world.state[0], now_s)
     row: np.void = world.pool_windows[window * len(world.pools) + pool_index]
     return row
-
-
-@kernel
-def window_end_s(state: np.void, window: int) -> float:
-    """Return the end of a window [s]; the last one never ends."""
-    if window >= state["windows"] - 1:
-        return math.inf
-    return float((window + 1) * state["window_s"])
 
 
 @kernel

@@ -209,9 +209,16 @@ def complete_prompt(world: World, replica_index: int, index: int, now_s: float) 
     finish(world, replica_index, index, now_s)
 
 
-@outlined
+@kernel
 def land(world: World, replica_index: int, now_s: float) -> None:
-    """Let the requests whose KV has come from another pool decode, in the order in which it came.
+    """Let the requests whose KV has come from another pool decode."""
+    if world.replicas[replica_index]["landed_head"] != NONE:
+        land_each(world, replica_index, now_s)
+
+
+@outlined
+def land_each(world: World, replica_index: int, now_s: float) -> None:
+    """Let them decode in the order in which their KV came.
 
     Their clients get the first token now, which the other pool has computed.
     """
@@ -496,7 +503,6 @@ def start_next(world: World, replica_index: int, now_s: float, preempted: int) -
     alike = has_mode(replica, pool) and (preempted == 0 or not pending)
     if replica["prefilling"] == 0 and alike:
         first = world.slots[replica["slots_first"]]
-        prefetch(world.requests, first["request"])
         count = first["finish_step"] - replica["step"]
         count = steps_within(world, replica_index, free_blocks(pool, replica), count)
         if pending and pool["poll_steps"] > 1:
@@ -528,6 +534,8 @@ def boundary(world: World, replica_index: int, now_s: float) -> None:
     polled = poll(replica, pool)
     waiting = int(replica["waiting"])
     if replica["run_steps"] > 0:
+        # Whoever ends first may end now: its record comes while the books are kept.
+        prefetch(world.requests, world.slots[replica["slots_first"]]["request"])
         take_steps(world, replica_index, replica["run_steps"])
         close_run(world, replica_index)
         if replica["advancing"] > 0:

@@ -52,6 +52,9 @@ STATE = np.dtype(
         ("warmup_s", "f8"),  # requests that arrive earlier are simulated but not measured
         ("window_s", "f8"),  # width of a reporting window
         ("windows", "i8"),  # how many there are; the last takes everything after it
+        ("latest_window", "i8"),  # the last one that anything fell into, …
+        ("latest_from_s", "f8"),  # … its start …
+        ("latest_upto_s", "f8"),  # … and its end
         ("next_key", "i8"),  # arrival sequence number, the last resort of every tie
         ("free_request", "i8"),  # head of the list of free slots
         ("in_flight", "i8"),  # requests that have arrived and not ended

@@ -16,6 +16,7 @@ from planner.kernel.dtypes import HISTOGRAM_BINS, HISTOGRAM_GROWTH, HISTOGRAM_MI
 from planner.kernel.jit import kernel
 
 LOG_GROWTH: Final = math.log(HISTOGRAM_GROWTH)
+BINS_PER_LOG: Final = 1.0 / LOG_GROWTH
 LOG_MIN: Final = math.log(HISTOGRAM_MIN_S)
 
 
@@ -24,7 +25,7 @@ def bin_of(value_s: float) -> int:
     """Return the bin whose edges enclose `value_s`: below < value ≤ above."""
     if value_s <= HISTOGRAM_MIN_S:
         return 0
-    index = math.ceil((math.log(value_s) - LOG_MIN) / LOG_GROWTH)
+    index = math.ceil((math.log(value_s) - LOG_MIN) * BINS_PER_LOG)
     return min(max(index, 0), HISTOGRAM_BINS - 1)
 
 
@@ -40,7 +41,9 @@ def add_progression(
 ) -> None:
     """Count `weight` times each of first_s, first_s + growth_s, … (`count` values, growth ≥ 0)."""
     low = bin_of(first_s)
-    high = low if growth_s == 0.0 else bin_of(first_s + growth_s * (count - 1))
+    high = low
+    if count > 1 and growth_s > 0.0:
+        high = bin_of(first_s + growth_s * (count - 1))
     done = 0
     while low < high:
         edge_s = math.exp(LOG_MIN + low * LOG_GROWTH)

@@ -8,9 +8,11 @@ across any write to the arrays themselves.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Final
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,6 +21,7 @@ from numba.extending import (
     NativeValue,
     infer_getattr,
     intrinsic,
+    lower_builtin,
     lower_getattr_generic,
     models,
     overload,
@@ -40,10 +43,54 @@ class WorldType(types.Type):
 
 WORLD: Final = WorldType()
 TABLE: Final = types.Array(types.int64, 2, "C")
-KINDS: Final[dict[str, Any]] = {
-    name: types.Array(numba.from_dtype(dtype), dimensions, "C")
-    for name, (dtype, dimensions) in ARRAYS.items()
-}
+
+
+class Rows(types.Array):
+    """A one-dimensional array of the `World`; an index never counts from its end.
+
+    So no access has to look at the sign of its index and at the length, which took 5% of the time.
+    """
+
+    def __init__(self, item: Any) -> None:
+        super().__init__(item, 1, "C", name=f"Rows({item})")
+
+
+register_model(Rows)(models.ArrayModel)
+
+
+def _place_of(context: Any, builder: Any, rows: Rows, array: Any, index: Any) -> Any:
+    """Return the address of an item."""
+    view = make_array(rows)(context, builder, array)
+    if context.enable_boundscheck:
+        cgutils.do_boundscheck(context, builder, index, view.nitems, 0)
+    return builder.gep(view.data, [index], inbounds=True)
+
+
+@lower_builtin(operator.getitem, Rows, types.Integer)
+def _get_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    rows, kind = signature.args
+    index = context.cast(builder, arguments[1], kind, types.intp)
+    place = _place_of(context, builder, rows, arguments[0], index)
+    return context.unpack_value(builder, rows.dtype, place)
+
+
+@lower_builtin(operator.setitem, Rows, types.Integer, types.Any)
+def _set_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    rows, kind, given = signature.args
+    index = context.cast(builder, arguments[1], kind, types.intp)
+    place = _place_of(context, builder, rows, arguments[0], index)
+    context.pack_value(
+        builder, rows.dtype, context.cast(builder, arguments[2], given, rows.dtype), place
+    )
+    return context.get_dummy_value()
+
+
+def _kind_of(dtype: np.dtype[Any], dimensions: int) -> Any:
+    item = numba.from_dtype(dtype)
+    return Rows(item) if dimensions == 1 else types.Array(item, dimensions, "C")
+
+
+KINDS: Final[dict[str, Any]] = {name: _kind_of(*kind) for name, kind in ARRAYS.items()}
 PLACES: Final = {name: place for place, name in enumerate(ARRAYS)}
 
 
@@ -102,7 +149,7 @@ def _load_array(context: Any, builder: Any, _type: WorldType, world: Any, name: 
 
 
 CACHE_LINE_BYTES: Final = 64
-RECORD_LINES: Final = 3
+RECORD_LINES: Final = 4
 """Cache lines of a record that are fetched: what the end of a request reads lies in these."""
 
 

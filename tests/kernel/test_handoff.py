@@ -120,6 +120,16 @@ def test_losses_between_two_pools(lost: int, at_s: float) -> None:
     assert Fate.FAILED in [r.fate for r in records]
 
 
+def test_kv_that_waits_for_a_boundary_is_lost() -> None:
+    """Sent from 3.25 on, it comes at 4.5, amid a step of the other; at 4.75 the replica is lost."""
+    slow = replace(PREFILL, link_latency_s=0.75)
+    engine, records = run([Row(0.0, 0, 2, 20), Row(1.5, 0, 2, 20)], slow, losses=[(4.75, 1)])
+    assert [r.fate for r in records] == [Fate.FAILED, Fate.FAILED]
+    assert records[0].first_token_s == 2.25
+    assert math.isnan(records[1].first_token_s)
+    assert engine.world.replicas["kept"].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("sent", [3, 4])
 def test_a_line_closes_up_behind_a_loss(sent: int) -> None:
     """The second and, of four, the fourth in line were for the replica that is lost at 1.5."""

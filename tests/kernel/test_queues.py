@@ -110,6 +110,7 @@ def test_a_queue_per_class() -> None:
 
 def test_preempted_requests_have_no_time_out() -> None:
     world = world_with(URGENT, URGENT, URGENT)
+    world.requests["pool"] = 0
     for index in range(3):
         append_to_queue(world, 0, index)
     head = int(world.queues["head"][URGENT])

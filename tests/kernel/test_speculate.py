@@ -156,6 +156,22 @@ def test_drafts_stop_above_a_batch_size() -> None:
     assert (second.finish_s, first.finish_s) == (6.0, 7.5)
 
 
+def test_drafts_begin_again_when_a_batch_has_shrunk_at_a_boundary() -> None:
+    """B gives way to C in vain, and A, alone again, drafts from the next step but one on.
+
+    0–1: A's prompt. 1–2.5: A to 4 tokens, B's prompt beside it. At 2.5 two decode, so the next step
+    is without drafts; C comes, B gives way, and C still does not fit. 3.5: A has 5, and drafts.
+    """
+    pool = drafting(UNIT_STEPS, (0.0, 0.0, 1.0), limit=1)
+    pool = replace(pool, kv_blocks=20, batch_sequences=4, batch_blocks=20, emitted=pool.emitted * 2)
+    batch = replace(ALONE, batch=True)
+    rows = [row(0.0, 4, 12), Row(0.2, 1, 2, 9), row(2.2, 14, 1)]
+    first, second, third = both(Scenario([pool], [ALONE, batch], rows)).requests
+    assert (second.started_s, second.preemptions) == (1.0, 1)
+    assert first.finish_s == 3.5 + 3 * 1.5  # 5, 8, 11 and 12 tokens
+    assert third.started_s == first.finish_s
+
+
 def test_verified_tokens_take_their_share_of_the_budget() -> None:
     """A's step takes 3 of 4 tokens, so B's prompt of 3 takes 3 steps beside it."""
     pool = replace(drafting(UNIT_STEPS, (1.0, 0.0, 0.0), limit=1), token_budget=4)
