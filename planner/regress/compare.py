@@ -17,6 +17,7 @@ from planner.scenario.watched import MONEY, Watched, matching, watched
 
 _POINT: Final = 1e-9
 """Of a tolerance: 5% of 112 devices must not hang on the last bit of a float."""
+_NOT_REPRICED: Final = "its share of prices is unknown"
 
 
 class Mark(StrEnum):
@@ -160,7 +161,7 @@ def compare(
         after.name,
         tuple(excused),
         changed=tuple(_changed(before, after)),
-        notes=tuple(_idle(rows, rules)),
+        notes=(*_unpriced(rows), *_idle(rows, rules)),
     )
 
 
@@ -235,8 +236,7 @@ def _row(
         note = f"the baseline has it in {old.unit}, not {metric.unit}; {REMEDY}"
         return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
     if name in MONEY and at_old_prices is None and _repriced(before, after):
-        note = "prices changed, and what this would cost at the old ones cannot be told"
-        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=f"{note}; {REMEDY}")
+        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=_NOT_REPRICED)
     repriced = (at_old_prices or {}).get(name) if name in MONEY else None
     noise = noise_of(old, len(before.seeds))
     limits = limits_of(name, metric, rules.gates)
@@ -267,6 +267,15 @@ def _mark(row: Row, limits: Limits) -> Mark:
     if not exceeds(limits.warn, limits.warn_absolute):
         return Mark.NOISE
     return Mark.WORSE if worse else Mark.BETTER
+
+
+def _unpriced(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what to do if prices hide what became of the money."""
+    if any(row.note == _NOT_REPRICED for row in rows):
+        yield (
+            "prices changed, and what this forecast would cost at the old ones cannot be told; "
+            f"{REMEDY}"
+        )
 
 
 def _behaviour(before: float | None, after: float | None, at_old: float | None) -> float:

@@ -57,6 +57,10 @@ def test_money_that_cannot_be_priced_again_is_not_comparable() -> None:
     found = compared(after, before, at_old_prices=None)
     row = found.rows[0]
     assert (row.name, row.mark) == (COST, Mark.NOT_COMPARABLE)
-    assert row.note.startswith("prices changed, and what this would cost at the old ones cannot be")
+    assert row.note == "its share of prices is unknown"
+    assert found.notes == (
+        "prices changed, and what this forecast would cost at the old ones cannot be told; run "
+        "planner baseline update on its scenario",
+    )
     assert found.verdict == Verdict.NOT_COMPARABLE
     assert found.changed == ("prices (h100 2 → 3 USD/h)",)
