@@ -547,3 +547,8 @@ def _number(value: float) -> float | int | None:
         return None
     rounded = float(f"{value:.6g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+
+
+def unmarked(text: str) -> str:
+    """Return a text in which plotly finds no markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")

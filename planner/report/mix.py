@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from planner.report.figures import Figure, numbers
-from planner.report.fragments import Cell, chart, number, panel, section, table, tools
+from planner.report.fragments import (
+    Cell,
+    chart,
+    notes,
+    number,
+    panel,
+    section,
+    table,
+    tier_cell,
+    tools,
+)
 from planner.report.mix_figures import layers, mix_figures
 from planner.report.mix_wording import (
     answer,
@@ -17,7 +26,7 @@ from planner.report.mix_wording import (
     proof_sentence,
     tokens,
 )
-from planner.report.page import Columns, cards, render_page
+from planner.report.page import Data, data_table, lead, render_page
 from planner.results.formatting import MISSING, count, money, percent
 from planner.scenario.site_power import megawatts
 from planner.version import VERSION
@@ -26,9 +35,6 @@ if TYPE_CHECKING:
     from planner.search.breakeven import OwnChipCase
     from planner.search.mix import Optimum
     from planner.search.operating import OperatingPoint
-
-_TIERS = {"official": "good", "measured": "good", "fitted": "good", "analyst": "plain",
-          "scenario": "plain", "estimated": "warn", "claimed": "bad"}  # fmt: skip
 
 
 def render_mix_html(found: Optimum, tables: dict[str, list[dict[str, Any]]]) -> str:
@@ -65,14 +71,19 @@ def render_mix_html(found: Optimum, tables: dict[str, list[dict[str, Any]]]) -> 
         titles,
         body,
         list(figures.values()),
-        {name: (_columns(rows), rows) for name, rows in tables.items()},
+        _data(tables),
         f"planner {VERSION} · seed {found.seed}",
     )
 
 
-def _columns(rows: list[dict[str, Any]]) -> Columns:
-    names = list(rows[0]) if rows else []
-    return [(name, _unit(name), "") for name in names]
+def _data(tables: dict[str, list[dict[str, Any]]]) -> dict[str, Data]:
+    return {
+        name: data_table(
+            [(column, _unit(column), "") for column in (rows[0] if rows else ())],
+            [row.values() for row in rows],
+        )
+        for name, rows in tables.items()
+    }
 
 
 def _unit(name: str) -> str:
@@ -100,13 +111,8 @@ def _lead(found: Optimum) -> str:
         ),
         ("Promises", proof, proof_sentence(found)),
     ]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in optimum_notes(found))
-    return (
-        f'<div class="lead"><h1>{escape(found.name)}: the cheapest mix</h1>'
-        f"<p>{escape(answer(found))}</p>"
-        f'<p class="facts">{escape(facts(found))}</p>{cards(items)}'
-        f'<ul class="notes">{notes}</ul></div>'
-    )
+    title = f"{found.name}: the cheapest mix"
+    return lead(title, answer(found), [facts(found)], items, notes(optimum_notes(found)))
 
 
 def _offers(found: Optimum) -> str:
@@ -130,7 +136,7 @@ def _offers(found: Optimum) -> str:
                 number(days(offer.lead_time_s) if offer.lead_time_s else MISSING),
                 number(MISSING if offer.late else bought),
                 number(money(cost)),
-                Cell(offer.tier, tag=_TIERS.get(offer.tier, "plain")),
+                tier_cell(offer.tier),
                 Cell(offer.price, small=f"{offer.source} · {offer.date}"),
             ]
         )
@@ -154,7 +160,7 @@ def _points(points: tuple[OperatingPoint, ...]) -> str:
             number(f"{point.per_node_rps:.3g}/s"),
             number(f"{point.fixed_nodes:.2f}"),
             number(megawatts(point.node_power_w)),
-            Cell(point.tier, tag=_TIERS.get(point.tier, "plain")),
+            tier_cell(point.tier),
             Cell(point.binding or MISSING),
         ]
         for point in points
@@ -192,7 +198,7 @@ def render_own_chip_html(case: OwnChipCase, tables: dict[str, list[dict[str, Any
         titles,
         body,
         [figure],
-        {name: (_columns(rows), rows) for name, rows in tables.items()},
+        _data(tables),
         f"planner {VERSION} · seed {case.seed}",
     )
 
@@ -222,11 +228,8 @@ def _case_lead(case: OwnChipCase) -> str:
             f"of those of {terms.against}, under the same promises",
         ),
     ]
-    return (
-        f'<div class="lead"><h1>{escape(case.name)}: own chip or bought</h1>'
-        f"<p>{escape(case_answer(case))}</p>"
-        f'<p class="facts">{escape(case.description)}</p>{cards(items)}</div>'
-    )
+    title = f"{case.name}: own chip or bought"
+    return lead(title, case_answer(case), [case.description], items)
 
 
 def _case_figure(case: OwnChipCase) -> Figure:
@@ -327,7 +330,7 @@ def _case_assumptions(case: OwnChipCase) -> str:
         ),
     ]
     cells = [
-        [Cell(name), number(value), Cell(tier, tag=_TIERS.get(tier, "plain")),
+        [Cell(name), number(value), tier_cell(tier),
          Cell(source, small=date)]
         for name, value, tier, source, date in rows
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from planner.report.figures import Figure, numbers
+from planner.report.figures import Figure, numbers, unmarked
 from planner.report.risk_wording import (
     between,
     explained_words,
@@ -207,7 +207,7 @@ def _bars(answer: Answer, values: Sequence[float | None], name: str, colour: str
 
 
 def _label(driver: Driver) -> str:
-    name = driver.column.replace("&", "&amp;").replace("<", "&lt;")
+    name = unmarked(driver.column)
     if driver.index is None:
         return name
     total = index_words(driver.index.total).partition(" ")[0]
