@@ -36,12 +36,13 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing emissions pricing provenance version errors units"
+    "billing emissions pricing provenance version files errors units"
 )
 
 LAYERS = {
     "errors": Layer(),
     "units": Layer("errors", "pydantic"),
+    "files": Layer("errors"),
     "catalog": Layer("errors units", "pydantic yaml"),
     "scenario": Layer("catalog errors units", "pydantic yaml"),
     "scenario.replicas": Layer(
@@ -53,11 +54,11 @@ LAYERS = {
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
     "scenario.check_uncertainty": Layer("scenario curves catalog errors units", "pydantic"),
-    "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
-    "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
+    "trace": Layer("files errors units", "numpy pandas pyarrow yaml"),
+    "curves": Layer("catalog files errors units", "numpy pandas pyarrow scipy yaml"),
     "curves.data": Layer("curves catalog errors units", "numpy rich"),
-    "measurements": Layer("catalog curves.layout errors units"),
-    "microbench": Layer("catalog curves errors units version"),
+    "measurements": Layer("catalog curves.layout files errors units"),
+    "microbench": Layer("catalog curves files errors units version"),
     "validation": Layer(
         "measurements engine kernel curves results.formatting catalog errors units", "numpy scipy"
     ),
