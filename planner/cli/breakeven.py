@@ -40,7 +40,7 @@ def breakeven(
     from planner.cli.progress import announce_compilation
     from planner.files import csv_text
     from planner.search.breakeven import breakeven as search
-    from planner.search.mix_content import case_json, case_rows
+    from planner.search.own_chip_content import case_json, case_rows
     from planner.simulation import load_scenario
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
@@ -58,8 +58,9 @@ def breakeven(
 
 
 def _html(case: OwnChipCase) -> str:
-    from planner.report.mix import render_own_chip_html
-    from planner.search.mix_content import case_rows, point_rows
+    from planner.report.own_chip import render_own_chip_html
+    from planner.search.mix_content import point_rows
+    from planner.search.own_chip_content import case_rows
 
     points = point_rows((*case.own_points, *case.bought_points))
     return render_own_chip_html(case, {"curve": case_rows(case), "points": points})

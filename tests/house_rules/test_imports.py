@@ -79,7 +79,6 @@ LAYERS = {
         "numpy",
     ),
     "economics": Layer("errors units", "numpy pandas"),
-    "economics.mix": Layer("economics errors units", "numpy scipy"),
     "results": Layer(
         "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
     ),

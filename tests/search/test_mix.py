@@ -12,14 +12,15 @@ from rich.console import Console
 
 import planner
 from planner.catalog import load_catalog
-from planner.economics.mix import NoMixError, solve
-from planner.report.mix import render_mix_html, render_own_chip_html
+from planner.report.mix import render_mix_html
 from planner.report.mix_terminal import print_optimum, print_own_chip
 from planner.report.mix_wording import answer, case_answer, optimum_notes, proof_sentence
+from planner.report.own_chip import render_own_chip_html
 from planner.scenario import LoadedScenario
 from planner.search import mix_content as content
 from planner.search.breakeven import BreakEvenError, OwnChipCase, breakeven
 from planner.search.mix import OptimiseError, Optimum, hourly_demand, mended, optimise, usable_rate
+from planner.search.mix_solver import NoMixError, solve
 from planner.search.operating import Probe
 from tests.conftest import ROOT
 from tests.report.test_html import Page
