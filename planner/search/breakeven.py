@@ -22,8 +22,8 @@ from planner.scenario.schema.optimise import OwnChip
 from planner.scenario.schema.pools import Pool
 from planner.search.operating import OperatingPoint, Probe
 from planner.simulation import resolve
+from planner.units import YEAR_S
 
-YEAR_S: Final = 365 * 86400.0
 DECADES: Final = 1.5
 """Of volume that the chart shows on either side of the break-even."""
 STEPS: Final = 61

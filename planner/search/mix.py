@@ -35,8 +35,8 @@ from planner.search.mix_solver import (
 )
 from planner.search.operating import OperatingPoint, Probe
 from planner.simulation import resolve
+from planner.units import HOUR_S
 
-HOUR_S: Final = 3600.0
 ROUNDS: Final = 5
 """Times that the mix is mended before it is given up."""
 POWER_STEPS: Final = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)

@@ -91,7 +91,7 @@ LAYERS = {
         "units",
         "numpy",
     ),
-    "emissions": Layer("pricing catalog economics scenario results"),
+    "emissions": Layer("pricing catalog economics scenario results units"),
     "provenance": Layer("pricing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
