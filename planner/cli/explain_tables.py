@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.curves.anatomy import KINDS, CurveUse, OperatorTime, ReplicaAnatomy, StepAnatomy
+from planner.jsonable import plain
 from planner.report.console import print_parts
 from planner.results.formatting import MISSING, percent
 
@@ -73,7 +74,7 @@ class ExplainedPool:
 def as_json(scenario: str, pools: Sequence[ExplainedPool]) -> str:
     """Return everything as JSON; what is unknown is null."""
     content = {"scenario": scenario, "pools": [_pool_content(pool) for pool in pools]}
-    return json.dumps(_finite(content), indent=1, allow_nan=False)
+    return json.dumps(plain(content), indent=1, allow_nan=False)
 
 
 def _pool_content(pool: ExplainedPool) -> dict[str, Any]:
@@ -105,14 +106,6 @@ def _drafts_content(drafts: ExplainedDrafts | None) -> dict[str, Any] | None:
         return None
     steps = [asdict(step) | {"speed_up": step.speed_up} for step in drafts.steps]
     return asdict(drafts) | {"steps": steps}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 # --- tables --------------------------------------------------------------------------------------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
-from planner.results.result import plain
+from planner.jsonable import json_text
 from planner.search.mix import Optimum
 from planner.search.operating import OperatingPoint
 
@@ -118,7 +117,7 @@ def optimum_json(found: Optimum) -> str:
             ],
         },
     }
-    return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+    return json_text(content)
 
 
 def _per_kw(usd_per_w: float | None) -> float | None:

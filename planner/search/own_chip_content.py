@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from planner.results.result import plain
+from planner.jsonable import json_text
 from planner.search.breakeven import OwnChipCase
 from planner.search.mix_content import Rows, point_rows
 
@@ -33,4 +31,4 @@ def case_json(case: OwnChipCase) -> str:
         "points": point_rows((*case.own_points, *case.bought_points)),
         "curve": case_rows(case),
     }
-    return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+    return json_text(content)

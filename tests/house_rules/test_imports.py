@@ -36,13 +36,14 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing emissions pricing provenance version files errors units"
+    "billing emissions pricing provenance version files jsonable errors units"
 )
 
 LAYERS = {
     "errors": Layer(),
     "units": Layer("errors", "pydantic"),
     "files": Layer("errors"),
+    "jsonable": Layer("", "numpy"),
     "catalog": Layer("errors units", "pydantic yaml"),
     "scenario": Layer("catalog errors units", "pydantic yaml"),
     "scenario.replicas": Layer(
@@ -54,7 +55,7 @@ LAYERS = {
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
     "scenario.check_uncertainty": Layer("scenario curves catalog errors units", "pydantic"),
-    "trace": Layer("files errors units", "numpy pandas pyarrow yaml"),
+    "trace": Layer("files jsonable errors units", "numpy pandas pyarrow yaml"),
     "curves": Layer("catalog files errors units", "numpy pandas pyarrow scipy yaml"),
     "curves.data": Layer("curves catalog errors units", "numpy rich"),
     "measurements": Layer("catalog curves.layout files errors units"),
@@ -80,7 +81,9 @@ LAYERS = {
     ),
     "economics": Layer("errors units", "numpy pandas"),
     "results": Layer(
-        "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
+        "kernel.dtypes kernel.enums jsonable errors units",
+        "numpy pandas pyarrow",
+        typing="economics",
     ),
     "invariants": Layer(
         "results economics kernel.dtypes kernel.enums kernel.world errors", "numpy pandas"
