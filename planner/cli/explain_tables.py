@@ -28,10 +28,6 @@ STEPS_PER_TABLE: Final = 6
 SHOWN_SHARE: Final = 0.005
 """Operators with a smaller share of the step are summed up in one row."""
 _TIER_STYLES: Final = {"measured": "green", "fitted": "green", "estimated": "yellow"}
-_PLAIN: Final = str.maketrans(
-    {"·": "-", "–": "-", "≤": "<=", "×": "x", "µ": "u", "…": "...", "\u2212": "-", "⚠": "!"}
-)
-"""For terminals that know ASCII only."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ def _drafts_content(drafts: ExplainedDrafts | None) -> dict[str, Any] | None:
 
 def print_pools(pools: Sequence[ExplainedPool], console: Console | None = None) -> None:
     """Print the pools one after the other, within 100 columns; plain text where piped."""
-    print_parts((part for pool in pools for part in _pool(pool)), _PLAIN, console)
+    print_parts((part for pool in pools for part in _pool(pool)), console)
 
 
 def _pool(pool: ExplainedPool) -> Iterator[RenderableType]:

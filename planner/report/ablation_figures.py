@@ -12,7 +12,7 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.figures import Figure, numbers, unmarked
+from planner.report.figures import Figure, label_axis, numbers
 
 if TYPE_CHECKING:
     from planner.search.ablation import Ablation, Decomposition
@@ -92,14 +92,7 @@ def _waterfall(each: Decomposition) -> Figure:
     }
     layout = {
         "xaxis": _axis(scale, edges),
-        "yaxis": {
-            "tickvals": rows,
-            "ticktext": [unmarked(label) for label in labels],
-            "automargin": True,
-            "range": [len(rows) - 0.4, -0.6],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        "yaxis": label_axis(labels),
         "margin": {"l": 8, "r": 74, "t": 4, "b": 28},
         "bargap": 0.35,
         "hovermode": "closest",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.bridge_wording import is_better, scale_of, shown, title_of
-from planner.report.figures import Figure, numbers, unmarked
+from planner.report.figures import Figure, label_axis, numbers, unmarked
 
 if TYPE_CHECKING:
     from planner.report.bridge_wording import Scale
@@ -78,14 +78,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
             "ticksuffix": scale.unit,
             "nticks": 6,
         },
-        "yaxis": {
-            "tickvals": rows,
-            "ticktext": [unmarked(label) for label in labels],
-            "automargin": True,
-            "range": [len(rows) - 0.4, -0.6],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        "yaxis": label_axis(labels),
         "margin": {"l": 8, "r": 84, "t": 4, "b": 28},
         "bargap": 0.3,
         "hovermode": "closest",

@@ -28,14 +28,14 @@ from planner.report.fragments import (
     panel,
     section,
     table,
-    tier_cell,
     tools,
 )
 from planner.report.money import ledger_table, margin_table
 from planner.report.page import frame_data, lead, render_page
+from planner.report.sections import assumption_table
 from planner.report.wording import DEFINITION_TITLES
 from planner.results.columns import TABLES
-from planner.results.formatting import MISSING, money, percent, quantity
+from planner.results.formatting import money, percent
 
 if TYPE_CHECKING:
     from planner.costing import Costing
@@ -194,23 +194,15 @@ def _margin(found: Costing, drawn: list[Figure]) -> str:
 
 
 def _prices(found: Costing) -> str:
-    rows = [
-        [
-            Cell(each.name, small=each.note),
-            number(quantity(each.value, each.unit)),
-            tier_cell(each.tier),
-            Cell(each.source),
-            Cell(each.date or MISSING, "w"),
-        ]
-        for each in found.assumptions
-    ]
-    head = ["price", "#value", "tier", "source", "date"]
     text = f"Prices that hold on {found.prices.date}, in US dollars, and how well each is founded."
     return section(
         "prices",
         "Prices and assumptions",
         text,
-        panel(tools("Every price and rate", "prices"), table("Prices", head, rows, stacked=True)),
+        panel(
+            tools("Every price and rate", "prices"),
+            assumption_table("Prices", "price", found.assumptions),
+        ),
         notes(found.notes) if found.notes else "",
     )
 

@@ -552,3 +552,16 @@ def _number(value: float) -> float | int | None:
 def unmarked(text: str) -> str:
     """Return a text in which plotly finds no markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def label_axis(labels: Iterable[str]) -> Spec:
+    """Return the vertical axis of bars that lie below each other, with the label of each."""
+    ticks = [unmarked(label) for label in labels]
+    return {
+        "tickvals": list(range(len(ticks))),
+        "ticktext": ticks,
+        "automargin": True,
+        "range": [len(ticks) - 0.4, -0.6],
+        "showgrid": False,
+        "zeroline": False,
+    }

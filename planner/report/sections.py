@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ from planner.results.formatting import (
     share,
 )
 from planner.results.pool_table import RESOURCE_TITLES
-from planner.results.result import Result
+from planner.results.result import Assumption, Result
 
 _VERDICTS: Final = {
     columns.KEPT: ("", "✓"),
@@ -362,8 +362,8 @@ def money_section(result: Result) -> str:
     )
 
 
-def assumptions(result: Result) -> str:
-    """Return what the numbers stand on, with sources; weak tiers are flagged."""
+def assumption_table(caption: str, first: str, stated: Iterable[Assumption]) -> str:
+    """Return a table of figures with their sources; `first` is the title of the first column."""
     rows = [
         [
             Cell(each.name, small=each.note),
@@ -372,13 +372,17 @@ def assumptions(result: Result) -> str:
             Cell(each.source),
             Cell(each.date or MISSING, "w"),
         ]
-        for each in result.assumptions
+        for each in stated
     ]
+    return table(caption, [first, "#value", "tier", "source", "date"], rows, stacked=True)
+
+
+def assumptions(result: Result) -> str:
+    """Return what the numbers stand on, with sources; weak tiers are flagged."""
     words = "".join(f"<dt>{term}</dt><dd>{escape(text)}</dd>" for term, text in _WORDS)
     parts = [notes(result.notes)] if result.notes else []
-    if rows:
-        head = ["what", "#value", "tier", "source", "date"]
-        shown = table("Assumptions", head, rows, stacked=True)
+    if result.assumptions:
+        shown = assumption_table("Assumptions", "what", result.assumptions)
         parts.insert(0, panel(tools("Figures and their sources", "assumptions"), shown))
     parts.append(panel("<h3>Words</h3>", f'<dl class="words">{words}</dl>'))
     return section("assumptions", "Assumptions", _tier_summary(result), *parts)
