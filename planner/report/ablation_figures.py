@@ -12,7 +12,7 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.figures import Figure, label_axis, numbers
+from planner.report.figures import Figure, label_axis, numbers, unmarked
 
 if TYPE_CHECKING:
     from planner.search.ablation import Ablation, Decomposition
@@ -92,7 +92,7 @@ def _waterfall(each: Decomposition) -> Figure:
     }
     layout = {
         "xaxis": _axis(scale, edges),
-        "yaxis": label_axis(labels),
+        "yaxis": label_axis([unmarked(label) for label in labels]),
         "margin": {"l": 8, "r": 74, "t": 4, "b": 28},
         "bargap": 0.35,
         "hovermode": "closest",

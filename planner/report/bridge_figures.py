@@ -78,7 +78,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
             "ticksuffix": scale.unit,
             "nticks": 6,
         },
-        "yaxis": label_axis(labels),
+        "yaxis": label_axis([unmarked(label) for label in labels]),
         "margin": {"l": 8, "r": 84, "t": 4, "b": 28},
         "bargap": 0.3,
         "hovermode": "closest",

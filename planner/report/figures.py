@@ -554,14 +554,17 @@ def unmarked(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def label_axis(labels: Iterable[str]) -> Spec:
-    """Return the vertical axis of bars that lie below each other, with the label of each."""
-    ticks = [unmarked(label) for label in labels]
+def label_axis(labels: Sequence[str]) -> Spec:
+    """Return the vertical axis of bars that lie below each other, with the label of each.
+
+    Args:
+        labels: in plotly's markup: texts from outside pass `unmarked`.
+    """
     return {
-        "tickvals": list(range(len(ticks))),
-        "ticktext": ticks,
+        "tickvals": list(range(len(labels))),
+        "ticktext": list(labels),
         "automargin": True,
-        "range": [len(ticks) - 0.4, -0.6],
+        "range": [len(labels) - 0.4, -0.6],
         "showgrid": False,
         "zeroline": False,
     }
