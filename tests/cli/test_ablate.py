@@ -109,7 +109,7 @@ def test_no_technique_lists_what_could_be_on(call: Callable[..., Result], tmp_pa
         *("--set", "pools.chat.weight_dtype=bf16", "--set", "pools.reasoning.weight_dtype=bf16"),
         *("--set", "pools.chat.engine.scheduler=fcfs"),
     ]
-    done = call(*plain, "--html", "ablation.html")
+    done = call(*plain, "--report", "ablation.html")  # the other spelling of --html
     assert done.exit_code == 0
     assert done.stdout.startswith("small uses no technique that could be switched off.")
     assert re.search(r"KV quantization +pools\[\]\.kv_dtype: fp8", done.stdout)
