@@ -25,7 +25,8 @@ STYLE: Final = """<style>
   color: var(--planner-soft); overflow-wrap: anywhere; }
 .planner-cards em { display: block; margin-top: 3px; font-size: 12.5px; font-style: normal;
   font-weight: 600; font-variant-numeric: tabular-nums; }
-.planner-cards .good { color: var(--planner-good); } .planner-cards .bad { color: var(--planner-bad); }
+.planner-cards .good { color: var(--planner-good); }
+.planner-cards .bad { color: var(--planner-bad); }
 .planner-cards .same { color: var(--planner-soft); font-weight: 400; }
 .planner-stale { opacity: 0.4; }
 .planner-error { margin-top: 8px; padding: 9px 14px; border-radius: 8px; font-size: 13px;
@@ -36,7 +37,7 @@ STYLE: Final = """<style>
   color: inherit; background: none; }
 </style>"""
 
-_CHANGES: Final[tuple[tuple[str, Callable[[float], str], bool | None], ...]] = (
+_CHANGES: Final[tuple[tuple[str, Callable[[float], str], bool], ...]] = (
     ("accelerators_at_peak", count, False),
     ("p99_ttft_s", duration, False),
     ("cost_per_million_output_tokens_usd", money, False),

@@ -21,11 +21,16 @@ from planner.results.columns import BROKEN
 from planner.results.formatting import duration, money, percent, percentile
 from planner.results.result import Result
 
-INK: Final = "#7d8390"
+INK: Final = "#6f7683"
 """Grey of text and lines: readable on the light and on the dark page of a notebook."""
 _GRID: Final = "rgba(128,132,144,0.22)"
 _START: Final = "rgba(128,132,144,0.45)"
-_HEIGHT: Final = 700
+_TITLES: Final = (
+    "Promises: found, as a share of the limit (grey: at the start)",
+    "US dollars per hour",
+    "Share of KV memory in use, by pool",
+)
+_HEIGHT: Final = 660
 _MOST_OVER: Final = 2.0
 """Promises missed by more than this times their limit end at the edge of the chart."""
 
@@ -48,12 +53,12 @@ class Charts:
     def __init__(self, start: Result, *, live: bool = True) -> None:
         self._colours = palette()
         plain = make_subplots(
-            rows=3, cols=1, vertical_spacing=0.13, row_heights=[0.40, 0.28, 0.32],
-            subplot_titles=(
-                "Promises: found, as a share of the limit", "Money per hour", "KV memory in use",
-            ),
+            rows=3, cols=1, vertical_spacing=0.1, row_heights=[0.40, 0.28, 0.32],
+            subplot_titles=_TITLES,
         )  # fmt: skip
         self.figure: Any = go.FigureWidget(plain) if live else plain
+        if live:  # as wide as its column, and nothing over it
+            self.figure._config = {"responsive": True, "displayModeBar": False}
         self._draw(start)
         self._style(start)
         self.show(start)
@@ -101,6 +106,7 @@ class Charts:
         axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID}
         self.figure.update_layout(
             height=_HEIGHT,
+            autosize=True,
             margin={"l": 8, "r": 12, "t": 30, "b": 36},
             barmode="group",
             bargap=0.28,
@@ -166,8 +172,9 @@ def _money(result: Result) -> dict[str, dict[str, Any]]:
     bars = {"gross profit": headline["gross_profit_usd"]}
     if headline["partner_share_deducted_usd"]:
         bars["partner's share"] = headline["partner_share_deducted_usd"]
-    for row in finance.pool_costs.iloc[::-1].groupby("pool", sort=False):
-        bars[f"cost of {row[0]}"] = row[1]["cost_usd"].sum()
+    for row in finance.pool_costs.iloc[::-1].to_dict("records"):
+        name = f"cost of {row['pool']}"
+        bars[name] = bars.get(name, 0.0) + row["cost_usd"]
     bars["revenue"] = headline["revenue_usd"]
     per_hour = pd.Series(bars) / hours
     return {

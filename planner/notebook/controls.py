@@ -45,7 +45,7 @@ class Slider:
             ControlError: it cannot take this one.
         """
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not self.low <= value <= self.high:
+        if not is_number or not self.low <= float(value) <= self.high:
             raise ControlError(
                 f"{self.key}: {shown(value)} is not between {self.low:g} and {self.high:g}"
                 f"{self.unit and f' {self.unit}'}"

@@ -145,7 +145,7 @@ def _of_pool(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[Contr
 
 def _nodes(path: str, group: str, label: str, scenario: Scenario) -> Slider:
     target = targets_at(scenario, path)[0]
-    return slider_at(path, target, group, label, unit="nodes", high=max(2 * target.value, 8))
+    return slider_at(path, target, group, label, high=max(2 * target.value, 8))
 
 
 def _format(path: str, group: str, label: str, stated: str, offered: Sequence[str]) -> Menu:

@@ -47,6 +47,8 @@ class Answer:
     """Why it cannot, one line per fault; empty if it can."""
     seconds: float
     """Wall time from the values to the result."""
+    is_simulated: bool = False
+    """Whether requests were simulated; False: only prices moved, or nothing could be."""
 
 
 class WhatIf:
@@ -121,7 +123,8 @@ class WhatIf:
             error = "\n".join(f"{fault.where}: {fault.message}" for fault in refused.faults)
         except PlannerError as refused:
             error = str(refused)
-        return Answer(moved, result, error, perf_counter() - started)
+        seconds = perf_counter() - started
+        return Answer(moved, result, error, seconds, not error and self._rerun.has_simulated)
 
     def options(self, values: Mapping[str, Value]) -> list[str]:
         """Return what `planner run FILE --set …` takes for the same; techniques have no option."""

@@ -87,11 +87,10 @@ def _slider(path: str, ends: Range, loaded: LoadedScenario) -> Slider:
     if unit == target.unit:
         return slider_at(path, target, OWN, path, low=low, high=high)
     size = target.read(f"1 {unit}")
-    span = (high - low) / size
-    return Slider(
-        path, OWN, path, unit, target.value / size, min(low, target.value) / size,
-        max(high, target.value) / size, step_for(span, target.value / size), partial(_in_unit, path, unit),
-    )  # fmt: skip
+    start, span = target.value / size, (high - low) / size
+    least, most = min(low / size, start), max(high / size, start)
+    edits = partial(_in_unit, path, unit)
+    return Slider(path, OWN, path, unit, start, least, most, step_for(span, start), edits)
 
 
 def _unit_of(end: float | str, target: Target) -> str:

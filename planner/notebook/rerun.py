@@ -35,6 +35,8 @@ class Rerun:
         self._recorder = Recorder()
         self._pools: list[tuple[Pool, Basis, LoweredPool]] = []
         self._finished: Finished | None = None
+        self.has_simulated = False
+        """Whether the last result took a simulation; False: a bill at other prices."""
 
     def __call__(self, loaded: LoadedScenario) -> Result:
         """Return the result of a valid scenario.
@@ -43,9 +45,11 @@ class Rerun:
             PlannerError: it cannot be simulated or billed.
         """
         catalog, _ = with_price_tables(loaded.root, self.catalog)
-        if self._finished is not None and _moves_alike(self._finished, loaded, catalog):
-            return self._finished.result(loaded, catalog)
-        self._finished = None  # free its memory first
+        known = self._finished
+        self.has_simulated = known is None or not _moves_alike(known, loaded, catalog)
+        if known is not None and not self.has_simulated:
+            return known.result(loaded, catalog)
+        self._finished = known = None  # free its memory first
         self._finished = simulate(
             loaded, catalog, pools=self._lowered(loaded), recorder=self._recorder
         )

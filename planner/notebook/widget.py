@@ -68,7 +68,7 @@ class Panel:
         from planner.notebook.charts import Charts
 
         self.model = model
-        self.answer: Answer = model.answer({})
+        self.answer = Answer({}, model.start, "", 0.0)
         """Of the controls as they are."""
         self._shown: Result = model.start
         self._charts = Charts(model.start)
@@ -192,7 +192,12 @@ def _message(answer: Answer, model: WhatIf, shown: Result) -> str:
             f"{escape(answer.error)}</div></div>"
         )
     arrived = int(shown.frames.classes["arrived"].sum())
-    text = f"{arrived:,} requests simulated in {answer.seconds:.2f} s."
+    if not answer.values:
+        text = f"Move a control, and {arrived:,} requests are simulated again."
+    elif answer.is_simulated:
+        text = f"{arrived:,} requests simulated in {answer.seconds:.2f} s."
+    else:
+        text = f"Billed again in {answer.seconds:.2f} s: prices move no request."
     return (
         f'<div class="planner-what-if"><div class="planner-note">{text} '
         f"{_command(answer, model)}</div></div>"

@@ -131,7 +131,7 @@ def draft_scenario(
 
 
 def redraft(loaded: LoadedScenario, sets: Sequence[str]) -> Draft:
-    """Return a loaded scenario with `path=value` options laid over it, without reading its files."""
+    """Return a loaded scenario with `path=value` options laid over it; no file is read."""
     return _draft(loaded.path, loaded.root, sets, [], loaded.applied, loaded.scenario_names)
 
 
