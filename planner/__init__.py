@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.catalog import load_catalog as load_catalog
     from planner.costing import cost as cost
     from planner.errors import PlannerError as PlannerError
+    from planner.notebook.widget import whatif as whatif
     from planner.results.result import Result as Result
     from planner.search.breakeven import breakeven as breakeven
     from planner.search.bridge import bridge as bridge
@@ -44,6 +45,7 @@ _HOMES = {
     "optimise": "planner.search.mix",
     "run": "planner.simulation",
     "size": "planner.search.size",
+    "whatif": "planner.notebook.widget",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "risk",
     "run",
     "size",
+    "whatif",
 ]
 
 

@@ -19,9 +19,10 @@ from pydantic import Field, ValidationError
 from planner.catalog import Catalog, load_catalog, read_price_table
 from planner.economics import Statement
 from planner.errors import OutputError, ScenarioError
+from planner.jsonable import json_text
 from planner.pricing import Books, mix_of, policy_of
 from planner.provenance import price_assumptions
-from planner.results.result import Assumption, Finance, Result, plain, records
+from planner.results.result import Assumption, Finance, Result, records
 from planner.scenario import LoadedScenario
 from planner.scenario.faults import schema_faults
 from planner.scenario.load import with_sets
@@ -116,7 +117,7 @@ class Costing:
             "version": self.version,
         }
         content |= {name: records(frame) for name, frame in self.tables().items()}
-        return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+        return json_text(content)
 
 
 def cost(

@@ -12,8 +12,8 @@ from planner.pricing import SCENARIO, policy_of
 from planner.results.result import Assumption
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.site import Site
+from planner.units import YEAR_S
 
-YEAR_S: Final = 365 * 86400.0
 DEFAULT_G_PER_KWH: Final = CarbonTerms().location_g_per_kwh
 REFERENCE_CHIP: Final = "h100-sxm"
 """Whose embodied carbon stands in for that of chips without a figure."""

@@ -41,9 +41,9 @@ from planner.economics import (
 from planner.errors import CatalogError
 from planner.scenario.schema.money import Capital, NodePrice, Prices, PriceShare
 from planner.scenario.schema.money import Plan as StatedPlan
+from planner.units import YEAR_S
 
 SCENARIO = "the scenario"
-_YEAR_S = 365 * 86400.0
 _AnyPlan = TypeVar("_AnyPlan", ApiPlan, SubscriptionPlan, AdvertisingPlan, FreePlan)
 
 
@@ -200,7 +200,7 @@ def _asset(capital: Capital) -> OwnedAsset:
         capital.capex,
         network_usd=capital.network,
         residual_rate=capital.residual,
-        life_years=capital.life / _YEAR_S,
+        life_years=capital.life / YEAR_S,
         cost_of_capital_rate=capital.cost_of_capital,
         availability_rate=capital.availability,
         operations_usd_per_hour=capital.operations,

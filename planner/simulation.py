@@ -24,9 +24,10 @@ from planner.errors import SimulationError
 from planner.kernel.dtypes import FINISHED
 from planner.lowering import Lowered, lower
 from planner.lowering.pools import LoweredPool
+from planner.lowering.recording import Recorder
 from planner.lowering.tiers import tier_notes
 from planner.lowering.workload import seconds_of_day, turns_of
-from planner.pricing import Books, long_thresholds, policy_of
+from planner.pricing import Books, long_thresholds, mix_of, policy_of
 from planner.provenance import assumptions
 from planner.results.frames import build_frames
 from planner.results.impact import Impact
@@ -158,7 +159,8 @@ class Finished:
         """Return the result.
 
         Args:
-            loaded: the same scenario with other `prices`; None: as simulated.
+            loaded: the same scenario with other `prices`, or pools that pay others; None: as
+                simulated.
             catalog: the same catalogue with other prices; None: as simulated.
 
         Raises:
@@ -166,7 +168,11 @@ class Finished:
                 simulation did not count.
         """
         billed = loaded or self.loaded
-        books = replace(self.books, prices=_stated_prices(billed))
+        pools = tuple(
+            replace(book, price=pool.price, mix=mix_of(pool.price_mix))
+            for book, pool in zip(self.books.pools, billed.scenario.pools, strict=True)
+        )
+        books = replace(self.books, pools=pools, prices=_stated_prices(billed))
         return _result(
             billed, catalog or self.catalog, self.lowered, self.engine, self.fleet, books
         )
@@ -186,12 +192,14 @@ def simulate(
     progress: Callable[[float, float], None] | None = None,
     invariants: bool = False,
     pools: tuple[LoweredPool, ...] | None = None,
+    recorder: Recorder | None = None,
 ) -> Finished:
     """Simulate a loaded scenario.
 
-    The arguments are those of `run`, but the catalogue is taken as it is: with `prices.tables`.
+    The arguments are those of `run`, but the catalogue is taken as it is: with `prices.tables`. A
+    `recorder` hands out requests that an earlier simulation drew.
     """
-    lowered = lower(loaded, catalog, pools)
+    lowered = lower(loaded, catalog, pools, recorder)
     content = loaded.scenario
     names = [klass.name for klass in content.workload.classes]
     writer = (

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from planner.errors import shown
 
+HOUR_S: Final = 3600.0
+YEAR_S: Final = 365 * 86400.0
+
 _SECONDS = {
-    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0,
-    "d": 86400.0, "day": 86400.0, "week": 7 * 86400.0, "year": 365.0 * 86400.0,
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": HOUR_S,
+    "d": 86400.0, "day": 86400.0, "week": 7 * 86400.0, "year": YEAR_S,
 }  # fmt: skip
 _BYTES = {
     "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15,

@@ -87,3 +87,21 @@ def load(folder: Path, *sets: str, text: str = SMALL) -> LoadedScenario:
     path = folder / f"{yaml.safe_load(text)['name']}.yaml"
     path.write_text(text, encoding="utf-8")
     return load_scenario(path, sets=sets)
+
+
+PRICE_TABLE = """\
+sources:
+  contract: {citation: our contract, date: 2026-01, tier: official}
+machines:
+  reserved: {title: reserved, chip: h100-sxm, terms: committed_1y, provider: a cloud,
+             source: contract, price: 1 USD/h}
+api:
+  ours:
+    title: our model
+    provider: us
+    source: contract
+    input: 1 USD/Mtok
+    output: 8 USD/Mtok
+    long_context: {above: 1_000, input: 3, output: 2}
+"""
+"""Prices of one's own, with one for long contexts."""

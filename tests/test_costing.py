@@ -14,25 +14,11 @@ from planner.costing import Costing, cost, price_again
 from planner.errors import CatalogError, OutputError, ScenarioError
 from planner.results.result import Result
 from tests.results.synthetic import make_result
-from tests.small import SMALL
+from tests.small import PRICE_TABLE, SMALL
 
 pytestmark = pytest.mark.compiled
 
-TABLE = """\
-sources:
-  contract: {citation: our contract, date: 2026-01, tier: official}
-machines:
-  reserved: {title: reserved, chip: h100-sxm, terms: committed_1y, provider: a cloud,
-             source: contract, price: 1 USD/h}
-api:
-  ours:
-    title: our model
-    provider: us
-    source: contract
-    input: 1 USD/Mtok
-    output: 8 USD/Mtok
-    long_context: {above: 1_000, input: 3, output: 1}
-"""
+TABLE = PRICE_TABLE.replace("output: 2}", "output: 1}")
 LONG = SMALL.replace(
     "{name: api, kind: api, input: 1 USD/Mtok, output: 8 USD/Mtok}",
     "{name: api, kind: api, api_price: ours}",

@@ -124,14 +124,8 @@ def _factor(fields: Fields, key: str) -> float | None:
 
 
 def _times(prices: TokenPrices, on_input: float, on_output: float, why: str) -> TokenPrices:
-    def scaled(figure: Figure | None, factor: float) -> Figure | None:
-        return None if figure is None else times(figure, factor, why)
-
-    return TokenPrices(
-        input=times(prices.input, on_input, why),
-        output=times(prices.output, on_output, why),
-        cached_input=scaled(prices.cached_input, on_input),
-        cache_write=scaled(prices.cache_write, on_input),
+    return prices.changed(
+        lambda figure: times(figure, on_input, why), lambda figure: times(figure, on_output, why)
     )
 
 

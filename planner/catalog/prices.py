@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from planner.catalog.figures import Figure
@@ -14,6 +14,7 @@ TERMS: Final[tuple[Terms, ...]] = get_args(Terms)
 ServiceTier = Literal["standard", "batch", "flex", "priority"]
 """How urgent requests are: batch within a day, flex when there is room, priority first."""
 SERVICE_TIERS: Final[tuple[ServiceTier, ...]] = get_args(ServiceTier)
+Change = Callable[[Figure], Figure]
 _LAST_DAY: Final = "9999-12-31"
 
 
@@ -57,6 +58,16 @@ class TokenPrices:
     cache_write: Figure | None = None
     """Input tokens that users ask to keep in the cache; None: as input."""
 
+    def changed(self, on_input: Change, on_output: Change) -> TokenPrices:
+        """Return other prices, where there are any: those of input tokens, and that of output."""
+        cached, write = self.cached_input, self.cache_write
+        return TokenPrices(
+            input=on_input(self.input),
+            output=on_output(self.output),
+            cached_input=None if cached is None else on_input(cached),
+            cache_write=None if write is None else on_input(write),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LongContext:
@@ -81,6 +92,19 @@ class ApiPrice:
     until: str = ""
     """Last day on which the price holds; empty: until the next of its series."""
     notes: tuple[str, ...] = ()
+
+    def changed(self, change: Change) -> ApiPrice:
+        """Return the price with every amount of money in it changed."""
+
+        def changed(tiers: Mapping[ServiceTier, TokenPrices]) -> dict[ServiceTier, TokenPrices]:
+            return {tier: prices.changed(change, change) for tier, prices in tiers.items()}
+
+        long = self.long_context
+        return replace(
+            self,
+            tiers=changed(self.tiers),
+            long_context=long and replace(long, tiers=changed(long.tiers)),
+        )
 
     @property
     def input(self) -> Figure:

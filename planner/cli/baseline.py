@@ -47,7 +47,7 @@ def update(
 
     from planner.catalog import load_catalog
     from planner.cli.progress import LateBar, announce_compilation
-    from planner.microbench.table import write_whole
+    from planner.files import write_whole
     from planner.regress.baseline import standing
     from planner.regress.cases import find, open_cases
     from planner.regress.runs import new_baselines

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import Force, Html, Json, Named, Overrides, Sets, csv_option
+
+if TYPE_CHECKING:
+    from planner.search.breakeven import OwnChipCase
 
 
 def breakeven(
@@ -15,16 +18,10 @@ def breakeven(
     sets: Sets = None,
     overrides: Overrides = None,
     scenario: Named = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write cost by volume as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write cost by volume as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Find the volume from which an own chip is cheaper per token.
 
@@ -39,16 +36,15 @@ def breakeven(
 
         planner breakeven scenarios/economics/own_chip.yaml --set "own_chip.engineering=1e9 USD"
     """
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import announce_compilation
-    from planner.cli.tables import csv_text
-    from planner.microbench.table import write_whole
+    from planner.files import csv_text
     from planner.search.breakeven import breakeven as search
-    from planner.search.mix_content import case_json, case_rows, point_rows
+    from planner.search.own_chip_content import case_json, case_rows
     from planner.simulation import load_scenario
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
-    check_outputs([path for path in (html, csv) if path is not None], force=force, inputs=[file])
+    check_outputs([html, csv], force=force, inputs=[file])
     announce_compilation()
     case = search(loaded, on_trial=lambda sentence: typer.echo(f"  {sentence}", err=True))
     if json_output:
@@ -57,13 +53,14 @@ def breakeven(
         from planner.report.mix_terminal import print_own_chip
 
         print_own_chip(case)
-    if csv is not None:
-        write_whole(csv, csv_text(case_rows(case)))
-        typer.echo(f"costs written to {csv}", err=True)
-    if html is not None:
-        from planner.report.mix import render_own_chip_html
+    write_csv(csv, "costs", lambda: csv_text(case_rows(case)))
+    write_report(html, lambda: _html(case))
 
-        points = point_rows((*case.own_points, *case.bought_points))
-        tables = {"curve": case_rows(case), "points": points}
-        write_whole(html, render_own_chip_html(case, tables))
-        typer.echo(f"report: {html}", err=True)
+
+def _html(case: OwnChipCase) -> str:
+    from planner.report.own_chip import render_own_chip_html
+    from planner.search.mix_content import point_rows
+    from planner.search.own_chip_content import case_rows
+
+    points = point_rows((*case.own_points, *case.bought_points))
+    return render_own_chip_html(case, {"curve": case_rows(case), "points": points})

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from planner.cli.options import Sets
-
-if TYPE_CHECKING:
-    from planner.search.bridged import Bridge
+from planner.cli.options import Force, Html, Jobs, Json, MaxNodes, Sets, csv_option
 
 
 class Per(StrEnum):
@@ -34,9 +31,7 @@ def bridge(
         bool,
         typer.Option("--no-size", help="Compare techniques in the own fleets, not the smallest."),
     ] = False,
-    max_nodes: Annotated[
-        int, typer.Option("--max-nodes", min=1, help="Most nodes of a pool that are tried.")
-    ] = 4096,
+    max_nodes: MaxNodes = 4096,
     pairs: Annotated[
         int, typer.Option("--pairs", min=2, help="Pairs of orders, with more than 5 techniques.")
     ] = 5,
@@ -47,21 +42,11 @@ def bridge(
         Path | None, typer.Option("--catalog-b", metavar="DIR", help="Catalogue of B.")
     ] = None,
     per: Annotated[Per, typer.Option("--per", help="State money per hour or month.")] = Per.HOUR,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, help="Processes at a time; default: one per core."),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", "--report", metavar="FILE", help="Write an HTML report."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write every part as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    jobs: Jobs = None,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write every part as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Attribute a change of cost and margin to its causes.
 
@@ -82,13 +67,13 @@ def bridge(
     import os
 
     from planner.catalog import load_catalog
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.report.bridge import render_bridge_html
     from planner.search.bridge import bridge as search
 
-    outputs = [path for path in (html, csv) if path is not None]
     inputs = [path for path in (Path(before), Path(after)) if path.is_file()]
-    check_outputs(outputs, force=force, inputs=inputs)
+    check_outputs([html, csv], force=force, inputs=inputs)
     catalogs = [
         None if folder is None else load_catalog(folder)
         for folder in (catalog_before, catalog_after)
@@ -115,17 +100,5 @@ def bridge(
         from planner.report.bridge_terminal import print_bridge
 
         print_bridge(found, per)
-    _write(found, html, csv, per)
-
-
-def _write(found: Bridge, html: Path | None, csv: Path | None, per: str) -> None:
-    from planner.microbench.table import write_whole
-
-    if csv is not None:
-        write_whole(csv, found.to_pandas().to_csv(index=False, lineterminator="\n"))
-        typer.echo(f"parts written to {csv}", err=True)
-    if html is not None:
-        from planner.report.bridge import render_bridge_html
-
-        write_whole(html, render_bridge_html(found, per))
-        typer.echo(f"report: {html}", err=True)
+    write_csv(csv, "parts", lambda: found.to_pandas().to_csv(index=False, lineterminator="\n"))
+    write_report(html, lambda: render_bridge_html(found, per))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import iso_day
+from planner.cli.options import Force, iso_day
 from planner.cli.tables import open_console, plain_table, print_table
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def calibrate(
         ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the fit as JSON.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Fit what an engine adds to its kernels to your benchmark results; write a calibration file.
 
@@ -109,7 +109,7 @@ def calibrate(
     """
     from planner.catalog import load_catalog
     from planner.cli.calibrating import calibrate_points, check_names, named, read_results, usable
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs
     from planner.cli.progress import LateBar, announce_compilation
     from planner.curves.engines import shipped_engines
     from planner.curves.layout import Parallelism
@@ -172,7 +172,7 @@ def calibrate(
 
 def _write(found: Calibrated, output: Path) -> None:
     from planner.calibration.store import calibration_text
-    from planner.microbench.table import write_whole
+    from planner.files import write_whole
 
     write_whole(output, calibration_text([found.calibration.overhead]))
     typer.echo(f"written to {output}", err=True)

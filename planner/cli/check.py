@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.options import Overrides, Sets
+
 if TYPE_CHECKING:
     from planner.catalog import Catalog
     from planner.errors import Fault
@@ -20,14 +22,8 @@ _SPANS = {"day": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3}
 
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Scenario files.")],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a value: pools.chat.nodes=3."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--override", metavar="NAME", help="Lay on an override of the file."),
-    ] = None,
+    sets: Sets = None,
+    overrides: Overrides = None,
     scenario: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Check only this scenario of the file, not all."),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets, iso_day
-
-if TYPE_CHECKING:
-    from planner.costing import Costing
+from planner.cli.options import Force, Html, Json, Named, Overrides, Sets, csv_option, iso_day
 
 
 def cost(
@@ -30,16 +27,10 @@ def cost(
     sets: Sets = None,
     overrides: Overrides = None,
     scenario: Named = None,
-    report: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the ledger as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write the ledger as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Show what serving costs and earns: the bill, unit costs, revenue and three margins.
 
@@ -57,12 +48,12 @@ def cost(
 
         planner cost results/quickstart --prices our-contract.yaml --csv ledger.csv
     """
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
     from planner.costing import cost as find
+    from planner.report.cost import render_cost_html
 
-    outputs = [path for path in (report, csv) if path is not None]
-    check_outputs(outputs, force=force, inputs=[source, *(prices or ())])
+    check_outputs([html, csv], force=force, inputs=[source, *(prices or ())])
     if not source.is_dir():
         announce_compilation()
     with LateBar(f"simulating {source.name}") as bar:
@@ -81,17 +72,5 @@ def cost(
         from planner.report.cost_terminal import print_costing
 
         print_costing(found)
-    _write(found, report, csv)
-
-
-def _write(found: Costing, report: Path | None, csv: Path | None) -> None:
-    from planner.microbench.table import write_whole
-
-    if csv is not None:
-        write_whole(csv, found.finance.ledger.to_csv(index=False, lineterminator="\n"))
-        typer.echo(f"ledger written to {csv}", err=True)
-    if report is not None:
-        from planner.report.cost import render_cost_html
-
-        write_whole(report, render_cost_html(found))
-        typer.echo(f"report: {report}", err=True)
+    write_csv(csv, "ledger", lambda: found.finance.ledger.to_csv(index=False, lineterminator="\n"))
+    write_report(html, lambda: render_cost_html(found))

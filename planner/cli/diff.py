@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from planner.cli.options import Json
+
 
 def diff(
     before: Annotated[
@@ -21,9 +23,7 @@ def diff(
         bool,
         typer.Option("--exit-code", help="0 the same, 1 they differ, 2 trouble."),
     ] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of sentences.")
-    ] = False,
+    json_output: Json = False,
 ) -> None:
     """Say how two forecasts differ: what got worse, what better, what is noise.
 
@@ -49,12 +49,11 @@ def diff(
     found = compare_sides(side_of(before, catalog), side_of(after, catalog, sets or ()))
     label = " ".join([after, *(f"--set {each}" for each in sets or ())])
     if json_output:
-        import json
-
+        from planner.jsonable import json_text
         from planner.regress.content import comparison_content
 
         content = {"before": before, "after": label} | comparison_content(found)
-        typer.echo(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
+        typer.echo(json_text(content))
     else:
         for line in prose(before, label, found):
             typer.echo(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import Json, Named, Overrides, Sets
 
 if TYPE_CHECKING:
     from planner.catalog import Catalog
@@ -48,9 +48,7 @@ def explain(
     sets: Sets = None,
     overrides: Overrides = None,
     scenario: Named = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
+    json_output: Json = False,
 ) -> None:
     """Show where a step's time goes: operators, communication, host code.
 

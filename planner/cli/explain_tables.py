@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.curves.anatomy import KINDS, CurveUse, OperatorTime, ReplicaAnatomy, StepAnatomy
+from planner.jsonable import plain
 from planner.report.console import print_parts
 from planner.results.formatting import MISSING, percent
 
@@ -27,10 +28,6 @@ STEPS_PER_TABLE: Final = 6
 SHOWN_SHARE: Final = 0.005
 """Operators with a smaller share of the step are summed up in one row."""
 _TIER_STYLES: Final = {"measured": "green", "fitted": "green", "estimated": "yellow"}
-_PLAIN: Final = str.maketrans(
-    {"·": "-", "–": "-", "≤": "<=", "×": "x", "µ": "u", "…": "...", "\u2212": "-", "⚠": "!"}
-)
-"""For terminals that know ASCII only."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class ExplainedPool:
 def as_json(scenario: str, pools: Sequence[ExplainedPool]) -> str:
     """Return everything as JSON; what is unknown is null."""
     content = {"scenario": scenario, "pools": [_pool_content(pool) for pool in pools]}
-    return json.dumps(_finite(content), indent=1, allow_nan=False)
+    return json.dumps(plain(content), indent=1, allow_nan=False)
 
 
 def _pool_content(pool: ExplainedPool) -> dict[str, Any]:
@@ -107,20 +104,12 @@ def _drafts_content(drafts: ExplainedDrafts | None) -> dict[str, Any] | None:
     return asdict(drafts) | {"steps": steps}
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
 # --- tables --------------------------------------------------------------------------------------
 
 
 def print_pools(pools: Sequence[ExplainedPool], console: Console | None = None) -> None:
     """Print the pools one after the other, within 100 columns; plain text where piped."""
-    print_parts((part for pool in pools for part in _pool(pool)), _PLAIN, console)
+    print_parts((part for pool in pools for part in _pool(pool)), console)
 
 
 def _pool(pool: ExplainedPool) -> Iterator[RenderableType]:

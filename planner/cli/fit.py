@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import iso_day
+from planner.cli.options import Force, Html, iso_day
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +30,7 @@ def fit(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Curve file to write.")
     ] = Path("curves.json"),
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Also write an HTML report.")
-    ] = None,
+    html: Html = None,
     reader: Annotated[
         str,
         typer.Option(
@@ -81,7 +79,7 @@ def fit(
     licence: Annotated[
         str | None, typer.Option("--licence", help="Licence of the timings.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Force = False,
 ) -> None:
     """Fit a curve per operator, chip, engine and format to timings; write the curve file.
 
@@ -93,19 +91,19 @@ def fit(
 
     For example:
 
-        planner microbench --quick && planner fit timings.csv --report fit.html
+        planner microbench --quick && planner fit timings.csv --html fit.html
 
-        planner fit perf_model.csv --reader splitwise --report steps.html
+        planner fit perf_model.csv --reader splitwise --html steps.html
 
         planner fit tables/ --reader aiconfigurator --chip h100-sxm --engine vllm --operator gemm
     """
     from planner.catalog import load_catalog
     from planner.cli.fit_reading import read_inputs
-    from planner.cli.fitting import WORST_ERROR, Origin, Wanted, check_outputs, fit_all
+    from planner.cli.fitting import WORST_ERROR, Origin, Wanted, fit_all
+    from planner.cli.outputs import check_outputs
     from planner.cli.progress import LateBar
 
-    outputs = [output, *([report] if report is not None else [])]
-    check_outputs(outputs, force=force, inputs=timings)
+    check_outputs([output, html], force=force, inputs=timings)
     catalog = load_catalog()
     wanted = Wanted(catalog, chip, engine, tuple(operator or ()))
     with LateBar("reading timings") as bar:
@@ -128,12 +126,12 @@ def fit(
 
     write_curves(record, output)
     typer.echo(f"\nwritten to {output}: {len(record.fits)} curves")
-    if report is not None:
-        from planner.microbench.table import write_whole
+    if html is not None:
+        from planner.files import write_whole
         from planner.report.curve_fit import render_fit_html
 
-        write_whole(report, render_fit_html(record))
-        typer.echo(f"report: {report}")
+        write_whole(html, render_fit_html(record))
+        typer.echo(f"report: {html}")
     _gate(record, max_mape)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from planner.errors import OutputError
 
 if TYPE_CHECKING:
     from planner.catalog import Catalog, Chip
@@ -103,24 +101,6 @@ class _Task:
     timings: Timings
     origin: Origin
     curated: bool
-
-
-def check_outputs(paths: Sequence[Path], *, force: bool, inputs: Sequence[Path] = ()) -> None:
-    """Raise before the work starts if its result could not be written afterwards.
-
-    Raises:
-        OutputError: a file is there already, its place is a folder, or it is read as well.
-    """
-    read = {path.resolve() for path in inputs}
-    for path in paths:
-        if path.resolve() in read:
-            raise OutputError(f"{path}: is read, and would be overwritten; name another output")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file")
-        if path.exists() and not force:
-            raise OutputError(f"{path}: exists already; choose another name, or add --force")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise OutputError(f"{paths[0]}: is named for the curves and for the report; name two files")
 
 
 def fit_all(

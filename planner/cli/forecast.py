@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import (
+    Force,
+    Html,
+    Jobs,
+    Json,
+    MaxNodes,
+    Named,
+    Overrides,
+    Sets,
+    csv_option,
+)
 
 EFFICIENCIES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)
 """Gains of throughput a year for which the growth that meets a target is shown."""
@@ -47,23 +57,12 @@ def forecast(
             help="Keep simulated fleets here; what is there is not simulated again.",
         ),
     ] = None,
-    max_nodes: Annotated[
-        int, typer.Option("--max-nodes", min=1, help="Most nodes of a pool in one simulation.")
-    ] = 4096,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, help="Processes at a time; default: one per core."),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the quarters as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    max_nodes: MaxNodes = 4096,
+    jobs: Jobs = None,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write the quarters as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Forecast accelerators, spend and margin by quarter.
 
@@ -83,8 +82,9 @@ def forecast(
     import os
     import time
 
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.report.forecast import render_forecast_html
     from planner.search.forecast import forecast as search
     from planner.search.solve import Target
     from planner.simulation import load_scenario
@@ -93,7 +93,7 @@ def forecast(
         raise typer.BadParameter("--solve and --target go together")
     wanted = None if target is None else Target.parse(target)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
-    check_outputs([path for path in (html, csv) if path is not None], force=force, inputs=[file])
+    check_outputs([html, csv], force=force, inputs=[file])
     announce_compilation()
     started_s = time.monotonic()
     with LateBar("simulating") as bar:
@@ -114,7 +114,8 @@ def forecast(
 
         print_forecast(found)
     typer.echo(f"{found.simulations} fleets behind it, in {seconds:.1f} s", err=True)
-    _write(found, html, csv)
+    write_csv(csv, "quarters", lambda: found.quarters.to_csv(index=False, lineterminator="\n"))
+    write_report(html, lambda: render_forecast_html(found))
 
 
 def _solved(found: Prospect, unknowns: Any, target: Target) -> Prospect:
@@ -123,16 +124,3 @@ def _solved(found: Prospect, unknowns: Any, target: Target) -> Prospect:
     solutions = tuple(found.solve(unknown, target) for unknown in dict.fromkeys(unknowns))
     traded = found.trades_for(target, *EFFICIENCIES) if "growth" in unknowns else ()
     return replace(found, solutions=solutions, trades=traded)
-
-
-def _write(found: Prospect, html: Path | None, csv: Path | None) -> None:
-    from planner.microbench.table import write_whole
-
-    if csv is not None:
-        write_whole(csv, found.quarters.to_csv(index=False, lineterminator="\n"))
-        typer.echo(f"quarters written to {csv}", err=True)
-    if html is not None:
-        from planner.report.forecast import render_forecast_html
-
-        write_whole(html, render_forecast_html(found))
-        typer.echo(f"report: {html}", err=True)

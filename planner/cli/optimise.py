@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import Force, Html, Json, Named, Overrides, Sets, csv_option
 
 if TYPE_CHECKING:
     from planner.search.mix import Optimum
@@ -22,16 +22,10 @@ def optimise(
         bool,
         typer.Option("--no-simulation", help="Do not simulate the chosen fleet as a whole."),
     ] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write every hour as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write every hour as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Find the cheapest mix of nodes and terms for every hour.
 
@@ -49,14 +43,15 @@ def optimise(
 
         planner optimise scenarios/economics/capacity_mix.yaml --set "site.power=300 kW"
     """
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.files import csv_text
     from planner.search.mix import optimise as search
     from planner.search.mix_content import hour_rows, optimum_json
     from planner.simulation import load_scenario
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
-    check_outputs([path for path in (html, csv) if path is not None], force=force, inputs=[file])
+    check_outputs([html, csv], force=force, inputs=[file])
     announce_compilation()
     with LateBar("simulating the fleet") as bar:
 
@@ -71,20 +66,13 @@ def optimise(
         from planner.report.mix_terminal import print_optimum
 
         print_optimum(found)
-    if csv is not None:
-        from planner.cli.tables import csv_text
-        from planner.microbench.table import write_whole
-
-        write_whole(csv, csv_text(hour_rows(found)))
-        typer.echo(f"hours written to {csv}", err=True)
-    if html is not None:
-        _write_report(found, html)
+    write_csv(csv, "hours", lambda: csv_text(hour_rows(found)))
+    write_report(html, lambda: _html(found))
     if found.kept is False:
         raise typer.Exit(1)
 
 
-def _write_report(found: Optimum, path: Path) -> None:
-    from planner.microbench.table import write_whole
+def _html(found: Optimum) -> str:
     from planner.report.mix import render_mix_html
     from planner.search import mix_content as content
 
@@ -95,5 +83,4 @@ def _write_report(found: Optimum, path: Path) -> None:
         "alternatives": content.alternative_rows(found),
         "power": content.power_rows(found),
     }
-    write_whole(path, render_mix_html(found, tables))
-    typer.echo(f"report: {path}", err=True)
+    return render_mix_html(found, tables)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Baselines, Jobs, Scenarios, iso_day
+from planner.cli.options import Baselines, Jobs, Json, Scenarios, iso_day
 
 if TYPE_CHECKING:
     from planner.regress.cases import Case
@@ -24,9 +24,7 @@ def regress(
         typer.Option("--gates", metavar="FILE", help="Gates for all; a scenario's own win."),
     ] = None,
     jobs: Jobs = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
+    json_output: Json = False,
     markdown: Annotated[
         Path | None,
         typer.Option("--markdown", metavar="FILE", help="Write the comment for a pull request."),
@@ -67,7 +65,7 @@ def regress(
     from datetime import date
 
     from planner.catalog import load_catalog
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs
     from planner.cli.progress import LateBar, announce_compilation
     from planner.regress.cases import find, open_cases, orphans
     from planner.regress.runs import EXIT_CODES, worst
@@ -75,9 +73,8 @@ def regress(
 
     found = find(files, baselines)
     cases = open_cases(found, load_catalog())
-    outputs = [path for path in (markdown, junit) if path is not None]
     read = [path for case in cases for path in (case.path, case.baseline)]
-    check_outputs(outputs, force=True, inputs=read)
+    check_outputs([markdown, junit], force=True, inputs=read)
     rules = _gates(gates, cases)
     announce_compilation()
     with LateBar("simulating scenarios") as bar:
@@ -127,7 +124,7 @@ def _show(outcomes: Sequence[Outcome], *, as_json: bool, github: bool) -> None:
 
 
 def _write(outcomes: Sequence[Outcome], markdown: Path | None, junit: Path | None) -> None:
-    from planner.microbench.table import write_whole
+    from planner.files import write_whole
 
     if markdown is not None:
         from planner.regress.markdown import to_markdown

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from planner.cli.ablate import csv_text, length, seconds_of
-from planner.cli.options import Named, Overrides, Sets
-
-if TYPE_CHECKING:
-    from planner.search.risk import Risk
+from planner.cli.options import (
+    Duration,
+    Force,
+    Html,
+    Jobs,
+    Json,
+    MaxNodes,
+    Named,
+    Overrides,
+    Sets,
+    csv_option,
+    seconds_of,
+)
 
 
 def _power_of_two(value: int | None) -> int | None:
@@ -33,16 +41,7 @@ def risk(
             help="Draws of all inputs, a power of two. Default: as the scenario says.",
         ),
     ] = None,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            "--duration",
-            metavar="TIME",
-            callback=length,
-            help="Simulate only the busiest part of this length, as '20 min', or 'all'. "
-            "Default: the busiest hour; a trace as a whole.",
-        ),
-    ] = None,
+    duration: Duration = None,
     sets: Sets = None,
     overrides: Overrides = None,
     scenario: Named = None,
@@ -52,29 +51,18 @@ def risk(
     no_sensitivity: Annotated[
         bool, typer.Option("--no-sensitivity", help="Leave out Sobol indices: fewer draws.")
     ] = False,
-    max_nodes: Annotated[
-        int, typer.Option("--max-nodes", min=1, help="Most nodes of a pool that are tried.")
-    ] = 4096,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, help="Processes at a time; default: one per core."),
-    ] = None,
+    max_nodes: MaxNodes = 4096,
+    jobs: Jobs = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             "--resume", metavar="FILE", help="Keep draws in this file; go on from what it holds."
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write every draw as CSV.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write every draw as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Say how sure the answer is, and which input it hangs on.
 
@@ -87,21 +75,23 @@ def risk(
 
     For example:
 
-        planner risk scenarios/economics/uncertainty.yaml --report risk.html
+        planner risk scenarios/economics/uncertainty.yaml --html risk.html
 
         planner risk scenarios/economics/uncertainty.yaml --samples 128 --resume draws.jsonl
     """
     import os
     import time
 
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
+    from planner.files import csv_text
+    from planner.report.risk import render_risk_html
     from planner.search.uncertainty import risk as search
     from planner.simulation import load_scenario
 
     duration_s = seconds_of(duration)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
-    check_outputs([path for path in (report, csv) if path is not None], force=force, inputs=[file])
+    check_outputs([html, csv], force=force, inputs=[file])
     if loaded.scenario.uncertainty is not None:
         announce_compilation()
     started_s = time.monotonic()
@@ -125,17 +115,5 @@ def risk(
 
         print_risk(found)
     typer.echo(f"{found.simulations:,} fleets simulated in {seconds:.1f} s", err=True)
-    _write(found, report, csv)
-
-
-def _write(found: Risk, report: Path | None, csv: Path | None) -> None:
-    from planner.microbench.table import write_whole
-
-    if csv is not None:
-        write_whole(csv, csv_text(found.rows()))
-        typer.echo(f"draws written to {csv}", err=True)
-    if report is not None:
-        from planner.report.risk import render_risk_html
-
-        write_whole(report, render_risk_html(found))
-        typer.echo(f"report: {report}", err=True)
+    write_csv(csv, "draws", lambda: csv_text(found.rows()))
+    write_report(html, lambda: render_risk_html(found))

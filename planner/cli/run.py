@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import ForceFolder, Named, Overrides, Sets
 
 if TYPE_CHECKING:
     from planner.results.result import Result
@@ -26,9 +26,7 @@ def run(
             "--output", "-o", metavar="DIR", help="Result folder; by default results/NAME."
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace DIR even if it holds something else.")
-    ] = False,
+    force: ForceFolder = False,
     requests: Annotated[
         bool, typer.Option("--requests", help="Also write one Parquet row per request.")
     ] = False,

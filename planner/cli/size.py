@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Named, Overrides, Sets
+from planner.cli.options import ForceFolder, MaxNodes, Named, Overrides, Sets
 
 WIDTH = 100
 """Columns of the output where it is piped."""
@@ -25,16 +25,12 @@ def size(
     sets: Sets = None,
     overrides: Overrides = None,
     scenario: Named = None,
-    max_nodes: Annotated[
-        int, typer.Option("--max-nodes", min=1, help="Most nodes of a pool that are tried.")
-    ] = 4096,
+    max_nodes: MaxNodes = 4096,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the answer's result folder."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace DIR even if it holds something else.")
-    ] = False,
+    force: ForceFolder = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Find the fewest nodes per pool that keep every class's objectives at peak.

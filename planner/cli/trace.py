@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.options import Force
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.progress import Progress
@@ -39,7 +41,6 @@ _Jitter = Annotated[
 _Scale = Annotated[float, typer.Option(help="2 makes the trace twice as fast.")]
 _Sort = Annotated[bool, typer.Option("--sort", help="Sort a file that is out of order, in memory.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
-_Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 @app.callback()
@@ -56,7 +57,7 @@ def import_trace(
     rate_scale: _Scale = 1.0,
     sort: _Sort = False,
     seed: _Seed = 0,
-    force: _Force = False,
+    force: Force = False,
 ) -> None:
     """Convert a trace of any known format to the planner format, checking every row."""
     from planner.trace.writers import write_trace
@@ -118,7 +119,7 @@ def synth(
     listing: Annotated[
         bool, typer.Option("--list", help="List the shipped shapes and length presets.")
     ] = False,
-    force: _Force = False,
+    force: Force = False,
 ) -> None:
     """Write a synthetic trace, from a scenario or from classes given here."""
     import numpy as np

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from planner.cli.options import Force, Html, Json, csv_option
 
 if TYPE_CHECKING:
     from planner.validation.record import Validation
@@ -39,14 +40,10 @@ def validate(
         Path | None,
         typer.Option("--calibration", metavar="FILE", help="Overheads on top of those shipped."),
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report.")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write every point as CSV.")
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print tables as JSON.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    html: Html = None,
+    csv: Annotated[Path | None, csv_option("Write every point as CSV.")] = None,
+    json_output: Json = False,
+    force: Force = False,
 ) -> None:
     """Replay published measurements through the simulation; print the errors.
 
@@ -62,15 +59,18 @@ def validate(
         planner validate --data data --set inferencex --by chip,engine --hold-out
     """
     from planner.catalog import load_catalog
-    from planner.cli.fitting import check_outputs
+    from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation
     from planner.cli.validating import read_points, validate_points
     from planner.curves.engines import shipped_engines
+    from planner.files import csv_text
+    from planner.report.validation import render_validation_html
+    from planner.validation.record import POINT_COLUMNS, point_rows
     from planner.validation.runs import choose_sets
     from planner.validation.score import parse_by
 
     keys = parse_by(by)
-    check_outputs([path for path in (html, csv) if path is not None], force=force)
+    check_outputs([html, csv], force=force)
     table = shipped_engines()
     if calibration is not None:
         table = table.with_file(calibration)
@@ -88,36 +88,11 @@ def validate(
         from planner.cli.validation_text import print_validation
 
         print_validation(found)
-    _write(found, html, csv)
+    write_csv(csv, "points", lambda: csv_text(point_rows(found), POINT_COLUMNS))
+    write_report(html, lambda: render_validation_html(found))
     if not found.scores:
         typer.echo("error: no point could be replayed; the reasons are listed above", err=True)
         raise typer.Exit(1)
-
-
-def _write(found: Validation, html: Path | None, csv: Path | None) -> None:
-    from planner.microbench.table import write_whole
-
-    if csv is not None:
-        from planner.validation.record import POINT_COLUMNS, point_rows
-
-        write_whole(csv, _csv(POINT_COLUMNS, point_rows(found)))
-        typer.echo(f"points written to {csv}", err=True)
-    if html is not None:
-        from planner.report.validation import render_validation_html
-
-        write_whole(html, render_validation_html(found))
-        typer.echo(f"report: {html}", err=True)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def as_json(found: Validation) -> str:

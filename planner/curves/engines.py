@@ -114,6 +114,11 @@ class EngineTable:
     def __init__(self, overheads: Mapping[tuple[str, str], EngineOverhead]) -> None:
         self._overheads = dict(overheads)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EngineTable) and self._overheads == other._overheads
+
+    __hash__ = None  # type: ignore[assignment]
+
     def find(self, engine: str, chip: str) -> EngineOverhead:
         """Return the overhead of `engine` on `chip`.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,8 @@ import numpy as np
 from planner.curves.curve import Correction, Curve, CurveKey
 from planner.curves.grid import Grid, Grids
 from planner.curves.timings import CurveError
-from planner.errors import Fault
+from planner.errors import Fault, OutputError
+from planner.files import write_whole
 
 SCHEMA: Final = "planner-curves/1"
 LARGEST_FILE_BYTES: Final = 32 * 2**20
@@ -34,17 +34,10 @@ def save_curves(path: Path, curves: Sequence[Curve]) -> None:
         CurveError: two curves have the same key, or the file cannot be written.
     """
     text = curves_text(curves)
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise CurveError(
-            f"{path}: the curves cannot be written: {error.strerror}; name another file"
-        ) from error
+        write_whole(path, text)
+    except OutputError as error:
+        raise CurveError(f"{error}; name another file") from error
 
 
 def curves_text(curves: Sequence[Curve]) -> str:

@@ -20,7 +20,7 @@ from planner.economics.capital import (
     owned_cost_per_hour,
     straight_line_per_hour_usd,
 )
-from planner.economics.cost import Policy, pool_cost_lines
+from planner.economics.cost import Policy, node_hour_usd, pool_cost_lines
 from planner.economics.energy import (
     HOURS_PER_MONTH,
     EnergyUse,
@@ -121,6 +121,7 @@ __all__ = [
     "margin_of",
     "margin_of_rest",
     "margin_report",
+    "node_hour_usd",
     "owned_cost_per_hour",
     "partner_share_line",
     "pool_cost_lines",

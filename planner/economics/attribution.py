@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -28,28 +29,31 @@ def substitutions(factors: int) -> NDArray[np.bool_]:
     return (rows >> np.arange(factors) & 1).astype(np.bool_)
 
 
-def shapley_shares(values: NDArray[np.float64], factors: int) -> list[float]:
+def shapley_shares(values: Sequence[float], factors: int) -> list[float]:
     """Return the share of each factor in the change from none of them to all.
 
-    Sums are rounded once (`math.fsum`), so that the same change backwards has the same shares with
-    the other sign, to the last bit.
+    Sums are exact and rounded once, so that the same change backwards has the same shares with the
+    other sign, to the last bit.
 
     Args:
-        values: of each subset in the order of `substitutions`, shape `(2**factors,)`.
+        values: of each subset in the order of `substitutions`, `2**factors` of them, finite.
         factors: how many.
 
-    >>> shapley_shares(np.array([6.0, 12.0, 10.0, 20.0]), 2)  # 2 · 3 → 4 · 5
+    >>> shapley_shares([6.0, 12.0, 10.0, 20.0], 2)  # 2 · 3 → 4 · 5
     [8.0, 6.0]
     """
-    rows = np.arange(2**factors)
-    sizes = substitutions(factors).sum(axis=1)
+    ratios = [float(value).as_integer_ratio() for value in values]
+    unit = max(denominator for _, denominator in ratios)  # a power of two, as all of them
+    whole = [numerator * (unit // denominator) for numerator, denominator in ratios]
     orders = [math.factorial(k) * math.factorial(factors - k - 1) for k in range(factors)]
-    weights = np.array([count / math.factorial(factors) for count in orders])
     shares = []
     for factor in range(factors):
-        without = rows[rows >> factor & 1 == 0]
-        added = values[without | 1 << factor] - values[without]
-        shares.append(math.fsum(weights[sizes[without]] * added))
+        total = sum(
+            orders[row.bit_count()] * (whole[row | 1 << factor] - whole[row])
+            for row in range(2**factors)
+            if not row >> factor & 1
+        )
+        shares.append(float(Fraction(total, unit * math.factorial(factors))))
     return shares
 
 

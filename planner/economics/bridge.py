@@ -110,7 +110,7 @@ def attribute(before: Drivers, after: Drivers) -> dict[Quantity, Change]:
         if not _explained(quantity, ends, values[[0, -1]]):
             continue
         shares = dict.fromkeys(FACTORS, 0.0)
-        shares |= dict(zip(changed, shapley_shares(values, len(changed)), strict=True))
+        shares |= dict(zip(changed, shapley_shares(values.tolist(), len(changed)), strict=True))
         changes[quantity] = Change(ends[0][quantity], ends[1][quantity], shares)
     return changes
 

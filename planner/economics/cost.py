@@ -72,6 +72,40 @@ def pool_cost_lines(usage: PoolUsage, policy: Policy) -> tuple[LedgerLine, ...]:
     return drop_empty(lines)
 
 
+def node_hour_usd(
+    per_device_hour_usd: float,
+    devices: int,
+    policy: Policy,
+    *,
+    owned: bool,
+    provisioned_kw: float = 0.0,
+    mean_kw: float = 0.0,
+) -> float:
+    """Return what a node costs per hour, as `pool_cost_lines` would charge it, but for rounding.
+
+    Args:
+        per_device_hour_usd: price of one device.
+        devices: of the node.
+        policy: overhead and power prices.
+        owned: power and housing come on top; else the overhead of rented nodes does.
+        provisioned_kw: nameplate power, which is housed.
+        mean_kw: drawn in the mean, PUE included.
+
+    >>> node_hour_usd(2.0, 8, Policy(node_overhead_rate=0.1), owned=False)
+    17.6
+    >>> power = PowerTerms(electricity_usd_per_kwh=0.1, colocation_usd_per_kw_month=146.0)
+    >>> terms = Policy(power=power)
+    >>> round(node_hour_usd(1.0, 8, terms, owned=True, provisioned_kw=10.0, mean_kw=6.0), 6)
+    10.6
+    """
+    machine_usd = per_device_hour_usd * devices
+    if not owned:
+        return machine_usd * (1.0 + policy.node_overhead_rate)
+    power = policy.power
+    housing_usd = provisioned_kw * (power.colocation_usd_per_kw_month / HOURS_PER_MONTH)
+    return machine_usd + (mean_kw * power.electricity_usd_per_kwh + housing_usd)
+
+
 def _machine_lines(usage: PoolUsage) -> tuple[LedgerLine, ...]:
     rate = usage.rate
     hours = usage.billed_device_hours

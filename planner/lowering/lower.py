@@ -10,6 +10,7 @@ from planner.catalog import Catalog
 from planner.kernel.plan import UNLIMITED, ClassPlan, Plan
 from planner.lowering.handover import with_decode_pools
 from planner.lowering.pools import LoweredPool, basis_of, lower_pool, with_nodes
+from planner.lowering.recording import Recorder
 from planner.lowering.traffic import Traffic
 from planner.lowering.workload import window_s_of
 from planner.results.meta import ClassMeta, ObjectiveMeta
@@ -33,7 +34,10 @@ class Lowered:
 
 
 def lower(
-    loaded: LoadedScenario, catalog: Catalog, pools: tuple[LoweredPool, ...] | None = None
+    loaded: LoadedScenario,
+    catalog: Catalog,
+    pools: tuple[LoweredPool, ...] | None = None,
+    recorder: Recorder | None = None,
 ) -> Lowered:
     """Return the plan of a scenario.
 
@@ -41,6 +45,7 @@ def lower(
         loaded: a scenario without faults.
         catalog: models, chips and nodes.
         pools: of an earlier lowering, to save computing step times when only nodes differ.
+        recorder: hands out requests that were drawn before; None: they are drawn.
 
     Raises:
         CatalogError: a step time needs a figure that the catalogue does not have.
@@ -63,7 +68,9 @@ def lower(
     plan = Plan(
         pools=with_decode_pools([pool.plan for pool in lowered], scenario.pools),
         classes=tuple(_class_plan(klass, by_name) for klass in workload.classes),
-        blocks=traffic.open_blocks(),
+        blocks=traffic.open_blocks()
+        if recorder is None
+        else recorder.blocks(traffic, loaded, contexts),
         closed=traffic.closed_streams(),
         hashes=traffic.prefix_ids if traffic.has_prefixes else None,
         hash_tokens=HASH_BLOCK_TOKENS,

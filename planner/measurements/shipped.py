@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from planner.files import write_whole
 from planner.measurements.point import Point
 from planner.measurements.protocol import ClosedLoop, Flood, Poisson, StaticBatch
 from planner.measurements.reading import Measurements
@@ -59,9 +60,7 @@ def rewrite_published(points: Iterable[Point]) -> None:
     With `points` from `read_collection(folder)`; needed when a reader learns something new.
     """
     for path, text in zip((TABLE, LENGTHS), write_points(select_published(points)), strict=True):
-        partial = path.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text)
 
 
 def select_published(points: Iterable[Point]) -> tuple[Point, ...]:

@@ -7,11 +7,8 @@ a temporary name, and renamed: an interrupted measurement goes on where it stopp
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any, Final
 from planner.curves.timings import OPERATORS as TIMED
 from planner.curves.timings import SHAPE_COLUMNS
 from planner.errors import OutputError
+from planner.files import csv_text, write_whole
 from planner.microbench.cases import OPERATORS, Case
 from planner.microbench.timing import Sample
 
@@ -92,8 +90,8 @@ class Table:
         """
         ordered = sorted(self.rows.values(), key=_order)
         noted = sorted(self.log.values(), key=lambda row: tuple(row.values()))
-        write_whole(self.path, _csv(COLUMNS, ordered))
-        write_whole(log_path(self.path), _csv(LOG_COLUMNS, noted))
+        write_whole(self.path, csv_text(ordered, COLUMNS))
+        write_whole(log_path(self.path), csv_text(noted, LOG_COLUMNS))
         text = json.dumps(self.header, indent=1, sort_keys=True) + "\n"
         write_whole(header_path(self.path), text)
 
@@ -135,24 +133,6 @@ def header_path(path: Path) -> Path:
 def log_path(path: Path) -> Path:
     """Return where the log of a CSV stands."""
     return path.with_suffix(".log.csv")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -211,11 +191,3 @@ def _log_row(case: Case, status: str, detail: str) -> Row:
 def _order(row: Row) -> tuple[Any, ...]:
     sizes = (int(row.get(name) or 0) for name in COLUMNS[len(LABEL_COLUMNS) :])
     return (row["operator"], row["dtype"], row["kv_dtype"], *sizes)
-
-
-def _csv(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

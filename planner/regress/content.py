@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from planner.jsonable import json_text
 from planner.regress.compare import Comparison, Row
 from planner.regress.metrics import rounded
 from planner.regress.runs import EXIT_CODES, Outcome, worst
@@ -16,7 +16,7 @@ SCHEMA: Final = "planner-regress/v1"
 
 
 def to_json(outcomes: Sequence[Outcome]) -> str:
-    """Return everything as JSON: sorted keys, a line per metric would be too wide."""
+    """Return everything as JSON."""
     verdict = worst(outcomes)
     content = {
         "schema": SCHEMA,
@@ -34,7 +34,7 @@ def to_json(outcomes: Sequence[Outcome]) -> str:
             for outcome in outcomes
         ],
     }
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    return json_text(content)
 
 
 def comparison_content(comparison: Comparison) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from planner.catalog import load_catalog
 from planner.errors import CatalogError
+from planner.jsonable import plain
 from planner.pricing import Books
 from planner.regress.metrics import Values, money_of, rounded
-from planner.results.result import Finance, Result, plain
+from planner.results.result import Finance, Result
 from planner.scenario.schema.money import Prices
 
 _CHOICES: Final = ("default_terms",)

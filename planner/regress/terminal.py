@@ -31,12 +31,11 @@ _STYLES: Final = {
 }  # fmt: skip
 _NAMED: Final = 3
 """Metrics within noise that are named; the others are counted."""
-_PLAIN: Final = {ord("→"): "->", ord("−"): "-", ord("–"): "-"}
 
 
 def print_outcomes(outcomes: Sequence[Outcome], console: Console | None = None) -> None:
     """Print every scenario with what moved, and the verdict on all."""
-    print_parts(_parts(outcomes), _PLAIN, console)
+    print_parts(_parts(outcomes), console)
 
 
 def _parts(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.ablation_figures import LEGEND, waterfalls
@@ -21,9 +18,18 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.figures import numbers
-from planner.report.fragments import Cell, chart, legend, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.fragments import (
+    Cell,
+    chart,
+    legend,
+    notes,
+    number,
+    panel,
+    section,
+    table,
+    tools,
+)
+from planner.report.page import Data, data_table, lead, render_page, rounded
 from planner.results.formatting import MISSING
 from planner.version import VERSION
 
@@ -53,17 +59,13 @@ def render_ablation_html(found: Ablation) -> str:
         _subsets(found),
         _assumptions(found),
     ]
-    page = _resource("template.html").replace('href="#promises"', 'href="#worth"')
-    return Template(page).substitute(
-        title=escape(f"{found.name}: what each technique is worth · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(parts),
-        footer=escape(f"planner {VERSION} · seed {found.seed}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
-        tables=script_json(_tables(found)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        f"{found.name}: what each technique is worth · planner",
+        titles,
+        parts,
+        figures,
+        _tables(found),
+        f"planner {VERSION} · seed {found.seed}",
     )
 
 
@@ -79,17 +81,8 @@ def _lead(found: Ablation) -> str:
         if each.needed:
             note = f"{note} without {' and '.join(_free(found, each))}"
         cards.append((title_of(each.quantity), scale.level(each.all), note))
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
-    return (
-        f'<div class="lead"><h1>{escape(found.name)}: what each technique is worth</h1>'
-        f"<p>{escape(' '.join(headline(found)))}</p>"
-        f'<p class="facts">{escape(run_words(found))}</p>'
-        f'<dl class="cards">{shown}</dl></div>'
-    )
+    title = f"{found.name}: what each technique is worth"
+    return lead(title, " ".join(headline(found)), [run_words(found)], cards)
 
 
 def _free(found: Ablation, each: Decomposition) -> list[str]:
@@ -212,13 +205,9 @@ def _subsets(found: Ablation) -> str:
     )
     shown = table("Subsets", head, rows)
     parts = [panel(tools("Every subset", "subsets"), shown)]
-    obstacles = "".join(
-        f"<li>{escape(_on(found, each) + ': ' + each.obstacle)}</li>"
-        for each in found.subsets
-        if each.obstacle
-    )
+    obstacles = [f"{_on(found, each)}: {each.obstacle}" for each in found.subsets if each.obstacle]
     if obstacles:
-        parts.append(panel("<h3>Without a fleet</h3>", f'<ul class="notes">{obstacles}</ul>'))
+        parts.append(panel("<h3>Without a fleet</h3>", notes(obstacles)))
     return section("subsets", "Subsets", text, *parts)
 
 
@@ -240,45 +229,26 @@ def _brief(each: Decomposition) -> str:
 
 
 def _assumptions(found: Ablation) -> str:
-    notes = [*held_sentences(found), *found.notes]
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     text = "What qualifies the numbers."
-    return section("assumptions", "Assumptions", text, f'<ul class="notes">{items}</ul>')
+    listed = notes([*held_sentences(found), *found.notes])
+    return section("assumptions", "Assumptions", text, listed)
 
 
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(found: Ablation) -> dict[str, Any]:
+def _tables(found: Ablation) -> dict[str, Data]:
     rows: list[list[Any]] = []
     for each in found.decompositions:
         quantity = each.quantity
         for effect in each.effects:
             values = [effect.alone, effect.removed, effect.share, effect.error]
             labels = [quantity.name, quantity.request_class, quantity.unit, effect.technique]
-            rows.append([*labels, *_cells([each.none, *values, each.all])])
+            rows.append([*labels, *rounded([each.none, *values, each.all])])
     names = ("quantity", "class", "unit", "technique", "none", "alone", "removed", "share")
     subsets = found.rows()
     columns = list(subsets[0]) if subsets else []
     return {
-        "effects": {
-            "columns": [[name, "", ""] for name in (*names, "standard_error", "all")],
-            "rows": rows,
-        },
-        "subsets": {
-            "columns": [[name, "", ""] for name in columns],
-            "rows": [[_plain(row[name]) for name in columns] for row in subsets],
-        },
+        "effects": data_table([*names, "standard_error", "all"], rows),
+        "subsets": data_table(columns, [rounded(row[name] for name in columns) for row in subsets]),
     }
-
-
-def _cells(values: Sequence[float | None]) -> list[float | int | None]:
-    return [None if value is None else numbers([value])[0] for value in values]
-
-
-def _plain(value: Any) -> Any:
-    return numbers([value])[0] if isinstance(value, float) else value
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.figures import Figure, numbers
+from planner.report.figures import Figure, label_axis, numbers, unmarked
 
 if TYPE_CHECKING:
     from planner.search.ablation import Ablation, Decomposition
@@ -92,14 +92,7 @@ def _waterfall(each: Decomposition) -> Figure:
     }
     layout = {
         "xaxis": _axis(scale, edges),
-        "yaxis": {
-            "tickvals": rows,
-            "ticktext": [_plain(label) for label in labels],
-            "automargin": True,
-            "range": [len(rows) - 0.4, -0.6],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        "yaxis": label_axis([unmarked(label) for label in labels]),
         "margin": {"l": 8, "r": 74, "t": 4, "b": 28},
         "bargap": 0.35,
         "hovermode": "closest",
@@ -168,8 +161,3 @@ def _axis(scale: Scale, edges: list[float]) -> dict[str, Any]:
         "ticksuffix": scale.unit,
         "nticks": 5,
     }
-
-
-def _plain(text: str) -> str:
-    """Return a text in which plotly finds no markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")

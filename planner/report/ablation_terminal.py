@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,17 +22,13 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts, titled
 
 if TYPE_CHECKING:
     from planner.search.ablation import Ablation, Decomposition
 
 MOST_CLASSES: Final = 4
 """Classes up to which their latencies stand beside each other; the files hold those of all."""
-_PLAIN: Final = str.maketrans(
-    {"·": "-", "–": "-", "\u2212": "-", "≈": "~", "±": "+/-", "×": "x", "─": "-"}
-)
-"""For terminals that know ASCII only."""
 
 
 def print_ablation(found: Ablation, console: Console | None = None) -> None:
@@ -42,13 +38,11 @@ def print_ablation(found: Ablation, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_parts(found), _PLAIN, console)
+    print_parts(_parts(found), console)
 
 
 def _parts(found: Ablation) -> Iterator[RenderableType]:
-    title = Text(found.name, style="bold")
-    title.append("  what each serving technique is worth", style="not bold")
-    yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
+    yield heading(found.name, "what each serving technique is worth", run_words(found))
     if sentences := headline(found):
         yield Padding(Text("\n".join(sentences)), (0, 0, 1, 0))
     if found.decompositions:
@@ -74,7 +68,7 @@ def _quantity(each: Decomposition) -> RenderableType:
             Text(scale.share(effect), style=_style(each, effect.share)),
         )
     table.add_row("all of them", "", "", scale.level(each.all), style="dim")
-    return _titled(title_of(each.quantity), fleet_of(each.quantity), table)
+    return titled(title_of(each.quantity), fleet_of(each.quantity), table)
 
 
 def _by_class(found: Ablation) -> Iterator[RenderableType]:
@@ -102,7 +96,7 @@ def _by_class(found: Ablation) -> Iterator[RenderableType]:
                 *(Text(scale.share(own), style=_style(each, own.share)) for each, own in effects),
             )
         table.add_row("all of them", *(scale.level(each.all) for each in classes), style="dim")
-        yield _titled(title, f"shares; {fleet_of(quantity)}", table)
+        yield titled(title, f"shares; {fleet_of(quantity)}", table)
 
 
 def _style(each: Decomposition, change: float | None) -> str:
@@ -118,9 +112,3 @@ def _table(columns: Sequence[str]) -> Table:
     for column in columns:
         table.add_column(column, justify="right", overflow="fold", min_width=11)
     return table
-
-
-def _titled(title: str, note: str, table: Table) -> RenderableType:
-    heading = Text(title, style="bold")
-    heading.append(f"  {note}", style="dim not bold")
-    return Padding(Group(heading, table), (0, 0, 1, 0))

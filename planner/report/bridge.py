@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
-from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from planner.report.bridge_figures import LEGEND, table_of, waterfalls
 from planner.report.bridge_wording import (
@@ -19,8 +17,18 @@ from planner.report.bridge_wording import (
     shown,
     title_of,
 )
-from planner.report.fragments import Cell, chart, legend, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.fragments import (
+    Cell,
+    chart,
+    legend,
+    notes,
+    number,
+    panel,
+    section,
+    table,
+    tools,
+)
+from planner.report.page import Data, data_table, lead, render_page
 from planner.results.formatting import MISSING, quantity
 from planner.version import VERSION
 
@@ -29,15 +37,6 @@ if TYPE_CHECKING:
     from planner.search.bridge_techniques import Fleet, Techniques
     from planner.search.bridged import Bridge
 
-_TONES: Final = {
-    "official": "good",
-    "measured": "good",
-    "fitted": "good",
-    "scenario": "plain",
-    "analyst": "plain",
-    "estimated": "warn",
-    "claimed": "warn",
-}
 _POLICY: Final = ("partner's share of revenue", "node overhead of rented nodes")
 
 
@@ -69,18 +68,14 @@ def render_bridge_html(found: Bridge, per: str = "hour") -> str:
         titles.append(("techniques", "Techniques"))
     parts += [_prices(found), _assumptions(found)]
     titles += [("prices", "Prices"), ("assumptions", "Assumptions")]
-    page = _resource("template.html").replace('href="#promises"', 'href="#bridge"')
     name = f"{found.before.label} → {found.after.label}"
-    return Template(page).substitute(
-        title=escape(f"{name}: why cost and margin changed · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(parts),
-        footer=escape(f"planner {VERSION} · {_identity(found)}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
-        tables=script_json(_tables(found, per)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        f"{name}: why cost and margin changed · planner",
+        titles,
+        parts,
+        figures,
+        _tables(found, per),
+        f"planner {VERSION} · {_identity(found)}",
     )
 
 
@@ -99,18 +94,8 @@ def _lead(found: Bridge, per: str) -> str:
         before, after = found.ends[key]
         note = f"{scale.change(after - before)}, from {scale.level(before)}"
         cards.append((title_of(*key, per), scale.level(after), note))
-    boxes = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
     title = f"{found.before.label} → {found.after.label}: why cost and margin changed"
-    return (
-        f'<div class="lead"><h1>{escape(title)}</h1>'
-        f"<p>{escape(' '.join(headline(found, per)))}</p>"
-        f'<p class="facts">{escape(run_words(found, per))}</p>'
-        f'<dl class="cards">{boxes}</dl></div>'
-    )
+    return lead(title, " ".join(headline(found, per)), [run_words(found, per)], cards)
 
 
 def _parts(found: Bridge, per: str) -> str:
@@ -270,61 +255,53 @@ def _origin(figure: Assumption | None) -> Cell:
 
 
 def _assumptions(found: Bridge) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     text = "What qualifies the numbers."
-    return section("assumptions", "Assumptions", text, f'<ul class="notes">{items}</ul>')
+    return section("assumptions", "Assumptions", text, notes(found.notes))
 
 
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(found: Bridge, per: str) -> dict[str, Any]:
+def _tables(found: Bridge, per: str) -> dict[str, Data]:
     tables = {
-        table_of(*key): {
-            "columns": [
-                ["kind", "", ""],
-                ["part", "", ""],
-                ["change", "1e-9" if key[0] == "margin" else "µUSD/h", "exact"],
-                ["standard_error", "", ""],
-                ["meaning", "", ""],
+        table_of(*key): data_table(
+            [
+                "kind",
+                "part",
+                ("change", "1e-9" if key[0] == "margin" else "µUSD/h", "exact"),
+                "standard_error",
+                "meaning",
             ],
-            "rows": [
-                [row.group, row.label, row.amount, row.error, row.meaning]
+            [
+                (row.group, row.label, row.amount, row.error, row.meaning)
                 for row in found.rows(*key)
             ],
-        }
+        )
         for key in found.ends
     }
     frame = found.to_pandas().astype(object)
-    tables["parts"] = {
-        "columns": [[str(name), "", ""] for name in frame.columns],
-        "rows": frame.where(frame.notna(), None).to_numpy().tolist(),
-    }
+    parts = frame.where(frame.notna(), None).to_numpy().tolist()
+    tables["parts"] = data_table(map(str, frame.columns), parts)
     fleets = () if found.techniques is None else found.techniques.fleets
-    tables["fleets"] = {
-        "columns": [["side", "", ""], ["on", "", ""], ["nodes", "", ""], ["cost", "USD/h", ""]],
-        "rows": [
-            [
+    tables["fleets"] = data_table(
+        ["side", "on", "nodes", ("cost", "USD/h", "")],
+        [
+            (
                 ("before", "after")[fleet.side],
                 ", ".join(sorted(fleet.on)),
                 _nodes(fleet),
                 fleet.cost_per_hour_usd,
-            ]
+            )
             for fleet in fleets
         ],
-    }
+    )
     first, second = _money(found.before.result), _money(found.after.result)
-    tables["prices"] = {
-        "columns": [[name, "", ""] for name in ("side", "price", "value", "unit", "source", "date")]
-        + [["tier", "", ""]],
-        "rows": [
-            [label, a.name, a.value, a.unit, a.source, a.date, a.tier]
+    tables["prices"] = data_table(
+        ["side", "price", "value", "unit", "source", "date", "tier"],
+        [
+            (label, a.name, a.value, a.unit, a.source, a.date, a.tier)
             for label, side in ((found.before.label, first), (found.after.label, second))
             for a in side.values()
         ],
-    }
+    )
     return tables
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

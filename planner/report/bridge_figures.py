@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.bridge_wording import is_better, scale_of, shown, title_of
-from planner.report.figures import Figure, numbers
+from planner.report.figures import Figure, label_axis, numbers, unmarked
 
 if TYPE_CHECKING:
     from planner.report.bridge_wording import Scale
@@ -55,7 +55,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
         "x": _scaled(scale, [b - a for a, b in zip(lefts, rights, strict=True)]),
         "text": texts,
         "textposition": "none",
-        "hovertext": [_plain(label) for label in labels],
+        "hovertext": [unmarked(label) for label in labels],
         "hovertemplate": "%{hovertext}: %{text}<extra></extra>",
         "marker": {"color": colours},
     }
@@ -78,14 +78,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
             "ticksuffix": scale.unit,
             "nticks": 6,
         },
-        "yaxis": {
-            "tickvals": rows,
-            "ticktext": [_plain(label) for label in labels],
-            "automargin": True,
-            "range": [len(rows) - 0.4, -0.6],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        "yaxis": label_axis([unmarked(label) for label in labels]),
         "margin": {"l": 8, "r": 84, "t": 4, "b": 28},
         "bargap": 0.3,
         "hovermode": "closest",
@@ -110,8 +103,3 @@ def table_of(quantity: str, definition: str) -> str:
 
 def _scaled(scale: Scale, amounts: Any) -> list[float | int | None]:
     return numbers([amount * scale.factor for amount in amounts])
-
-
-def _plain(text: str) -> str:
-    """Return a text in which plotly finds no markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")

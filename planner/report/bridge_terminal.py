@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -20,15 +20,11 @@ from planner.report.bridge_wording import (
     shown,
     title_of,
 )
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts, titled
 
 if TYPE_CHECKING:
     from planner.search.bridged import Bridge
 
-_PLAIN: Final = str.maketrans(
-    {"·": "-", "–": "-", "\u2212": "-", "≈": "~", "±": "+/-", "→": "->", "█": "#"}
-)
-"""For terminals that know ASCII only."""
 _BAR: Final = 34
 """Columns of the longest bar."""
 
@@ -41,13 +37,15 @@ def print_bridge(found: Bridge, per: str = "hour", console: Console | None = Non
         per: what money is stated for, hour or month.
         console: where to; standard output if None.
     """
-    print_parts(_parts(found, per), _PLAIN, console)
+    print_parts(_parts(found, per), console)
 
 
 def _parts(found: Bridge, per: str) -> Iterator[RenderableType]:
-    title = Text(f"{found.before.label} → {found.after.label}", style="bold")
-    title.append("  why cost and margin changed", style="not bold")
-    yield Padding(Group(title, Text(run_words(found, per), style="dim")), (1, 0, 1, 0))
+    yield heading(
+        f"{found.before.label} → {found.after.label}",
+        "why cost and margin changed",
+        run_words(found, per),
+    )
     yield Padding(Text("\n".join(headline(found, per))), (0, 0, 1, 0))
     for quantity, definition in shown(found):
         yield _waterfall(found, quantity, definition, per)
@@ -75,7 +73,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Rende
             Text(_bar(start, start + row.amount, low, high), style=style),
         )
     table.add_row(found.after.label, "", scale.level(after), "", style="dim")
-    return _titled(title_of(quantity, definition, per), _total(scale, after - before), table)
+    return titled(title_of(quantity, definition, per), _total(scale, after - before), table)
 
 
 def _total(scale: Scale, change: int) -> str:
@@ -98,7 +96,7 @@ def _margins(found: Bridge) -> RenderableType:
     table.add_column("meaning", style="dim", overflow="fold")
     for definition, before, after, change, meaning in margin_rows(found):
         table.add_row(definition, before, after, change, meaning)
-    return _titled("Gross margin by definition", "the first is the headline's", table)
+    return titled("Gross margin by definition", "the first is the headline's", table)
 
 
 def _table(*columns: str) -> Table:
@@ -109,9 +107,3 @@ def _table(*columns: str) -> Table:
     table.add_column(change, justify="right", overflow="fold", min_width=9)
     table.add_column(bar, no_wrap=True)
     return table
-
-
-def _titled(title: str, note: str, table: Table) -> RenderableType:
-    heading = Text(title, style="bold")
-    heading.append(f"  {note}", style="dim not bold")
-    return Padding(Group(heading, table), (0, 0, 1, 0))

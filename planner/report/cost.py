@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Any, Final
-
-import pandas as pd
 
 from planner.report import figures
 from planner.report.cost_wording import (
@@ -23,15 +19,23 @@ from planner.report.cost_wording import (
     shown_units,
     unit_price,
 )
-from planner.report.figures import Figure, numbers
-from planner.report.fragments import Cell, chart, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.figures import Figure
+from planner.report.fragments import (
+    Cell,
+    chart,
+    notes,
+    number,
+    panel,
+    section,
+    table,
+    tools,
+)
 from planner.report.money import ledger_table, margin_table
-from planner.report.sections import TONES
+from planner.report.page import frame_data, lead, render_page
+from planner.report.sections import assumption_table
 from planner.report.wording import DEFINITION_TITLES
 from planner.results.columns import TABLES
-from planner.results.formatting import MISSING, money, percent, quantity
-from planner.results.result import records
+from planner.results.formatting import money, percent
 
 if TYPE_CHECKING:
     from planner.costing import Costing
@@ -60,17 +64,14 @@ def render_cost_html(found: Costing) -> str:
         _prices(found),
         _ledger(found),
     )
-    page = _resource("template.html").replace('href="#promises"', 'href="#bill"')
-    return Template(page).substitute(
-        title=escape(f"{found.name}: what it costs and earns · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{title}</a>' for key, title in _SECTIONS),
-        body="\n".join(parts),
-        footer=escape(f"planner {found.version} · seed {found.seed}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in drawn}),
-        tables=script_json({name: _data(name, frame) for name, frame in found.tables().items()}),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    tables = {name: frame_data(f, TABLES.get(name, ())) for name, f in found.tables().items()}
+    return render_page(
+        f"{found.name}: what it costs and earns · planner",
+        _SECTIONS,
+        parts,
+        drawn,
+        tables,
+        f"planner {found.version} · seed {found.seed}",
     )
 
 
@@ -91,17 +92,8 @@ def _lead(found: Costing) -> str:
         ),
         ("gross margin", percent(finance.gross_margin_rate), f"{title}; {other_margins(found)}"),
     )
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
-    return (
-        f'<div class="lead"><h1>{escape(found.name)}: what it costs and earns</h1>'
-        f"<p>{escape(' '.join(headline(found)))}</p>"
-        f'<p class="facts">{escape(run_words(found))}</p>'
-        f'<dl class="cards">{shown}</dl></div>'
-    )
+    title = f"{found.name}: what it costs and earns"
+    return lead(title, " ".join(headline(found)), [run_words(found)], cards)
 
 
 def _bill(found: Costing, figure: Figure) -> str:
@@ -202,25 +194,16 @@ def _margin(found: Costing, drawn: list[Figure]) -> str:
 
 
 def _prices(found: Costing) -> str:
-    rows = [
-        [
-            Cell(each.name, small=each.note),
-            number(quantity(each.value, each.unit)),
-            Cell(each.tier, tag=TONES.get(each.tier, "plain")),
-            Cell(each.source),
-            Cell(each.date or MISSING, "w"),
-        ]
-        for each in found.assumptions
-    ]
-    head = ["price", "#value", "tier", "source", "date"]
     text = f"Prices that hold on {found.prices.date}, in US dollars, and how well each is founded."
-    notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     return section(
         "prices",
         "Prices and assumptions",
         text,
-        panel(tools("Every price and rate", "prices"), table("Prices", head, rows, stacked=True)),
-        f'<ul class="notes">{notes}</ul>' if notes else "",
+        panel(
+            tools("Every price and rate", "prices"),
+            assumption_table("Prices", "price", found.assumptions),
+        ),
+        notes(found.notes) if found.notes else "",
     )
 
 
@@ -228,21 +211,3 @@ def _ledger(found: Costing) -> str:
     shown = ledger_table(found.finance.ledger)
     text = "Every line of the bill and of the revenue, exact to a millionth of a dollar."
     return section("ledger", "Ledger", text, panel(tools("Every line", "ledger"), shown))
-
-
-def _data(name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a table as the page's script takes it: columns with unit and meaning, and rows."""
-    known = {column.name: column for column in TABLES.get(name, ())}
-    columns = [
-        [str(each), known[each].unit, known[each].meaning] if each in known else [str(each), "", ""]
-        for each in frame.columns
-    ]
-    rows = [
-        [numbers([value])[0] if isinstance(value, float) else value for value in row.values()]
-        for row in records(frame)
-    ]
-    return {"columns": columns, "rows": rows}
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts, titled
 from planner.report.cost_wording import (
     BUSY_NOTE,
     KINDS,
@@ -29,9 +29,6 @@ from planner.results.formatting import MISSING, money, percent, quantity
 if TYPE_CHECKING:
     from planner.costing import Costing
 
-_PLAIN: Final = str.maketrans({"·": "-", "–": "-", "\u2212": "-", "…": "..."})
-"""For terminals that know ASCII only."""
-
 
 def print_costing(found: Costing, console: Console | None = None) -> None:
     """Print a costing as tables that fit 100 columns; plain text where the output is piped.
@@ -40,13 +37,11 @@ def print_costing(found: Costing, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_parts(found), _PLAIN, console)
+    print_parts(_parts(found), console)
 
 
 def _parts(found: Costing) -> Iterator[RenderableType]:
-    title = Text(found.name, style="bold")
-    title.append("  what it costs and earns", style="not bold")
-    yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
+    yield heading(found.name, "what it costs and earns", run_words(found))
     yield Padding(Text("\n".join(headline(found))), (0, 0, 1, 0))
     yield _bill(found)
     yield _units(found)
@@ -67,7 +62,7 @@ def _bill(found: Costing) -> RenderableType:
     sums = {name: float(pools[name].sum()) for name in (*_kind_columns(), "cost_usd")}
     table.add_row("the bill", *_kinds(sums), "", style="bold")
     what = f"{amounts_words(found)}: machines at work, idle ones, and overhead"
-    return _titled("The bill", what, table, BUSY_NOTE)
+    return titled("The bill", what, table, BUSY_NOTE)
 
 
 def _kind_columns() -> list[str]:
@@ -85,7 +80,7 @@ def _units(found: Costing) -> RenderableType:
     for row in rows if len(rows) > 2 else rows[:1]:
         style = "bold" if row is rows[-1] else ""
         table.add_row(row["class"], *(money(row[column]) for column, _ in units), style=style)
-    return _titled("What one unit costs", "USD", table, UNIT_NOTE)
+    return titled("What one unit costs", "USD", table, UNIT_NOTE)
 
 
 def _revenue(found: Costing) -> RenderableType:
@@ -97,7 +92,7 @@ def _revenue(found: Costing) -> RenderableType:
     table.add_row("all revenue", "", "", exact(found.finance.revenue_usd), style="bold")
     if share_usd:
         table.add_row("of which the partner's share", "", "", exact(share_usd))
-    return _titled("Revenue", f"{amounts_words(found)}, by plan and price line", table)
+    return titled("Revenue", f"{amounts_words(found)}, by plan and price line", table)
 
 
 def _margins(found: Costing) -> RenderableType:
@@ -116,7 +111,7 @@ def _margins(found: Costing) -> RenderableType:
         )
         notes.append(f"{name} ({row['definition']}): {row['meaning']}.")
     what = f"{amounts_words(found)}; the headline's definition is bold"
-    return _titled("Gross margin", what, table, "\n".join(notes))
+    return titled("Gross margin", what, table, "\n".join(notes))
 
 
 def _prices(found: Costing) -> RenderableType:
@@ -128,7 +123,7 @@ def _prices(found: Costing) -> RenderableType:
         table.add_row(
             each.name, quantity(each.value, each.unit), each.tier, each.date or MISSING, each.source
         )
-    return _titled("Prices", "each with its date and source; amounts in USD", table)
+    return titled("Prices", "each with its date and source; amounts in USD", table)
 
 
 def _table(first: str, *columns: str) -> Table:
@@ -137,12 +132,3 @@ def _table(first: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="right", overflow="fold")
     return table
-
-
-def _titled(title: str, note: str, table: Table, below: str = "") -> RenderableType:
-    heading = Text(title, style="bold")
-    heading.append(f"  {note}", style="dim not bold")
-    parts: list[RenderableType] = [heading, table]
-    if below:
-        parts.append(Text(below, style="dim"))
-    return Padding(Group(*parts), (0, 0, 1, 0))

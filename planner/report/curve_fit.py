@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -24,12 +22,11 @@ from planner.report.fit_record import (
     short_key,
     standard_errors,
 )
-from planner.report.fragments import Cell, chart, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.fragments import Cell, chart, number, panel, section, table, tier_cell, tools
+from planner.report.page import Data, data_table, lead, render_page
 from planner.results.formatting import MISSING, percent
 from planner.version import VERSION
 
-_TONES: Final = {"measured": "good", "fitted": "good", "estimated": "warn"}
 _LINKED: Final = 6
 """Curves up to which the head of the page names each."""
 _REMARKS: Final = 12
@@ -49,17 +46,13 @@ def render_fit_html(record: FitRecord) -> str:
     parts = [_lead(record), _overview(record)]
     parts += [_curve_section(at, fit, figures[2 * at : 2 * at + 2]) for at, fit in enumerate(shown)]
     parts += [_flagged(record), _provenance(record)]
-    page = _resource("template.html").replace('href="#promises"', 'href="#overview"')
-    return Template(page).substitute(
-        title=escape(f"{_title(record)} · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(parts),
-        footer=escape(f"planner {VERSION}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
-        tables=script_json(_tables(record, shown)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        f"{_title(record)} · planner",
+        titles,
+        parts,
+        figures,
+        _tables(record, shown),
+        f"planner {VERSION}",
     )
 
 
@@ -92,17 +85,8 @@ def _lead(record: FitRecord) -> str:
             short_key(worst.curve.key) if worst is not None else "",
         ),
     )
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
     sources = ", ".join(each.name for each in record.inputs)
-    return (
-        f'<div class="lead"><h1>{escape(_title(record))}</h1>'
-        f'<p class="facts">from {escape(sources)}</p>'
-        f'<dl class="cards">{shown}</dl>{_status(record)}</div>'
-    )
+    return lead(_title(record), "", [f"from {sources}"], cards, _status(record))
 
 
 def _rank(fit: FittedCurve) -> float:
@@ -142,7 +126,7 @@ def _overview(record: FitRecord) -> str:
                 number(f"{curve.points:,}"),
                 number(percent(curve.mape_in)),
                 number(percent(curve.mape_out), loss),
-                Cell(curve.tier, tag=_TONES.get(curve.tier, "plain")),
+                tier_cell(curve.tier),
                 number(str(len(curve.warnings)) if curve.warnings else MISSING),
             ]
         )
@@ -255,30 +239,28 @@ def _provenance(record: FitRecord) -> str:
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(record: FitRecord, shown: Sequence[FittedCurve]) -> dict[str, Any]:
-    tables: dict[str, Any] = {
+def _tables(record: FitRecord, shown: Sequence[FittedCurve]) -> dict[str, Data]:
+    flagged = [(each.place, each.verdict, each.reason) for each in record.flagged]
+    tables = {
         "curves": _curve_table(record),
         "timings": _timing_table(shown),
-        "flagged": {
-            "columns": [["row", "", ""], ["verdict", "", ""], ["reason", "", ""]],
-            "rows": [[each.place, each.verdict, each.reason] for each in record.flagged],
-        },
+        "flagged": data_table(["row", "verdict", "reason"], flagged),
     }
     for at, fit in enumerate(record.fits):
         values, errors = numbers(fit.curve.values), numbers(standard_errors(fit.curve))
-        tables[f"parameters-{at + 1}"] = {
-            "columns": [[name, "", ""] for name in ("parameter", "value", "error", "unit")],
-            "rows": [
-                [parameter.name, value, error, parameter.unit]
+        tables[f"parameters-{at + 1}"] = data_table(
+            ["parameter", "value", "error", "unit"],
+            [
+                (parameter.name, value, error, parameter.unit)
                 for parameter, value, error in zip(
                     fit.curve.form.parameters, values, errors, strict=True
                 )
             ],
-        }
+        )
     return tables
 
 
-def _curve_table(record: FitRecord) -> dict[str, Any]:
+def _curve_table(record: FitRecord) -> Data:
     labels_of_key = ("operator", "chip", "engine", "dtype", "kv_dtype", "model", "tensor_parallel")
     columns = (*labels_of_key, "form", "timings")
     rows = []
@@ -289,11 +271,10 @@ def _curve_table(record: FitRecord) -> dict[str, Any]:
         split = key.tensor_parallel or None  # blank for single operators
         figures = [curve.form.name, curve.points, *errors, curve.tier]
         rows.append([*labels, split, *figures, "; ".join(curve.warnings)])
-    names = (*columns, "mape_in", "mape_out", "tier", "warnings")
-    return {"columns": [[name, "", ""] for name in names], "rows": rows}
+    return data_table([*columns, "mape_in", "mape_out", "tier", "warnings"], rows)
 
 
-def _timing_table(shown: Sequence[FittedCurve]) -> dict[str, Any]:
+def _timing_table(shown: Sequence[FittedCurve]) -> Data:
     names = list(dict.fromkeys(name for fit in shown for name in fit.curve.form.shape))
     columns = ["curve", *names, "measured_us", "fitted_us", "error"]
     rows = []
@@ -306,12 +287,8 @@ def _timing_table(shown: Sequence[FittedCurve]) -> dict[str, Any]:
         cells += [numbers(values) for values in (measured * 1e6, fitted * 1e6)]
         cells.append(numbers(fitted / measured - 1.0))
         rows += [[str(at + 1), *row] for row in zip(*cells, strict=True)]
-    return {"columns": [[name, "", ""] for name in columns], "rows": rows}
+    return data_table(columns, rows)
 
 
 def _key_of(at: int) -> str:
     return f"curve-{at + 1}"
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

@@ -547,3 +547,24 @@ def _number(value: float) -> float | int | None:
         return None
     rounded = float(f"{value:.6g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+
+
+def unmarked(text: str) -> str:
+    """Return a text in which plotly finds no markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def label_axis(labels: Sequence[str]) -> Spec:
+    """Return the vertical axis of bars that lie below each other, with the label of each.
+
+    Args:
+        labels: in plotly's markup: texts from outside pass `unmarked`.
+    """
+    return {
+        "tickvals": list(range(len(labels))),
+        "ticktext": list(labels),
+        "automargin": True,
+        "range": [len(labels) - 0.4, -0.6],
+        "showgrid": False,
+        "zeroline": False,
+    }

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from html import escape
-from importlib.resources import files
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from planner.report.figures import Figure, numbers
+from planner.report.figures import Figure
 from planner.report.forecast_figures import figures_of
 from planner.report.forecast_wording import (
     change,
@@ -22,8 +19,18 @@ from planner.report.forecast_wording import (
     run_words,
     solution_sentence,
 )
-from planner.report.fragments import Cell, chart, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.fragments import (
+    Cell,
+    chart,
+    notes,
+    number,
+    panel,
+    section,
+    table,
+    tier_cell,
+    tools,
+)
+from planner.report.page import Data, data_table, lead, render_page, rounded
 from planner.report.wording import DEFINITION_TITLES
 from planner.results.formatting import MISSING, count, money, percent, quantity
 from planner.version import VERSION
@@ -49,17 +56,13 @@ def render_forecast_html(found: Prospect) -> str:
         _surface(found, figures),
         _assumptions(found),
     ]
-    page = _resource("template.html").replace('href="#promises"', 'href="#quarters"')
-    return Template(page).substitute(
-        title=escape(f"{found.name}: forecast · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(part for part in parts if part),
-        footer=escape(f"planner {VERSION} · seed {found.seed}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
-        tables=script_json(_tables(found)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        f"{found.name}: forecast · planner",
+        titles,
+        parts,
+        figures,
+        _tables(found),
+        f"planner {VERSION} · seed {found.seed}",
     )
 
 
@@ -92,18 +95,8 @@ def _lead(found: Prospect) -> str:
             f"{first.label}",
         ),
     ]
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
-    about = f'<p class="facts">{escape(found.description)}</p>' if found.description else ""
-    return (
-        f'<div class="lead"><h1>{escape(found.name)}: forecast</h1>'
-        f"<p>{escape(' '.join(headline(found)))}</p>{about}"
-        f'<p class="facts">{escape(run_words(found))}</p>'
-        f'<dl class="cards">{shown}</dl></div>'
-    )
+    facts = (found.description, run_words(found))
+    return lead(f"{found.name}: forecast", " ".join(headline(found)), facts, cards)
 
 
 def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
@@ -159,10 +152,7 @@ def _rates(values: Iterable[float]) -> str:
 
 
 def _target(found: Prospect, figures: Iterable[Figure]) -> str:
-    items = "".join(
-        f"<li>{escape(solution_sentence(found, each))}</li>" for each in found.solutions
-    )
-    parts = [f'<ul class="notes">{items}</ul>']
+    parts = [notes(solution_sentence(found, each) for each in found.solutions)]
     if found.trades:
         rows = [
             [
@@ -237,18 +227,17 @@ def _assumptions(found: Prospect) -> str:
             Cell(each.name, small=each.note),
             number(_value(each.value, each.unit)),
             Cell(each.date or MISSING),
-            Cell(each.tier, tag="warn" if each.tier == "claimed" else "plain"),
+            tier_cell(each.tier),
             Cell(each.source),
         ]
         for each in found.assumptions
     ]
     listed = table("Assumptions", ["what", "#value", "date", "tier", "source"], rows, stacked=True)
-    items = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     return section(
         "assumptions",
         "Assumptions",
         "What the numbers stand on, and what qualifies them.",
-        f'<ul class="notes">{items}</ul>',
+        notes(found.notes),
         panel(tools("Assumptions", "assumptions"), listed),
     )
 
@@ -262,7 +251,7 @@ def _value(value: float | str, unit: str) -> str:
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(found: Prospect) -> dict[str, Any]:
+def _tables(found: Prospect) -> dict[str, Data]:
     orders = [
         {"quarter": q.label, "pool": pool, "generation": kind, "nodes": nodes}
         for q in found.projection.quarters
@@ -278,19 +267,6 @@ def _tables(found: Prospect) -> dict[str, Any]:
         "assumptions": pd.DataFrame([vars(each) for each in found.assumptions]),
     }
     return {
-        name: {
-            "columns": [[str(column), "", ""] for column in frame.columns],
-            "rows": [[_plain(cell) for cell in row] for row in frame.itertuples(index=False)],
-        }
+        name: data_table(map(str, frame.columns), map(rounded, frame.itertuples(index=False)))
         for name, frame in tables.items()
     }
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    return numbers([value])[0] if isinstance(value, float) else value
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

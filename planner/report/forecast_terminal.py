@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts, titled
 from planner.report.forecast_wording import (
     change,
     devices_words,
@@ -26,8 +26,6 @@ from planner.results.formatting import MISSING, count, money, percent
 if TYPE_CHECKING:
     from planner.search.prospect import Prospect
 
-_PLAIN: Final = str.maketrans({"·": "-", "–": "-", "\u2212": "-", "±": "+/-", "×": "x"})
-"""For terminals that know ASCII only."""
 MOST_COLUMNS: Final = 7
 """Classes and chips up to which each has a column; the files hold those of all."""
 
@@ -39,13 +37,11 @@ def print_forecast(found: Prospect, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_parts(found), _PLAIN, console)
+    print_parts(_parts(found), console)
 
 
 def _parts(found: Prospect) -> Iterator[RenderableType]:
-    title = Text(found.name, style="bold")
-    title.append("  forecast", style="not bold")
-    yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
+    yield heading(found.name, "forecast", run_words(found))
     yield Padding(Text("\n".join(headline(found))), (0, 0, 1, 0))
     yield _quarters(found)
     yield _demand(found)
@@ -73,7 +69,7 @@ def _quarters(found: Prospect) -> RenderableType:
             )
         )
     note = f"whole quarters; ± error of the response surface; margin {margin_title(found)}"
-    return _titled("Quarters", note, _table(head, rows))
+    return titled("Quarters", note, _table(head, rows))
 
 
 def _demand(found: Prospect) -> RenderableType:
@@ -90,7 +86,7 @@ def _demand(found: Prospect) -> RenderableType:
             )
         )
     note = "mean demand per second by class; accelerators by chip"
-    return _titled("Demand and chips", note, _table(("quarter", *classes, *chips), rows))
+    return titled("Demand and chips", note, _table(("quarter", *classes, *chips), rows))
 
 
 def _rate(per_s: float) -> str:
@@ -109,7 +105,7 @@ def _margins(found: Prospect) -> RenderableType:
         for each in (quarters[0], quarters[-1])
     ]
     head = ("quarter", *(DEFINITION_TITLES.get(name, name) for name in names))
-    return _titled("Gross margin by definition", "the first is the headline's", _table(head, rows))
+    return titled("Gross margin by definition", "the first is the headline's", _table(head, rows))
 
 
 def _trades(found: Prospect) -> RenderableType:
@@ -123,7 +119,7 @@ def _trades(found: Prospect) -> RenderableType:
     ]
     head = ("throughput a year", "demand a year")
     note = f"{target_words(target)}; both on top of what is assumed"
-    return _titled("What would have to be true together", note, _table(head, rows))
+    return titled("What would have to be true together", note, _table(head, rows))
 
 
 def _surface(found: Prospect) -> RenderableType:
@@ -142,7 +138,7 @@ def _surface(found: Prospect) -> RenderableType:
     ]
     head = ("pool", "chip", "mix", "points", "load /s", "nodes", "from half", "error")
     note = "largest simulated fleet of each curve; nodes per load against half of it; error there"
-    return _titled("Response surface", note, _table(head, rows))
+    return titled("Response surface", note, _table(head, rows))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -153,9 +149,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _titled(title: str, note: str, table: Table) -> RenderableType:
-    heading = Text(title, style="bold")
-    heading.append(f"  {note}", style="dim not bold")
-    return Padding(Group(heading, table), (0, 0, 1, 0))

@@ -6,8 +6,19 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
 from planner.report.figures import Figure
+
+_TONES: Final = {
+    "official": "good",
+    "measured": "good",
+    "fitted": "good",
+    "analyst": "plain",
+    "scenario": "plain",
+    "estimated": "warn",
+    "claimed": "bad",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,11 @@ class Cell:
 def number(text: str, kind: str = "") -> Cell:
     """Return a cell that is set flush right."""
     return Cell(text, f"n {kind}".strip())
+
+
+def tier_cell(tier: str) -> Cell:
+    """Return a cell that says how well a figure is founded."""
+    return Cell(tier, tag=_TONES.get(tier, "plain"))
 
 
 def table(
@@ -147,3 +163,9 @@ def panel(*parts: str) -> str:
 def tools(title: str, name: str) -> str:
     """Return the head of a panel with a table: its title and the button that copies it."""
     return f'<div class="tools"><h3>{escape(title)}</h3>{copy_button(name)}</div>'
+
+
+def notes(sentences: Iterable[str]) -> str:
+    """Return a list of remarks."""
+    items = "".join(f"<li>{escape(each)}</li>" for each in sentences)
+    return f'<ul class="notes">{items}</ul>'

@@ -65,23 +65,37 @@ def _hours(found: Optimum) -> Figure:
     traces.append(_needed(list(hours), found.mix.needed_nodes))
     legend.append(_NEEDED)
     step = max(1, len(labels) // 12)
-    layout = {
-        "barmode": "stack",
-        "bargap": 0.06,
-        "xaxis": {
-            "tickvals": list(hours)[::step],
-            "ticktext": labels[::step],
-            "showgrid": False,
-        },
-        "yaxis": {"title": {"text": "nodes"}, "rangemode": "tozero"},
+    axis = {
+        "tickvals": list(hours)[::step],
+        "ticktext": labels[::step],
+        "showgrid": False,
     }
     note = (
         "Nodes paid for in each hour, the committed ones at the bottom, and what the load takes: "
         "what lies above the line waits."
     )
+    return _stacked("mix-hours", "Hour by hour", note, traces, legend, 0.06, axis)
+
+
+def _stacked(
+    key: str,
+    title: str,
+    note: str,
+    traces: list[dict[str, Any]],
+    legend: Sequence[tuple[str, str, str]],
+    gap: float,
+    axis: dict[str, Any],
+) -> Figure:
+    """Return a figure of nodes by term, one on top of the other."""
+    layout = {
+        "barmode": "stack",
+        "bargap": gap,
+        "xaxis": axis,
+        "yaxis": {"title": {"text": "nodes"}, "rangemode": "tozero"},
+    }
     return Figure(
-        key="mix-hours",
-        title="Hour by hour",
+        key=key,
+        title=title,
         caption=note,
         note=note,
         spec={"data": traces, "layout": layout},
@@ -111,25 +125,19 @@ def _duration_curve(found: Optimum) -> Figure:
     traces, legend = _stack(found, order, numbers(shares), "%{x:.0f}% of the hours")
     traces.append(_needed(numbers(shares), [needed[hour] for hour in order]))
     legend.append(_NEEDED)
-    layout = {
-        "barmode": "stack",
-        "bargap": 0.0,
-        "xaxis": {"ticksuffix": "%", "range": [0, 100], "showgrid": False},
-        "yaxis": {"title": {"text": "nodes"}, "rangemode": "tozero"},
-    }
+    axis = {"ticksuffix": "%", "range": [0, 100], "showgrid": False}
     note = (
         "The same hours, the busiest first. A node is worth committing to if the line stays above "
         "it for a larger share of the hours than its committed price is of the price by the hour."
     )
-    return Figure(
-        key="mix-duration",
-        title="Load duration: what base, peak and spot carry",
-        caption=note,
-        note=note,
-        spec={"data": traces, "layout": layout},
-        table="hours",
-        height=330,
-        legend=tuple(legend),
+    return _stacked(
+        "mix-duration",
+        "Load duration: what base, peak and spot carry",
+        note,
+        traces,
+        legend,
+        0.0,
+        axis,
     )
 
 

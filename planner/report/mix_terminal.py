@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts
 from planner.report.mix_wording import (
     answer,
     case_answer,
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from planner.search.mix import Optimum
     from planner.search.operating import OperatingPoint
 
-_PLAIN: Final = str.maketrans({"·": "-", "–": "-", "\u2212": "-", "≤": "<="})
-"""For terminals that know ASCII only."""
-
 
 def print_optimum(found: Optimum, console: Console | None = None) -> None:
     """Print an optimum as tables that fit 100 columns; plain text where the output is piped.
@@ -38,7 +35,7 @@ def print_optimum(found: Optimum, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_optimum(found), _PLAIN, console)
+    print_parts(_optimum(found), console)
 
 
 def print_own_chip(case: OwnChipCase, console: Console | None = None) -> None:
@@ -48,23 +45,17 @@ def print_own_chip(case: OwnChipCase, console: Console | None = None) -> None:
         case: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_own_chip(case), _PLAIN, console)
+    print_parts(_own_chip(case), console)
 
 
 def _optimum(found: Optimum) -> Iterator[RenderableType]:
-    yield _heading(found.name, "the cheapest mix of nodes and terms", facts(found))
+    yield heading(found.name, "the cheapest mix of nodes and terms", facts(found))
     style = "" if found.kept is not False else "bold red"
     yield Padding(Group(Text(answer(found)), Text(proof_sentence(found), style)), (0, 0, 1, 0))
     yield _terms(found)
     yield _alternatives(found)
     yield _points(found.points)
     yield Text("\n".join(optimum_notes(found)), style="dim")
-
-
-def _heading(name: str, what: str, line: str) -> RenderableType:
-    title = Text(name, style="bold")
-    title.append(f"  {what}", style="not bold")
-    return Padding(Group(title, Text(line, style="dim")), (1, 0, 1, 0))
 
 
 def _terms(found: Optimum) -> RenderableType:
@@ -114,7 +105,7 @@ def _points(points: tuple[OperatingPoint, ...]) -> RenderableType:
 
 def _own_chip(case: OwnChipCase) -> Iterator[RenderableType]:
     found, terms = case.found, case.terms
-    yield _heading(case.name, "own chip or bought", case.description)
+    yield heading(case.name, "own chip or bought", case.description)
     yield Padding(Text(case_answer(case)), (0, 0, 1, 0))
     table = _table("Per million tokens", ("volume of a year",), (terms.pool, terms.against))
     for factor in (0.1, 0.3, 1.0, 3.0, 10.0):

@@ -9,9 +9,9 @@ from planner.scenario.site_power import megawatts
 from planner.version import VERSION
 
 if TYPE_CHECKING:
-    from planner.economics.mix import PowerPrice
     from planner.search.breakeven import OwnChipCase
     from planner.search.mix import Optimum
+    from planner.search.mix_solver import PowerPrice
 
 PROVEN_GAP = 2e-4
 """A gap up to this is that of the solver's tolerance."""

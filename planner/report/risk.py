@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Any
 
-from planner.report.figures import numbers
-from planner.report.fragments import Cell, chart, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.fragments import Cell, chart, notes, number, panel, section, table, tools
+from planner.report.page import Data, data_table, lead, render_page, rounded
 from planner.report.risk_figures import distribution_figures, tornado_figures
 from planner.report.risk_wording import (
     WORDS,
@@ -37,17 +34,13 @@ def render_risk_html(found: Risk) -> str:
     titles = [("answers", "Answers"), ("drivers", "Drivers"), ("inputs", "Inputs")]
     titles += [("assumptions", "Assumptions")]
     parts = [_lead(found), _answers(found), _drivers(found), _inputs(found), _assumptions(found)]
-    page = _resource("template.html").replace('href="#promises"', 'href="#answers"')
-    return Template(page).substitute(
-        title=escape(f"{found.name}: how sure the answer is · planner"),
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(parts),
-        footer=escape(f"planner {VERSION} · seed {found.seed}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in figures}),
-        tables=script_json(_tables(found)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        f"{found.name}: how sure the answer is · planner",
+        titles,
+        parts,
+        figures,
+        _tables(found),
+        f"planner {VERSION} · seed {found.seed}",
     )
 
 
@@ -57,17 +50,8 @@ def _lead(found: Risk) -> str:
         middle = None if answer.interval is None else answer.interval.median.value
         note = f"{share(found.confidence)} interval {between(answer)}"
         cards.append((answer.quantity.title, level(answer.quantity.unit, middle), note))
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
-    return (
-        f'<div class="lead"><h1>{escape(found.name)}: how sure the answer is</h1>'
-        f"<p>{escape(' '.join(headline(found)))}</p>"
-        f'<p class="facts">{escape(run_words(found))}</p>'
-        f'<dl class="cards">{shown}</dl></div>'
-    )
+    title = f"{found.name}: how sure the answer is"
+    return lead(title, " ".join(headline(found)), [run_words(found)], cards)
 
 
 def _answers(found: Risk) -> str:
@@ -157,15 +141,14 @@ def _inputs(found: Risk) -> str:
 
 
 def _assumptions(found: Risk) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     text = "What qualifies the numbers."
-    return section("assumptions", "Assumptions", text, f'<ul class="notes">{items}</ul>')
+    return section("assumptions", "Assumptions", text, notes(found.notes))
 
 
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(found: Risk) -> dict[str, Any]:
+def _tables(found: Risk) -> dict[str, Data]:
     draws = found.rows()
     columns = list(draws[0])
     answers = [
@@ -173,12 +156,12 @@ def _tables(found: Risk) -> dict[str, Any]:
             answer.quantity.name,
             answer.quantity.request_class,
             answer.quantity.unit,
-            *_cells(_numbers_of(answer)),
+            *rounded(_numbers_of(answer)),
         ]
         for answer in found.answers
     ]
     drivers = [
-        _cells(
+        rounded(
             [
                 *(answer.quantity.name, answer.quantity.unit, driver.column),
                 *(driver.low, driver.high, *_indices(driver.index)),
@@ -194,19 +177,19 @@ def _tables(found: Risk) -> dict[str, Any]:
     ]
     ends = ("value", "by_chance_low", "by_chance_high")
     return {
-        "draws": _table(columns, [[_plain(row[name]) for name in columns] for row in draws]),
-        "answers": _table(
+        "draws": data_table(columns, [rounded(row[name] for name in columns) for row in draws]),
+        "answers": data_table(
             ["answer", "class", "unit", "all_medians"]
             + [f"{name}.{end}" for name in ("low", "median", "high") for end in ends]
             + ["mean", "deviation"],
             answers,
         ),
-        "drivers": _table(
+        "drivers": data_table(
             ["answer", "unit", "input", "p10", "p90"]
             + [f"{name}.{end}" for name in ("alone", "in_all") for end in ends],
             drivers,
         ),
-        "inputs": _table(["input", "moves", "distribution", "group", "basis"], inputs),
+        "inputs": data_table(["input", "moves", "distribution", "group", "basis"], inputs),
     }
 
 
@@ -222,19 +205,3 @@ def _indices(index: Any) -> list[float | None]:
     if index is None:
         return [None] * 6
     return [x for e in (index.first, index.total) for x in (e.value, e.low, e.high)]
-
-
-def _table(columns: list[str], rows: list[list[Any]]) -> dict[str, Any]:
-    return {"columns": [[name, "", ""] for name in columns], "rows": rows}
-
-
-def _cells(values: list[Any]) -> list[Any]:
-    return [_plain(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    return numbers([value])[0] if isinstance(value, float) else value
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")

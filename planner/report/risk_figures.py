@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from planner.report.figures import Figure, numbers
+from planner.report.figures import Figure, label_axis, numbers, unmarked
 from planner.report.risk_wording import (
     between,
     explained_words,
@@ -150,14 +150,7 @@ def _tornado(answer: Answer) -> Figure:
     )
     layout = {
         "xaxis": _axis(unit, edges, room=0.2),
-        "yaxis": {
-            "tickvals": rows,
-            "ticktext": [_label(driver) for driver in drivers],
-            "automargin": True,
-            "range": [len(rows) - 0.4, -0.6],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        "yaxis": label_axis([_label(driver) for driver in drivers]),
         "shapes": [
             {
                 "type": "line",
@@ -207,7 +200,7 @@ def _bars(answer: Answer, values: Sequence[float | None], name: str, colour: str
 
 
 def _label(driver: Driver) -> str:
-    name = driver.column.replace("&", "&amp;").replace("<", "&lt;")
+    name = unmarked(driver.column)
     if driver.index is None:
         return name
     total = index_words(driver.index.total).partition(" ")[0]

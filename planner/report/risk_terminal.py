@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.report.console import print_parts
+from planner.report.console import heading, print_parts
 from planner.report.risk_wording import (
     WORDS,
     between,
@@ -30,9 +30,6 @@ from planner.results.formatting import share
 if TYPE_CHECKING:
     from planner.search.risk import Answer, Risk
 
-_PLAIN: Final = str.maketrans({"·": "-", "–": "-", "\u2212": "-", "×": "x", "…": "~"})
-"""For terminals that know ASCII only."""
-
 
 def print_risk(found: Risk, console: Console | None = None) -> None:
     """Print a risk analysis as tables that fit 100 columns; plain text where piped.
@@ -41,13 +38,11 @@ def print_risk(found: Risk, console: Console | None = None) -> None:
         found: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_parts(found), _PLAIN, console)
+    print_parts(_parts(found), console)
 
 
 def _parts(found: Risk) -> Iterator[RenderableType]:
-    title = Text(found.name, style="bold")
-    title.append("  how sure the answer is, and what it hangs on", style="not bold")
-    yield Padding(Group(title, Text(run_words(found), style="dim")), (1, 0, 1, 0))
+    yield heading(found.name, "how sure the answer is, and what it hangs on", run_words(found))
     yield Padding(Text("\n".join(headline(found))), (0, 0, 1, 0))
     yield _answers(found)
     explained = [f"{name}: {words}" for name, words in WORDS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -16,13 +16,16 @@ from planner.report.fragments import (
     Cell,
     chart,
     legend,
+    notes,
     number,
     panel,
     section,
     table,
+    tier_cell,
     tools,
 )
 from planner.report.money import class_cost_table, ledger_table, margin_table
+from planner.report.page import card
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
@@ -52,17 +55,8 @@ from planner.results.formatting import (
     share,
 )
 from planner.results.pool_table import RESOURCE_TITLES
-from planner.results.result import Result
+from planner.results.result import Assumption, Result
 
-TONES: Final = {
-    "official": "good",
-    "measured": "good",
-    "fitted": "good",
-    "analyst": "plain",
-    "scenario": "plain",
-    "estimated": "warn",
-    "claimed": "bad",
-}
 _VERDICTS: Final = {
     columns.KEPT: ("", "✓"),
     columns.BROKEN: (" broken", "✗"),
@@ -92,10 +86,8 @@ _WORDS: Final = (
 def lead(result: Result) -> str:
     """Return name, facts, the four numbers and the verdict."""
     cards = "".join(
-        f'<div class="card{" alarm" if card.alarm else ""}"><dt>{escape(card.label)}</dt>'
-        f'<dd class="value">{escape(card.value)}</dd>'
-        f'<dd class="note">{escape(card.note)}</dd></div>'
-        for card in headline_cards(result)
+        card(each.label, each.value, each.note, "alarm" if each.alarm else "")
+        for each in headline_cards(result)
     )
     description = f"<p>{escape(result.description)}</p>" if result.description else ""
     return (
@@ -326,7 +318,7 @@ def _pool_cells(row: dict[Any, Any], cached: bool, drafted: bool) -> list[Cell]:
     return [
         Cell(row["pool"], small=" · ".join(filter(None, (row["model"], handover_words(row))))),
         Cell(row["node"], "w", small=shape),
-        Cell(row["tier"], tag=TONES.get(row["tier"], "plain")),
+        tier_cell(row["tier"]),
         number(count(row["nodes_at_peak"])),
         number(count(row["accelerators_at_peak"])),
         *(number(share(rate)) for rate in rates),
@@ -370,24 +362,27 @@ def money_section(result: Result) -> str:
     )
 
 
-def assumptions(result: Result) -> str:
-    """Return what the numbers stand on, with sources; weak tiers are flagged."""
+def assumption_table(caption: str, first: str, stated: Iterable[Assumption]) -> str:
+    """Return a table of figures with their sources; `first` is the title of the first column."""
     rows = [
         [
             Cell(each.name, small=each.note),
             number(quantity(each.value, each.unit)),
-            Cell(each.tier, tag=TONES.get(each.tier, "plain")),
+            tier_cell(each.tier),
             Cell(each.source),
             Cell(each.date or MISSING, "w"),
         ]
-        for each in result.assumptions
+        for each in stated
     ]
+    return table(caption, [first, "#value", "tier", "source", "date"], rows, stacked=True)
+
+
+def assumptions(result: Result) -> str:
+    """Return what the numbers stand on, with sources; weak tiers are flagged."""
     words = "".join(f"<dt>{term}</dt><dd>{escape(text)}</dd>" for term, text in _WORDS)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
-    parts = [f'<ul class="notes">{notes}</ul>'] if notes else []
-    if rows:
-        head = ["what", "#value", "tier", "source", "date"]
-        shown = table("Assumptions", head, rows, stacked=True)
+    parts = [notes(result.notes)] if result.notes else []
+    if result.assumptions:
+        shown = assumption_table("Assumptions", "what", result.assumptions)
         parts.insert(0, panel(tools("Figures and their sources", "assumptions"), shown))
     parts.append(panel("<h3>Words</h3>", f'<dl class="words">{words}</dl>'))
     return section("assumptions", "Assumptions", _tier_summary(result), *parts)
@@ -417,4 +412,4 @@ def footer(result: Result) -> str:
         f"seed {result.seed}",
         counters,
     ]
-    return escape(" · ".join(fact for fact in facts if fact))
+    return " · ".join(fact for fact in facts if fact)

@@ -38,10 +38,6 @@ from planner.results.formatting import count, duration, money, percent, percenti
 from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Result
 
-_PLAIN: Final = str.maketrans(
-    {"·": "-", "✓": "ok", "✗": "MISSED", "–": "-", "\u2212": "-", "≤": "<=", "⚠": "!", "×": "x"}
-)
-"""For terminals that know ASCII only."""
 _VERDICTS: Final = {
     columns.KEPT: ("✓ ", "green", "≤"),
     columns.BROKEN: ("✗ ", "bold red", ">"),
@@ -57,7 +53,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
         result: what to print.
         console: where to; standard output if None.
     """
-    print_parts(_parts(result), _PLAIN, console)
+    print_parts(_parts(result), console)
 
 
 def _parts(result: Result) -> list[RenderableType]:

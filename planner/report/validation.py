@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any, Final
 
 from planner.report.figures import numbers
 from planner.report.fragments import Cell, chart, number, panel, section, table, tools
-from planner.report.html import plotly_script, script_json
+from planner.report.page import Data, data_table, lead, render_page, rounded
 from planner.report.validation_figures import bar_figures, scatter_figures
 from planner.results.formatting import MISSING
 from planner.validation.record import Target, Validation
@@ -50,17 +48,13 @@ def render_validation_html(found: Validation) -> str:
         parts.append(_open_loops(found))
     titles.append(("assumptions", "Assumptions"))
     parts.append(_assumptions(found))
-    page = _resource("template.html").replace('href="#promises"', 'href="#targets"')
-    return Template(page).substitute(
-        title="Predicted and measured · planner",
-        style=_resource("style.css"),
-        navigation="".join(f'<a href="#{key}">{escape(title)}</a>' for key, title in titles),
-        body="\n".join(parts),
-        footer=escape(f"planner {VERSION}"),
-        figures=script_json({f.key: f.spec | {"height": f.height} for f in [*scatters, *bars]}),
-        tables=script_json(_tables(found, kept)),
-        plotly=plotly_script(),
-        script=_resource("report.js"),
+    return render_page(
+        "Predicted and measured · planner",
+        titles,
+        parts,
+        [*scatters, *bars],
+        _tables(found, kept),
+        f"planner {VERSION}",
     )
 
 
@@ -75,11 +69,6 @@ def _lead(found: Validation) -> str:
         value = error_text(errors.median) if errors else MISSING
         note = f"median error, bias {signed(errors.bias)}" if errors else "not measured"
         cards.append((words(metric), value, note))
-    shown = "".join(
-        f'<div class="card"><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>'
-        f'<dd class="note">{escape(note)}</dd></div>'
-        for label, value, note in cards
-    )
     fitted = (
         "The overheads in use were fitted to some of these very points; the targets count groups "
         "that they were not fitted to."
@@ -87,11 +76,8 @@ def _lead(found: Validation) -> str:
         else "The overheads in use may have been fitted to some of these very points; --hold-out "
         "scores groups that they were not fitted to."
     )
-    return (
-        '<div class="lead"><h1>Predicted and measured</h1>'
-        f'<p class="facts">{escape(found.source[:1].upper() + found.source[1:])}. {fitted}</p>'
-        f'<dl class="cards">{shown}</dl></div>'
-    )
+    facts = f"{found.source[:1].upper() + found.source[1:]}. {fitted}"
+    return lead("Predicted and measured", "", [facts], cards)
 
 
 def _aside_words(found: Validation) -> str:
@@ -247,7 +233,7 @@ def _grid(figures: Sequence[Any]) -> str:
 # --- tables behind the page -----------------------------------------------------------------------
 
 
-def _tables(found: Validation, kept: Sequence[Score]) -> dict[str, Any]:
+def _tables(found: Validation, kept: Sequence[Score]) -> dict[str, Data]:
     columns = ["metric", "set", "id", *(key for key in KEYS if key != "set")]
     rows = []
     for metric in HEADLINE:
@@ -258,24 +244,23 @@ def _tables(found: Validation, kept: Sequence[Score]) -> dict[str, Any]:
                 values = numbers([pair.measured, pair.predicted, pair.error])
                 load = load_words(score.point)
                 rows.append([metric, score.point.source, score.point.id, *labels, load, *values])
-    names = [*columns, "load", "measured", "predicted", "error"]
     return {
-        "points": {"columns": [[name, "", ""] for name in names], "rows": rows},
+        "points": data_table([*columns, "load", "measured", "predicted", "error"], rows),
         "groups": _statistics(found.by, grouped(kept, found.by)),
         "sets": _statistics(
             ("set", "aside"), {(name, aside): scores for name, aside, scores in found.lines()}
         ),
-        "targets": {
-            "columns": [[n, "", ""] for n in ("on", "measure", "reach", "found", "verdict")],
-            "rows": [
-                [row.on, row.measure, row.reach, row.found and numbers([row.found])[0], row.verdict]
+        "targets": data_table(
+            ["on", "measure", "reach", "found", "verdict"],
+            [
+                rounded([row.on, row.measure, row.reach, row.found, row.verdict])
                 for row in found.targets
             ],
-        },
+        ),
     }
 
 
-def _statistics(by: Sequence[str], groups: dict[tuple[str, ...], list[Score]]) -> dict[str, Any]:
+def _statistics(by: Sequence[str], groups: dict[tuple[str, ...], list[Score]]) -> Data:
     names = [
         f"{metric} {name}" for metric in HEADLINE for name in ("bias", "median", "mean", "p90")
     ]
@@ -290,8 +275,4 @@ def _statistics(by: Sequence[str], groups: dict[tuple[str, ...], list[Score]]) -
                 else numbers([errors.bias, errors.median, errors.mean, errors.p90])
             )
         rows.append(row)
-    return {"columns": [[name, "", ""] for name in (*by, "points", *names)], "rows": rows}
-
-
-def _resource(name: str) -> str:
-    return (files("planner.report") / name).read_text(encoding="utf-8")
+    return data_table([*by, "points", *names], rows)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
+from planner.jsonable import json_text, plain
 from planner.results import columns
 from planner.results.frames import Frames
 from planner.results.impact import Impact
@@ -281,7 +279,7 @@ class Result:
             "notes": list(self.notes),
             "counters": dict(self.counters),
         }
-        return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return json_text(content) + "\n"
 
     def write(
         self,
@@ -333,16 +331,3 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dictionaries that JSON can hold."""
     lists = {str(name): plain(frame[name].tolist()) for name in frame.columns}
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-
-
-def plain(value: Any) -> Any:
-    """Return `value` in JSON's own types; what is not a finite number becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -3,7 +3,7 @@
 `load_checked` reads a file and reports all its faults; `load_scenario` does so without a catalogue.
 """
 
-from planner.scenario.checks import check_scenario, load_checked, notices
+from planner.scenario.checks import changed, check_scenario, load_checked, notices
 from planner.scenario.json_schema import json_schema, json_schema_text
 from planner.scenario.load import LoadedScenario, load_scenario
 from planner.scenario.replicas import (
@@ -24,6 +24,7 @@ __all__ = [
     "LoadedScenario",
     "ReplicaLayout",
     "Scenario",
+    "changed",
     "check_scenario",
     "draft_dtypes_of",
     "draft_of",

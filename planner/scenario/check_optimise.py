@@ -11,9 +11,9 @@ from planner.scenario.nodes import Location
 from planner.scenario.parts import Parts
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.optimise import Choice, Term
+from planner.units import HOUR_S
 
 Finding = tuple[Location, str]
-HOUR_S = 3600.0
 MOST_HOURS = 168
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
+import yaml
+
 from planner.catalog import Catalog
 from planner.errors import Fault, ScenarioError, did_you_mean, shown
 from planner.scenario.cache_notices import cache_notices, prefix_notices
@@ -29,7 +31,7 @@ from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.check_site import check_site
 from planner.scenario.check_uncertainty import check_uncertainty
 from planner.scenario.faults import faults_of_tree, place_fault
-from planner.scenario.load import LoadedScenario, draft_scenario
+from planner.scenario.load import Draft, LoadedScenario, draft_scenario, redraft
 from planner.scenario.nodes import Location, Node
 from planner.scenario.parts import Parts
 from planner.scenario.replicas import replicas_of
@@ -37,7 +39,6 @@ from planner.scenario.routes import decoders_of, own_pools, pools_reached
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Lengths, RequestClass
-from planner.scenario.source import parse_text
 
 Finding = tuple[Location, str]
 MAXIMUM_REQUESTS = 10_000_000_000
@@ -70,7 +71,26 @@ def load_checked(
     Raises:
         ScenarioError: every fault found, each with its place.
     """
-    draft = draft_scenario(path, overrides=overrides, sets=sets, scenario=scenario)
+    return _checked(
+        draft_scenario(path, overrides=overrides, sets=sets, scenario=scenario), catalog
+    )
+
+
+def changed(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) -> LoadedScenario:
+    """Return a scenario with other values, checked as `load_checked` does, and read from no file.
+
+    Args:
+        loaded: stays as it is.
+        catalog: models, chips, nodes and prices that it may name.
+        sets: assignments such as `"pools.chat.nodes=3"`.
+
+    Raises:
+        ScenarioError: every fault found.
+    """
+    return _checked(redraft(loaded, sets), catalog)
+
+
+def _checked(draft: Draft, catalog: Catalog) -> LoadedScenario:
     faults = draft.faults + _check(draft.root, catalog)
     if draft.scenario is None or faults:
         raise ScenarioError(faults)
@@ -265,10 +285,23 @@ def _maximum(lengths: Lengths) -> float:
 
 def _check_shipped_names(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
     """Yield shapes and length presets that are not shipped."""
+    asked: dict[str, list[tuple[Location, str]]] = {}
+    for where, kind, name in _names_asked(parts):
+        asked.setdefault(kind, []).append((where, name))
+    for kind, places in asked.items():
+        names = _shipped_names(kind)
+        for where, name in places:
+            if name not in names:
+                advice = "`planner trace synth --list` shows them all"
+                yield where, _unknown(kind, name, names, advice)
+
+
+def _names_asked(parts: Parts) -> Iterator[tuple[Location, str, str]]:
+    """Yield place, kind and name of what the classes take from the shipped data."""
     for where, request_class in parts.classes.items():
         shape = request_class.open.shape if request_class.open else None
         if isinstance(shape, str):
-            yield from _shipped((*where, "open", "shape"), "shape", shape)
+            yield (*where, "open", "shape"), "shape", shape
         turns = request_class.sessions.turns if request_class.sessions else None
         calls = request_class.agent.calls if request_class.agent else None
         tools = request_class.agent.tool_tokens if request_class.agent else None
@@ -282,20 +315,18 @@ def _check_shipped_names(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:
         }
         for field, length in lengths.items():
             if length is not None and length.preset is not None:
-                yield from _shipped((*where, *field, "preset"), "length preset", length.preset)
+                yield (*where, *field, "preset"), "length preset", length.preset
 
 
 _SHIPPED = {"shape": ("shapes.yaml", "shapes"), "length preset": ("lengths.yaml", "presets")}
 """Where the names are: the data of `planner.trace`, whose code would bring in array libraries."""
 
 
-def _shipped(where: Location, kind: str, name: str) -> Iterator[Finding]:
+def _shipped_names(kind: str) -> list[str]:
     file, section = _SHIPPED[kind]
     text = resources.files("planner").joinpath("trace", "data", file).read_text("utf-8")
-    entries = parse_text(text, file).root.follow([section])[0].value
-    names = list(entries) if isinstance(entries, dict) else []
-    if name not in names:
-        yield where, _unknown(kind, name, names, "`planner trace synth --list` shows them all")
+    # NOTE: our own file needs no places for faults, and LibYAML reads it a hundred times sooner
+    return list(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))[section])
 
 
 def _check_repeats(parts: Parts, _catalog: Catalog) -> Iterator[Finding]:

@@ -125,18 +125,34 @@ def draft_scenario(
     """
     name = os.fspath(path)
     layer = _Reader().read(name, Place(name), ())
-    faults = layer.faults
     chosen = [*_names_of_scenario(layer, scenario, name), *overrides]
     root = _with_overrides(layer, chosen, name)
+    faults = [*layer.faults, *_unknown_variants(root, layer)]
+    return _draft(name, root, sets, faults, chosen, tuple(layer.scenarios))
+
+
+def redraft(loaded: LoadedScenario, sets: Sequence[str]) -> Draft:
+    """Return a loaded scenario with `path=value` options laid over it; no file is read."""
+    return _draft(loaded.path, loaded.root, sets, [], loaded.applied, loaded.scenario_names)
+
+
+def _draft(
+    path: str,
+    root: Node,
+    sets: Sequence[str],
+    faults: Sequence[Fault],
+    applied: Sequence[str],
+    scenario_names: tuple[str, ...],
+) -> Draft:
     root, mistaken = with_sets(root, sets)
-    faults += [*mistaken, *_repeated_names(root), *_unknown_variants(root, layer)]
+    found = [*faults, *mistaken, *_repeated_names(root)]
     result = None
     try:
         result = Scenario.model_validate(root.plain())
     except ValidationError as error:
-        faults += schema_faults(error, root)
-    applied = (*chosen, *(f"--set {text}" for text in sets))
-    return Draft(name, root, result, faults, applied, tuple(layer.scenarios))
+        found += schema_faults(error, root)
+    laid = (*applied, *(f"--set {text}" for text in sets))
+    return Draft(path, root, result, found, laid, scenario_names)
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner.jsonable import json_text
 from planner.search.quantities import Quantity
 from planner.search.subsets import Key, Measured
 from planner.search.switches import Switch
@@ -148,7 +148,7 @@ class Ablation:
             ],
             "notes": list(self.notes),
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+        return json_text(content)
 
 
 def settings() -> dict[str, str]:

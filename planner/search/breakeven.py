@@ -10,9 +10,7 @@ from typing import Final
 
 from planner.catalog import Catalog, load_catalog
 from planner.economics.capital import capital_recovery_per_hour_usd
-from planner.economics.cost import Policy
-from planner.economics.energy import HOURS_PER_MONTH
-from planner.economics.mix import node_hour_usd
+from planner.economics.cost import Policy, node_hour_usd
 from planner.economics.own_chip import BreakEven, ChipCost
 from planner.economics.rates import MachineRate
 from planner.errors import PlannerError
@@ -24,8 +22,8 @@ from planner.scenario.schema.optimise import OwnChip
 from planner.scenario.schema.pools import Pool
 from planner.search.operating import OperatingPoint, Probe
 from planner.simulation import resolve
+from planner.units import YEAR_S
 
-YEAR_S: Final = 365 * 86400.0
 DECADES: Final = 1.5
 """Of volume that the chart shows on either side of the break-even."""
 STEPS: Final = 61
@@ -195,13 +193,7 @@ def own_device_hour_usd(
     """
     burdened_usd = capital_usd * (1.0 + policy.node_overhead_rate * overhead)
     return node_hour_usd(
-        burdened_usd,
-        1,
-        owned=True,
-        provisioned_kw=provisioned_kw,
-        mean_kw=mean_kw,
-        electricity_usd_per_kwh=policy.power.electricity_usd_per_kwh,
-        colocation_usd_per_kw_hour=policy.power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
+        burdened_usd, 1, policy, owned=True, provisioned_kw=provisioned_kw, mean_kw=mean_kw
     )
 
 
@@ -219,12 +211,10 @@ def _bought(
     usd = node_hour_usd(
         rate.per_device_hour_usd,
         node.devices,
+        policy,
         owned=rate.is_owned,
-        node_overhead_rate=policy.node_overhead_rate,
         provisioned_kw=float(node.power_w) / 1e3,
         mean_kw=power_w / 1e3 * policy.power.pue,
-        electricity_usd_per_kwh=policy.power.electricity_usd_per_kwh,
-        colocation_usd_per_kw_hour=policy.power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
     )
     return ChipCost(usd / node.devices, tokens_per_s, terms.utilisation)
 

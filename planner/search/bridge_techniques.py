@@ -263,11 +263,15 @@ class Game:
         """Simulate subsets, the larger ones first: they tell where to start on the smaller ones."""
         total = len(self.found) + len(missing)
         for size in sorted({len(on) for _, on in missing}, reverse=True):
-            level = [self._work(side, on) for side, on in missing if len(on) == size]
-            for fleet in crew.measure(level, total - len(self.found)):
-                self.found[fleet.side, fleet.on] = fleet
+            level = [key for key in missing if len(key[1]) == size]
+            done: dict[tuple[int, Coalition], Fleet] = {}
+            work = [self._work(side, on) for side, on in level]
+            for fleet in crew.measure(work, total - len(self.found)):
+                done[fleet.side, fleet.on] = fleet
                 if self.progress is not None:
-                    self.progress(len(self.found), total)
+                    self.progress(len(self.found) + len(done), total)
+            # In the order of the question: processes answer in any.
+            self.found |= {key: done[key] for key in level}
 
     def _work(self, side: int, on: Coalition) -> Work:
         loaded, own = self.loaded[side], self.switches[side]

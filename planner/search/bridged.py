@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pandas as pd
 from planner.economics import DEFINITION_TEXT, DEFINITIONS
 from planner.economics.bridge import QUANTITIES, RATE_UNITS, Quantity
 from planner.economics.drivers import BEHAVIOUR, FACTOR_TEXT, FACTORS
+from planner.jsonable import json_text
 from planner.search.bridge_techniques import Techniques
 from planner.search.shapley import standard_error
 from planner.search.sides import Side
@@ -228,7 +228,7 @@ class Bridge:
             "figures_that_differ": [vars(figure) for figure in self.figures],
             "notes": list(self.notes),
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+        return json_text(content)
 
 
 def error_of_sum(samples: Sequence[tuple[float, ...]]) -> float:

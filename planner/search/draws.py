@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
 
-from planner.catalog import ApiPrice, Catalog, Figure, MachinePrice, ServiceTier, TokenPrices
+from planner.catalog import ApiPrice, Catalog, Figure, MachinePrice
 from planner.curves.engines import EngineOverhead
 from planner.errors import SimulationError
 from planner.kernel.plan import DraftPlan, PoolPlan
@@ -139,7 +140,8 @@ class Drawing:
             elif each.stated.source == "plans":
                 named = {p.api_price for p in scenario.prices.plans if p.name in each.of}
                 for name in _called(self.catalog.api_prices, named):
-                    api[name] = _api_times(api[name], each.factor(u))
+                    times = partial(_times, factor=each.factor(u))
+                    api[name] = api[name].changed(times)
         return replace(self.catalog, machine_prices=machines, api_prices=api)
 
     def _each(self, point: Point) -> list[tuple[ResolvedInput, float]]:
@@ -232,33 +234,6 @@ def _slower_draft(draft: DraftPlan, factor: float) -> DraftPlan:
 def _called(listed: Mapping[str, _Price], names: Collection[str | None]) -> set[str]:
     """Return the prices of the catalogue of which the name, or that of their series, is listed."""
     return {name for name, price in listed.items() if name in names or price.series in names}
-
-
-def _api_times(price: ApiPrice, factor: float) -> ApiPrice:
-    """Return an API price with a factor on every amount of money in it."""
-    long = price.long_context
-    return replace(
-        price,
-        tiers=_tiers_times(price.tiers, factor),
-        long_context=long and replace(long, tiers=_tiers_times(long.tiers, factor)),
-    )
-
-
-def _tiers_times(
-    tiers: Mapping[ServiceTier, TokenPrices], factor: float
-) -> dict[ServiceTier, TokenPrices]:
-    def changed(figure: Figure | None) -> Figure | None:
-        return None if figure is None else _times(figure, factor)
-
-    return {
-        tier: TokenPrices(
-            input=_times(prices.input, factor),
-            output=_times(prices.output, factor),
-            cached_input=changed(prices.cached_input),
-            cache_write=changed(prices.cache_write),
-        )
-        for tier, prices in tiers.items()
-    }
 
 
 def _times(figure: Figure, factor: float) -> Figure:

@@ -98,6 +98,23 @@ class Search:
         self.trials: dict[Nodes, Trial] = {}
         self.log: list[Trial] = []
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the scenario's own fleet follows a schedule: those of a search have none."""
+        return any(pool.schedule for pool in self.pools)
+
+    @property
+    def own_nodes(self) -> Nodes:
+        """Nodes of the scenario's own fleet."""
+        return tuple(pool.nodes for pool in self.pools)
+
+    def own(self) -> Result:
+        """Return the run of the scenario's own fleet, which the search may have use for as well."""
+        if self.is_scheduled:
+            return self._run(self.loaded, self.own_nodes, self.lowered)
+        self.simulate(self.own_nodes)
+        return self.results[self.own_nodes]
+
     # --- trials ----------------------------------------------------------------------------------
 
     def simulate(self, nodes: Nodes) -> Trial:

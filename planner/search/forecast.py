@@ -10,6 +10,7 @@ from pathlib import Path
 from planner.catalog import Catalog, load_catalog
 from planner.economics.forecast import project
 from planner.errors import PlannerError
+from planner.files import write_whole
 from planner.scenario import LoadedScenario
 from planner.search.forecast_notes import assumptions, notes
 from planner.search.prospect import Prospect
@@ -83,11 +84,4 @@ def forecast(
 def _keeper(path: Path | None) -> Callable[[dict[str, Sample]], None] | None:
     if path is None:
         return None
-    target = path
-
-    def keep(known: dict[str, Sample]) -> None:
-        part = target.with_name(f"{target.name}.part")
-        part.write_text(samples_text(known), encoding="utf-8")
-        part.replace(target)
-
-    return keep
+    return lambda known: write_whole(path, samples_text(known))

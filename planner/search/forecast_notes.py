@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from planner.economics.forecast import Outlook
+from planner.pricing import SCENARIO
 from planner.results.formatting import count
 from planner.results.result import Assumption
 from planner.scenario.schema.forecast import Forecast
 from planner.search.prospect import Prospect
 from planner.search.sampling import Sample
-
-SCENARIO = "the scenario"
 
 
 def assumptions(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from planner.errors import OutputError
+from planner.files import write_whole
 from planner.search.draws import Point
 from planner.search.sampled import Sample
 
@@ -39,9 +40,7 @@ class Journal:
             )
         whole = [line for line in lines if line.endswith("\n")]
         if len(whole) < len(lines):
-            part = self.path.with_name(self.path.name + ".part")
-            part.write_text(head + "".join(whole), encoding="utf-8", newline="\n")
-            part.replace(self.path)
+            write_whole(self.path, head + "".join(whole))
         return {sample.point: sample for sample in map(_sample, whole)}
 
     def add(self, samples: Iterable[Sample]) -> None:

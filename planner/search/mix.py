@@ -14,20 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.catalog import Catalog, load_catalog
-from planner.economics.energy import HOURS_PER_MONTH
-from planner.economics.mix import (
-    FEWER_BRANCHES,
-    Mix,
-    MixProblem,
-    NoMixError,
-    PoolOffer,
-    PowerPrice,
-    TermOffer,
-    node_hour_usd,
-    price_of_power_usd,
-    restricted,
-    solve,
-)
+from planner.economics.cost import node_hour_usd
+from planner.economics.mix import Mix, MixProblem, PoolOffer, TermOffer, restricted
 from planner.economics.rates import ELASTIC_TERMS
 from planner.errors import PlannerError
 from planner.lowering.workload import class_workloads, start_s_of_week
@@ -38,10 +26,17 @@ from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import Choice, Term
 from planner.scenario.schema.pools import Pool
 from planner.search.mix_proof import Proof, prove
+from planner.search.mix_solver import (
+    FEWER_BRANCHES,
+    NoMixError,
+    PowerPrice,
+    price_of_power_usd,
+    solve,
+)
 from planner.search.operating import OperatingPoint, Probe
 from planner.simulation import resolve
+from planner.units import HOUR_S
 
-HOUR_S: Final = 3600.0
 ROUNDS: Final = 5
 """Times that the mix is mended before it is given up."""
 POWER_STEPS: Final = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
@@ -246,12 +241,10 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
         usd_per_node_hour=node_hour_usd(
             rate.per_device_hour_usd,
             node.devices,
+            policy,
             owned=rate.is_owned,
-            node_overhead_rate=policy.node_overhead_rate,
             provisioned_kw=float(node.power_w) / 1e3,
             mean_kw=power_w / 1e3 * policy.power.pue,
-            electricity_usd_per_kwh=policy.power.electricity_usd_per_kwh,
-            colocation_usd_per_kw_hour=policy.power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
         ),
         block_hours=_block_hours(term, rate.terms in ELASTIC_TERMS),
         usable_rate=usable_rate(term.interruptions, term.recovery),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
-from planner.results.result import plain
-from planner.search.breakeven import OwnChipCase
+from planner.jsonable import json_text
 from planner.search.mix import Optimum
 from planner.search.operating import OperatingPoint
 
@@ -119,35 +117,8 @@ def optimum_json(found: Optimum) -> str:
             ],
         },
     }
-    return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+    return json_text(content)
 
 
 def _per_kw(usd_per_w: float | None) -> float | None:
     return None if usd_per_w is None else 1e3 * usd_per_w
-
-
-def case_rows(case: OwnChipCase) -> Rows:
-    """Return the cost of a million tokens by volume."""
-    return [
-        {"mtok_per_year": volume, "own_usd_per_mtok": own, "bought_usd_per_mtok": bought}
-        for volume, own, bought in case.curve
-    ]
-
-
-def case_json(case: OwnChipCase) -> str:
-    """Return the break-even as JSON: sorted keys, the same bytes for the same input."""
-    found = case.found
-    content = {
-        "name": case.name,
-        "seed": case.seed,
-        "break_even_mtok_per_year": found.mtok_per_year,
-        "own_devices": found.own_devices,
-        "bought_devices": found.bought_devices,
-        "own_usd_per_mtok_without_engineering": found.own.usd_per_mtok,
-        "bought_usd_per_mtok": found.bought.usd_per_mtok,
-        "engineering_usd_per_year": found.engineering_usd_per_year,
-        "relative_efficiency_rate": case.relative_efficiency_rate,
-        "points": point_rows((*case.own_points, *case.bought_points)),
-        "curve": case_rows(case),
-    }
-    return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)

@@ -21,11 +21,11 @@ from planner.scenario.schema.optimise import Term
 from planner.scenario.schema.workload import RequestClass
 from planner.search.fleets import failures_of
 from planner.simulation import run
+from planner.units import HOUR_S
 
 if TYPE_CHECKING:
     import simpy
 
-HOUR_S: Final = 3600.0
 WEEK_HOURS: Final = 168
 Changes = Sequence[tuple[float, int]]
 """When, and by how many nodes."""

@@ -17,9 +17,9 @@ from planner.results.formatting import span
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import Workload
+from planner.units import HOUR_S
 
 DAY_S: Final = 86_400.0
-HOUR_S: Final = 3_600.0
 WEEK_S: Final = 7 * DAY_S
 LEAST_WARMUP_S: Final = 120.0
 """A part that is cut out starts with an empty fleet, so its beginning is not measured."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from planner.economics.forecast import Outlook, Projection, Quarter
+from planner.jsonable import json_text
 from planner.results.result import Assumption
 from planner.search.segments import SampledResponse, Segment
 from planner.search.solve import (
@@ -235,7 +233,7 @@ class Prospect:
             "assumptions": [asdict(each) for each in self.assumptions],
             "notes": list(self.notes),
         }
-        return json.dumps(_plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+        return json_text(content)
 
 
 def _devices(quarter: Quarter, chip: str) -> int:
@@ -248,12 +246,3 @@ def mix_words(segment: Segment, mix: tuple[float, ...]) -> str:
         return segment.group.classes[0]
     named = zip(segment.group.classes, mix, strict=True)
     return ", ".join(f"{name} {share:.0%}" for name, share in named)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

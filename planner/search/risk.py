@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import pandas as pd
 
+from planner.jsonable import json_text
 from planner.scenario.uncertain import ResolvedInput
 from planner.search.points import HIGH, LOW
 from planner.search.quantities import Quantity
@@ -148,7 +148,7 @@ class Risk:
             "simulations": self.simulations,
             "notes": list(self.notes),
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+        return json_text(content)
 
 
 def _column(key: tuple[str, str]) -> str:

@@ -108,7 +108,7 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
                 nodes = dict(zip(search.names, fleet, strict=True))
         except SizingError as error:
             obstacle = str(error)
-        simulations = len(search.log) + _is_scheduled(loaded)
+        simulations = len(search.log) + search.is_scheduled
     except PlannerError as error:
         obstacle = f"it cannot be simulated: {error}"
     return tuple(
@@ -126,18 +126,11 @@ def evaluate(task: Task) -> tuple[Sample, ...]:
 
 def _own(search: _Remembering) -> tuple[_Remembered, bool]:
     """Return the run of the scenario's own fleet, and whether it keeps every promise."""
-    if _is_scheduled(search.loaded):
-        finished = simulate(search.loaded, search.catalog, pools=search.lowered)
-        result = finished.result()
-        met = result.headline["objectives_met"] is True and not result.stability
-        return _Remembered(finished, result), met
-    nodes = tuple(pool.nodes for pool in search.pools)
-    passed = search.simulate(nodes).passed
-    return search.remembered(nodes), passed
-
-
-def _is_scheduled(loaded: LoadedScenario) -> bool:
-    return any(pool.schedule for pool in loaded.scenario.pools)
+    nodes, result = search.own_nodes, search.own()
+    own = _Remembered(search.finished[nodes], result)
+    if search.is_scheduled:
+        return own, result.headline["objectives_met"] is True and not result.stability
+    return own, search.simulate(nodes).passed
 
 
 def _values(

@@ -16,6 +16,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from planner.economics.attribution import shapley_shares, substitutions
+
 Coalition = frozenset[str]
 Order = tuple[str, ...]
 Value = Callable[[Coalition], float]
@@ -50,15 +52,9 @@ def exact_shares(players: Sequence[str], value: Value) -> dict[str, Share]:
     >>> shares["left"].value, shares["right"].value
     (0.5, 0.5)
     """
-    count = len(players)
-    shares = {}
-    for player in players:
-        total = Fraction(0)
-        for others in coalitions([other for other in players if other != player]):
-            orders = math.factorial(len(others)) * math.factorial(count - len(others) - 1)
-            total += orders * _added(player, others, value)
-        shares[player] = Share(float(total / math.factorial(count)))
-    return shares
+    subsets = substitutions(len(players))
+    values = [value(frozenset(itertools.compress(players, flags))) for flags in subsets]
+    return dict(zip(players, map(Share, shapley_shares(values, len(players))), strict=True))
 
 
 def sampled_shares(orders: Sequence[Order], value: Value) -> dict[str, Share]:

@@ -6,18 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from planner.catalog import Catalog
 from planner.economics.drivers import Drivers, read_drivers
+from planner.economics.money import CURRENCY
 from planner.errors import PlannerError
 from planner.results.result import Result
 from planner.results.storage import RESULT_FILE
 from planner.scenario import LoadedScenario
 from planner.simulation import resolve, run
-
-CURRENCY: Final = "USD"
-"""Of tables that do not name theirs."""
 
 Source = str | os.PathLike[str] | LoadedScenario | Result
 

@@ -10,11 +10,9 @@ from planner.errors import PlannerError
 from planner.results.columns import BROKEN
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
-from planner.scenario.schema import Scenario
 from planner.search.fleets import Nodes, SizingError, unknown_classes
 from planner.search.near import NearSearch
 from planner.search.quantities import quantities
-from planner.simulation import run
 
 Key = tuple[str, str]
 """A quantity and its class."""
@@ -73,7 +71,7 @@ def measure(task: Task) -> Measured:
     search = own = None
     try:
         search = NearSearch(task.loaded, task.catalog, task.maximum_nodes, None, None)
-        own = _own_fleet(search)
+        own = search.own()
         take(own, "own")
         if task.guess is not None:
             fleet = search.smallest(task.guess)
@@ -91,7 +89,7 @@ def measure(task: Task) -> Measured:
         obstacle=obstacle,
         broken=() if own is None else broken_promises(own),
         near_miss=near_miss,
-        simulations=0 if search is None else len(search.log) + _is_scheduled(task.loaded.scenario),
+        simulations=0 if search is None else len(search.log) + search.is_scheduled,
     )
 
 
@@ -102,19 +100,6 @@ def _nearest_miss(search: NearSearch, fleet: Nodes) -> float | None:
         if not trial.passed and all(few <= n for few, n in zip(nodes, fleet, strict=True))
     ]
     return min(strains, default=None)
-
-
-def _is_scheduled(scenario: Scenario) -> bool:
-    return any(pool.schedule for pool in scenario.pools)
-
-
-def _own_fleet(search: NearSearch) -> Result:
-    """Return the run of the scenario's own fleet, which sizing may have use for as well."""
-    if _is_scheduled(search.loaded.scenario):
-        return run(search.loaded, catalog=search.catalog, pools=search.lowered)
-    nodes = tuple(pool.nodes for pool in search.pools)
-    search.simulate(nodes)
-    return search.results[nodes]
 
 
 def broken_promises(result: Result) -> tuple[str, ...]:

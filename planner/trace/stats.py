@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.jsonable import plain
 from planner.trace.reuse import repeated_tokens
 from planner.trace.table import HashIds, RequestBlock, Rows, chain_starts
 
@@ -88,8 +89,8 @@ class TraceStats:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, lists and dicts; a figure that cannot be computed is None."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        found: dict[str, Any] = plain(asdict(self))
+        return found
 
 
 def trace_stats(blocks: Iterable[RequestBlock], class_names: Sequence[str] = ()) -> TraceStats:
@@ -311,13 +312,3 @@ class _Prefixes:
 
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

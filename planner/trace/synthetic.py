@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.trace.table import Rows, Words, new_rows, rows_as_words, words_as_rows
-from planner.trace.workload import HOUR_S, Arrivals, Burstiness, ClassWorkload
+from planner.trace.workload import Arrivals, Burstiness, ClassWorkload
+from planner.units import HOUR_S
 
 BLOCK_ROWS: Final = 1 << 16
 _CHUNK: Final = 1 << 14

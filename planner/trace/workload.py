@@ -10,8 +10,6 @@ from planner.trace.lengths import LengthDistribution
 
 Burstiness = Literal["poisson", "gamma", "weibull"]
 
-HOUR_S = 3600.0
-
 
 @dataclass(frozen=True)
 class Arrivals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import chain, islice, pairwise
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, Final, Protocol, cast
 import numpy as np
 
 from planner.errors import OutputError
+from planner.files import whole_file
 from planner.trace.table import TRACE_ROW, RequestBlock
 
 SUFFIXES: Final = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
@@ -67,21 +67,18 @@ def write_trace(
         raise OutputError(f"{path}: unknown ending; write one of {', '.join(SUFFIXES)}")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name, or add --force")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     rows = 0
     remaining = iter(blocks)
     head = list(islice(remaining, 1))
     with_hash_ids = any(block.hash_ids is not None for block in head)
-    try:
-        with partial.open("wb") as file, closing(_writer(path, file, with_hash_ids)) as writer:
-            for block in chain(head, remaining):
-                writer.write(block, class_names)
-                rows += len(block.rows)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(path) as partial,
+        partial.open("wb") as file,
+        closing(_writer(path, file, with_hash_ids)) as writer,
+    ):
+        for block in chain(head, remaining):
+            writer.write(block, class_names)
+            rows += len(block.rows)
     return rows
 
 

@@ -88,7 +88,7 @@ def test_json_is_the_same_each_time(call: Callable[..., Result]) -> None:
 
 
 def test_writes_every_subset_and_a_report(call: Callable[..., Result], tmp_path: Path) -> None:
-    files = ("--csv", "subsets.csv", "--report", "ablation.html")
+    files = ("--csv", "subsets.csv", "--html", "ablation.html")
     done = call("--no-size", *files)
     assert done.exit_code == 0
     rows = list(csv.DictReader(io.StringIO((tmp_path / "subsets.csv").read_text("utf-8"))))
@@ -109,7 +109,7 @@ def test_no_technique_lists_what_could_be_on(call: Callable[..., Result], tmp_pa
         *("--set", "pools.chat.weight_dtype=bf16", "--set", "pools.reasoning.weight_dtype=bf16"),
         *("--set", "pools.chat.engine.scheduler=fcfs"),
     ]
-    done = call(*plain, "--report", "ablation.html")
+    done = call(*plain, "--report", "ablation.html")  # the other spelling of --html
     assert done.exit_code == 0
     assert done.stdout.startswith("small uses no technique that could be switched off.")
     assert re.search(r"KV quantization +pools\[\]\.kv_dtype: fp8", done.stdout)
@@ -126,7 +126,7 @@ def test_no_technique_lists_what_could_be_on(call: Callable[..., Result], tmp_pa
         (["--duration", "10"], "'10' has no unit"),
         (["--duration", "5 s"], "less than a minute"),
         (["--set", "pools.chat.nodess=3"], "did you mean nodes?"),
-        (["--report", "small.yaml"], "small.yaml"),
+        (["--html", "small.yaml"], "small.yaml"),
     ],
 )
 def test_bad_input(call: Callable[..., Result], arguments: list[str], message: str) -> None:

@@ -171,7 +171,7 @@ def test_a_grid_is_kept_only_where_it_helps_on_unseen_shapes(call: Call, tmp_pat
 def test_the_same_timings_give_the_same_files(call: Call, tmp_path: Path) -> None:
     write_gemms(tmp_path / "t.csv")
     for name in ("a", "b"):
-        assert call("t.csv", "-o", f"{name}.json", "--report", f"{name}.html").exit_code == 0
+        assert call("t.csv", "-o", f"{name}.json", "--html", f"{name}.html").exit_code == 0
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
@@ -183,7 +183,7 @@ def test_prints_parameters_ranges_errors_and_flags(call: Call, tmp_path: Path) -
     bad = "gemm,h100-sxm,generic,1.0,bf16,made up,0,16,512,512\r\n"
     bad += "gem,h100-sxm,generic,1.0,bf16,made up,5,16,512,512\r\n"
     write_gemms(tmp_path / "t.csv", extra=bad)
-    done = call("t.csv", "--report", "fit.html")
+    done = call("t.csv", "--html", "fit.html")
     assert done.exit_code == 0, done.output
     for promised in (
         "gemm bf16 · h100-sxm · generic",
@@ -309,7 +309,7 @@ def test_published_whole_steps_are_fitted_per_model_and_split(
     decode: tuple[float, float],
 ) -> None:
     """The bounds are those of the worst curve, on the shapes used and on unseen ones."""
-    done = call(shared_data / "microbench" / name, "--report", "steps.html")
+    done = call(shared_data / "microbench" / name, "--html", "steps.html")
     assert done.exit_code == 0, done.output
     curves = load_curves(Path("curves.json"))
     assert {curve.key.model for curve in curves} == models
@@ -433,7 +433,7 @@ def test_one_bad_key_does_not_cost_the_others(call: Call, tmp_path: Path) -> Non
         (("t.csv", "-o", "folder/../t.csv", "--force"), "t.csv: is read, and would be overwritten"),
         (("t.csv", "-o", "other.csv"), "other.csv: exists already"),
         (("t.csv", "-o", "folder"), "folder: is a folder"),
-        (("t.csv", "-o", "x", "--report", "x"), "name two files"),
+        (("t.csv", "-o", "x", "--html", "x"), "name two files"),
         (("folder",), "a folder in which no reader finds its tables"),
         (("other.csv",), "not a known table of timings: its header names a, b"),
         (("empty.csv",), "its header names nothing"),

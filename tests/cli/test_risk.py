@@ -36,7 +36,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
 
 
 def test_prints_tables_and_writes_files(call: Callable[..., Result], tmp_path: Path) -> None:
-    outputs = ("--report", "risk.html", "--csv", "draws.csv", "--resume", "draws.jsonl")
+    outputs = ("--html", "risk.html", "--csv", "draws.csv", "--resume", "draws.jsonl")
     done = call(*SHORT, *outputs)
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -15,6 +15,7 @@ from planner.economics import (
     PoolUsage,
     PowerTerms,
     device_power_w,
+    node_hour_usd,
     pool_cost_lines,
     pool_energy,
 )
@@ -184,3 +185,19 @@ def test_rounding_of_summed_hours_is_tolerated(make_pool: MakePool) -> None:
 def test_impossible_policies(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("terms", ["on_demand", "owned"])
+def test_a_node_hour_costs_what_the_ledger_says(terms: str) -> None:
+    rate = MachineRate("r", "h100", terms, 2.0, "2026", "example")  # type: ignore[arg-type]
+    usage = PoolUsage("chat", "hgx", "h100", 8, 1000.0, 1, 1000.0, 4000.0, 10_000.0, rate)
+    billed = sum(line.amount_usd for line in pool_cost_lines(usage, POLICY)) / 1000.0
+    stated = node_hour_usd(
+        2.0,
+        8,
+        POLICY,
+        owned=terms == "owned",
+        provisioned_kw=10.0,
+        mean_kw=device_power_w(10.0, 0.5, POWER) * 1.5,
+    )
+    assert stated == pytest.approx(billed, rel=1e-6)

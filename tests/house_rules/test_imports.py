@@ -36,12 +36,14 @@ class Layer:
 
 BELOW_RUN = (
     "engine control kernel lowering scenario curves catalog trace results economics invariants "
-    "billing emissions pricing provenance version errors units"
+    "billing emissions pricing provenance version files jsonable errors units"
 )
 
 LAYERS = {
     "errors": Layer(),
     "units": Layer("errors", "pydantic"),
+    "files": Layer("errors"),
+    "jsonable": Layer("", "numpy"),
     "catalog": Layer("errors units", "pydantic yaml"),
     "scenario": Layer("catalog errors units", "pydantic yaml"),
     "scenario.replicas": Layer(
@@ -53,11 +55,11 @@ LAYERS = {
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
     "scenario.check_calibration": Layer("scenario curves catalog errors units"),
     "scenario.check_uncertainty": Layer("scenario curves catalog errors units", "pydantic"),
-    "trace": Layer("errors units", "numpy pandas pyarrow yaml"),
-    "curves": Layer("catalog errors units", "numpy pandas pyarrow scipy yaml"),
+    "trace": Layer("files jsonable errors units", "numpy pandas pyarrow yaml"),
+    "curves": Layer("catalog files errors units", "numpy pandas pyarrow scipy yaml"),
     "curves.data": Layer("curves catalog errors units", "numpy rich"),
-    "measurements": Layer("catalog curves.layout errors units"),
-    "microbench": Layer("catalog curves errors units version"),
+    "measurements": Layer("catalog curves.layout files errors units"),
+    "microbench": Layer("catalog curves files errors units version"),
     "validation": Layer(
         "measurements engine kernel curves results.formatting catalog errors units", "numpy scipy"
     ),
@@ -78,9 +80,10 @@ LAYERS = {
         "numpy",
     ),
     "economics": Layer("errors units", "numpy pandas"),
-    "economics.mix": Layer("economics errors units", "numpy scipy"),
     "results": Layer(
-        "kernel.dtypes kernel.enums errors units", "numpy pandas pyarrow", typing="economics"
+        "kernel.dtypes kernel.enums jsonable errors units",
+        "numpy pandas pyarrow",
+        typing="economics",
     ),
     "invariants": Layer(
         "results economics kernel.dtypes kernel.enums kernel.world errors", "numpy pandas"
@@ -91,7 +94,7 @@ LAYERS = {
         "units",
         "numpy",
     ),
-    "emissions": Layer("pricing catalog economics scenario results"),
+    "emissions": Layer("pricing catalog economics scenario results units"),
     "provenance": Layer("pricing catalog economics lowering results scenario trace"),
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),

@@ -14,7 +14,7 @@ from rich.console import Console
 from planner.report.ablation import render_ablation_html
 from planner.report.ablation_terminal import print_ablation
 from planner.report.ablation_wording import headline, held_sentences, scale_of
-from planner.report.html import plotly_script
+from planner.report.page import plotly_script
 from planner.search.ablation import Ablation, Decomposition, Effect
 from planner.search.quantities import Quantity
 from planner.search.subsets import Measured

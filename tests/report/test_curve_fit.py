@@ -28,7 +28,7 @@ from planner.report.fit_record import (
     short_key,
     standard_errors,
 )
-from planner.report.html import plotly_script
+from planner.report.page import plotly_script
 from tests.report.test_html import Page
 
 PEAKS = Peaks(flops=989e12, bandwidth=3.35e12, link=450e9)

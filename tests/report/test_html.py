@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from planner.kernel.dtypes import CLASS_WINDOW, POOL_WINDOW
-from planner.report.html import plotly_script, render_html
+from planner.report.html import render_html
+from planner.report.page import plotly_script
 from planner.results import Assumption, Result
 from tests.results.synthetic import make_result, make_run
 

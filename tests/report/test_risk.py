@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from planner.report.html import plotly_script
+from planner.report.page import plotly_script
 from planner.report.risk import render_risk_html
 from planner.report.risk_figures import distribution_figures, tornado_figures
 from planner.report.risk_terminal import print_risk

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from planner.measurements import Poisson
-from planner.report.html import plotly_script
+from planner.report.page import plotly_script
 from planner.report.validation import render_validation_html
 from planner.validation.record import HoldOut, Target, Validation
 from planner.validation.score import score

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from planner.errors import OutputError
+from planner.jsonable import plain
 from planner.kernel.dtypes import CLASS_WINDOW
 from planner.results import ClassMeta, Result, columns
-from planner.results.result import plain
 from planner.results.storage import check_output_folder
 from tests.conftest import ROOT
 from tests.results.synthetic import make_result, make_run

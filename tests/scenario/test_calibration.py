@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planner.calibration.store import calibration_text
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.curves.engines import EngineOverhead
 from planner.curves.library import shipped_folder
 from planner.curves.store import load_curves, save_curves
@@ -17,22 +17,14 @@ from planner.errors import ScenarioError
 from planner.scenario import check_scenario, load_checked, load_scenario
 from tests.scenario.samples import VALID, changed
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 WriteFile = Callable[[str, str], Path]
 OVERHEAD = EngineOverhead("vllm")
 PRODUCTS = load_curves(shipped_folder() / "h100-sxm" / "gemm.json")[0]
 FILES = "calibration:\n  curves:\n    - ours.json\n  overheads: [engine.json]\n"
 LINE = VALID.count("\n") + 1
 """Where the calibration starts when it follows the valid scenario."""
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def findings(name: str, catalog: Catalog, *sets: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.errors import ScenarioError
 from planner.scenario import (
     check_scenario,
@@ -20,17 +20,9 @@ from planner.scenario import (
 from planner.scenario.schema.pools import Pool
 from tests.scenario.samples import VALID, changed
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 WriteFile = Callable[[str, str], Path]
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def findings(catalog: Catalog, name: str = "q.yaml") -> list[str]:

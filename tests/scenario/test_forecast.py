@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.errors import ScenarioError
 from planner.scenario import LoadedScenario, load_checked
 from planner.scenario.schema.forecast import number_of, quarter_of
 from planner.scenario.variants import variant
+
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 VALID = """\
 schema: planner/v1
@@ -61,16 +63,6 @@ forecast:
 
 ELSEWHERE = (12, 20, 24)
 """Lines of the class, the pool and the section, where a fault is one of these as a whole."""
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def checked(catalog: Catalog, text: str = VALID) -> LoadedScenario:

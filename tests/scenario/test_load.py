@@ -12,6 +12,8 @@ from planner.scenario import load_scenario
 from planner.scenario.load import LoadedScenario
 from tests.scenario.samples import VALID, changed
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 WriteFile = Callable[[str, str], Path]
 OVERRIDES = """
 overrides:
@@ -23,11 +25,6 @@ scenarios:
   peak: [more-nodes, slow]
   small: no-reasoning
 """
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def messages(name: str, **options: object) -> list[str]:

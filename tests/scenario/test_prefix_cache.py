@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.errors import ScenarioError
 from planner.scenario import load_checked, notices
 from planner.scenario.schema.pools import Pool
@@ -15,11 +15,6 @@ from tests.scenario.samples import VALID
 
 HOST = "{name: host, capacity: 1 TB, bandwidth: 50 GB/s}"
 STORE = "{name: store, capacity: 10 TB, scope: pool, bandwidth: 10 GB/s, latency: 5 ms}"
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def check(folder: Path, catalog: Catalog, *sets: str) -> list[str]:

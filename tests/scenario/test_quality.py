@@ -15,14 +15,11 @@ from planner.scenario.check_quality import check_quality
 from planner.scenario.schema.pools import Pool
 from tests.scenario.samples import VALID, changed
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 WriteFile = Callable[[str, str], Path]
 CATALOG = load_catalog()
 DTYPES = ("bf16", "fp16", "fp8", "int8", "fp4", "int4")
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def pool(**fields: object) -> Pool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.errors import ScenarioError
 from planner.lowering import lower
 from planner.scenario import load_checked, notices
@@ -43,11 +43,6 @@ AGENT = (
     "workload.classes.long.agent={calls: {fixed: 3}, tool_tokens: {fixed: 100}, "
     "tool_time_median: 2 s}"
 )
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def check(folder: Path, catalog: Catalog, *sets: str) -> list[str]:

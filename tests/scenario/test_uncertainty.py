@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from planner.catalog import Catalog, Node, load_catalog
+from planner.catalog import Catalog, Node
 from planner.curves.curve import CurveKey
 from planner.curves.device import curves_for
 from planner.errors import ScenarioError
@@ -25,6 +25,8 @@ from planner.scenario.targets import scenario_with, targets_at
 from planner.scenario.uncertain import OPERATORS, InputError, columns_of, resolved
 from tests.scenario.samples import VALID
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 WriteFile = Callable[[str, str], Path]
 SECTION = """\
 uncertainty:
@@ -34,16 +36,6 @@ uncertainty:
       INPUT
 """
 LINE = VALID.count("\n") + 5
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def text(content: str, section: str = SECTION) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 from planner.search.bridge import bridge
-from planner.search.bridge_techniques import differing
+from planner.search.bridge_techniques import Fleet, Game, Work, differing
 from planner.search.bridged import CATALOGUE, SPARE, Bridge
 from planner.search.sides import BridgeError
 from tests.small import ONE_CLIENT, SMALL, load
@@ -61,6 +62,21 @@ def require_exact(found: Bridge) -> None:
 
 
 # --- techniques -----------------------------------------------------------------------------------
+
+
+class Backwards:
+    """A crew whose answers come in the order that is the least convenient."""
+
+    def measure(self, tasks: Sequence[Work], _left: int) -> Iterator[Fleet]:
+        for task in reversed(tasks):
+            yield Fleet(task.side, task.on, None)
+
+
+def test_fleets_stand_in_the_order_of_the_question(small: LoadedScenario, catalog: Catalog) -> None:
+    game = Game((small, small), catalog, False, 8, 1, None, switches=((), ()))
+    asked = [(side, frozenset(on)) for on in ("ab", "a", "b", "") for side in (0, 1)]
+    game._simulate(asked, Backwards())  # type: ignore[arg-type]
+    assert list(game.found) == asked
 
 
 @pytest.fixture(scope="module")

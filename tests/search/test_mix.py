@@ -12,14 +12,16 @@ from rich.console import Console
 
 import planner
 from planner.catalog import load_catalog
-from planner.economics.mix import NoMixError, solve
-from planner.report.mix import render_mix_html, render_own_chip_html
+from planner.report.mix import render_mix_html
 from planner.report.mix_terminal import print_optimum, print_own_chip
 from planner.report.mix_wording import answer, case_answer, optimum_notes, proof_sentence
+from planner.report.own_chip import render_own_chip_html
 from planner.scenario import LoadedScenario
 from planner.search import mix_content as content
+from planner.search import own_chip_content
 from planner.search.breakeven import BreakEvenError, OwnChipCase, breakeven
 from planner.search.mix import OptimiseError, Optimum, hourly_demand, mended, optimise, usable_rate
+from planner.search.mix_solver import NoMixError, solve
 from planner.search.operating import Probe
 from tests.conftest import ROOT
 from tests.report.test_html import Page
@@ -260,7 +262,7 @@ def tables(found: Optimum) -> dict[str, list[dict[str, object]]]:
 def test_reports_are_sound(found: Optimum, case: OwnChipCase) -> None:
     for html in (
         render_mix_html(found, tables(found)),
-        render_own_chip_html(case, {"curve": content.case_rows(case), "points": []}),
+        render_own_chip_html(case, {"curve": own_chip_content.case_rows(case), "points": []}),
     ):
         page = Page(html)  # checks that elements nest
         figures = json.loads(page.scripts["figures"])
@@ -285,7 +287,7 @@ def test_json_holds_every_hour(found: Optimum, case: OwnChipCase) -> None:
     assert [row["time_of_day"] for row in read["hours"]] == ["06:00", "07:00", "08:00"]
     assert read["cost_per_hour_usd"] == pytest.approx(found.cost_per_hour_usd)
     assert read["simulation"]["kept"] is True
-    assert json.loads(content.case_json(case))["break_even_mtok_per_year"] > 0
+    assert json.loads(own_chip_content.case_json(case))["break_even_mtok_per_year"] > 0
 
 
 def test_the_shipped_mix_is_answered() -> None:

@@ -22,7 +22,7 @@ from planner.search.risk import Risk
 from planner.search.sampled import Task, evaluate
 from planner.search.uncertainty import risk
 from planner.simulation import run
-from tests.small import load
+from tests.small import PRICE_TABLE, load
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 
@@ -242,28 +242,13 @@ def test_prices_of_plans_move_the_margin_and_nothing_else(folder: Path) -> None:
     assert low.values["ttft_p99_s", ""] == high.values["ttft_p99_s", ""]
 
 
-TABLE = """\
-sources:
-  contract: {citation: our contract, date: 2026-01, tier: official}
-machines:
-  reserved: {title: reserved, chip: h100-sxm, terms: committed_1y, provider: a cloud,
-             source: contract, price: 1 USD/h}
-api:
-  ours:
-    title: our model
-    provider: us
-    source: contract
-    input: 1 USD/Mtok
-    output: 8 USD/Mtok
-    long_context: {above: 1_000, input: 3, output: 2}
-"""
 CAPITAL = "{capex: 33750 USD, network: 4000 USD, operations: 0.1 USD/h, spares: 3%, residual: 5%}"
 OWNED = f"{{name: bought, terms: owned, as_of: 2026-01-01, source: ours, capital: {CAPITAL}}}"
 
 
 def test_money_of_every_kind_is_drawn(folder: Path) -> None:
     """Mixes, capital, prices of tables, long contexts: a factor on all of it is one on the bill."""
-    (folder / "prices.yaml").write_text(TABLE, encoding="utf-8")
+    (folder / "prices.yaml").write_text(PRICE_TABLE, encoding="utf-8")
     plan = "prices.plans.api={kind: api, api_price: ours, input: null, output: null}"
     sets = (
         *SHORT,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from planner.curves.timings import LABELS, SHAPE_COLUMNS, CurveError, Timings
-from planner.errors import Fault, did_you_mean, shown
+from planner.errors import Fault, OutputError, did_you_mean, shown
+from planner.files import whole_file
 
 NEEDED: Final = ("operator", "chip", "dtype", "time_us")
 LARGEST_FILE_BYTES: Final = 512 * 2**20
@@ -73,9 +73,8 @@ def write_timings_csv(path: Path, timings: Timings) -> None:
         if name in timings.shape and not np.isnan(timings.shape[name]).all()
     ]
     labels = [name for name in LABELS if name != "model" or np.any(timings.labels[name] != "")]
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*labels, "time_us", *used])
             for row in range(len(timings)):
@@ -83,13 +82,8 @@ def write_timings_csv(path: Path, timings: Timings) -> None:
                 cells.append(f"{timings.seconds[row] * 1e6:.6g}")
                 cells.extend(_cell(float(timings.shape[name][row])) for name in used)
                 writer.writerow(cells)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise CurveError(
-            f"{path}: the timings cannot be written: {error.strerror}; name another file"
-        ) from error
+    except OutputError as error:
+        raise CurveError(f"{error}; name another file") from error
 
 
 def _cell(value: float) -> str:

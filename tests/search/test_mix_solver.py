@@ -11,21 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.economics import Policy, PoolUsage, PowerTerms, device_power_w, pool_cost_lines
-from planner.economics.energy import HOURS_PER_MONTH
 from planner.economics.mix import (
     Mix,
     MixProblem,
-    NoMixError,
     PoolOffer,
     TermOffer,
     commitment_level,
-    node_hour_usd,
-    price_of_power_usd,
     restricted,
-    solve,
 )
-from planner.economics.rates import MachineRate
+from planner.search.mix_solver import NoMixError, price_of_power_usd, solve
 
 BASE, PEAK = TermOffer("base", 1.0), TermOffer("peak", 2.5, block_hours=1)
 SPOT = TermOffer("spot", 0.8, block_hours=1, usable_rate=0.8, maximum_share_rate=0.5)
@@ -273,25 +267,3 @@ def test_wrong_problems_are_named() -> None:
         MixProblem((pool(BASE),), {"a": [1.0], "b": [1.0, 2.0]})
     with pytest.raises(ValueError, match="block_hours"):
         TermOffer("x", 1.0, block_hours=0)
-
-
-# --- prices --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("terms", ["on_demand", "owned"])
-def test_a_node_hour_costs_what_the_ledger_says(terms: str) -> None:
-    power = PowerTerms(pue=1.5, idle_rate=0.1, loaded_rate=0.9, electricity_usd_per_kwh=0.1)
-    rate = MachineRate("r", "h100", terms, 2.0, "2026", "example")  # type: ignore[arg-type]
-    usage = PoolUsage("chat", "hgx", "h100", 8, 1000.0, 1, 1000.0, 4000.0, 10_000.0, rate)
-    billed = sum(line.amount_usd for line in pool_cost_lines(usage, Policy(power=power))) / 1000.0
-    stated = node_hour_usd(
-        2.0,
-        8,
-        owned=terms == "owned",
-        node_overhead_rate=0.1,
-        provisioned_kw=10.0,
-        mean_kw=device_power_w(10.0, 0.5, power) * 1.5,
-        electricity_usd_per_kwh=0.1,
-        colocation_usd_per_kw_hour=130.0 / HOURS_PER_MONTH,
-    )
-    assert stated == pytest.approx(billed, rel=1e-6)
