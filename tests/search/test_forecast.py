@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.catalog import load_catalog
 from planner.errors import PlannerError, ScenarioError, SimulationError
 from planner.scenario import LoadedScenario
 from planner.search import forecast as module
 from planner.search.forecast import forecast
 from planner.search.prospect import Prospect
-from planner.search.sampling import SampleTask, take_sample
+from planner.search.sampling import SampleTask, sub_scenario, take_sample
 from tests.small import SMALL, load
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
@@ -123,6 +124,31 @@ def test_tokens_of_long_requests_are_sampled(found: Prospect) -> None:
     served = found.response.served("reasoning", 0)
     assert 0.5 < served.long_input_tokens / served.input_tokens < 0.85
     assert 0.3 < served.long_output_tokens / served.output_tokens < 0.7
+
+
+def test_neither_the_busiest_hour_nor_chance_goes_into_a_request(folder: Path) -> None:
+    """Nodes are those of the busiest hour; what an arrival becomes and takes is of the mean."""
+    flat = load(folder, "workload.duration=24 h", "workload.warmup=1 min")
+    shape = [1] * 22 + [2, 1]
+    peaked = load(
+        folder,
+        *("workload.duration=24 h", "workload.warmup=1 min", 'workload.start="00:00"'),
+        *(f"workload.classes.{name}.open.shape={shape}" for name in ("chat", "reasoning")),
+    )
+    rates = {"chat": 12.0, "reasoning": 12.0}
+    catalog = load_catalog()
+    samples = []
+    for each in (flat, peaked):
+        part = sub_scenario(each, rates, rates, 240.0)
+        samples.append(take_sample(SampleTask("", part, catalog, {"chat": 4, "reasoning": 2}, 16)))
+    even, busiest = samples
+    for name in rates:
+        assert even.served[name].requests == busiest.served[name].requests == 1.0
+    peak_to_mean = 2 / (25 / 24)
+    for pool in ("chat", "reasoning"):
+        assert busiest.nodes[pool] >= even.nodes[pool]
+        most = 8 * busiest.nodes[pool] / peak_to_mean
+        assert 0.5 * most < busiest.busy_devices[pool] < 1.1 * most
 
 
 def test_the_books_are_those_of_settling(found: Prospect) -> None:
