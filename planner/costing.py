@@ -61,6 +61,8 @@ class Costing:
     """The prices and rates, each with source, date and tier."""
     notes: tuple[str, ...]
     """What a reader has to know to read the numbers right."""
+    sample_rate: float
+    """Share of the traffic that was simulated; money is that of all of it."""
     overloaded: bool
     """The fleet breaks promises or cannot keep up, so what it costs is not what it would take."""
     seed: int
@@ -112,6 +114,7 @@ class Costing:
             "margin": {"definition": finance.margin_definition, "rate": finance.gross_margin_rate},
             "break_even_share": self.statement.break_even_share,
             "overloaded": self.overloaded,
+            "sample_rate": self.sample_rate,
             "notes": list(self.notes),
             "version": self.version,
         }
@@ -188,7 +191,7 @@ def price_again(
         check_table(table, known, path, taken)
         known = known.with_prices(table.machine_prices.values(), table.api_prices.values())
     statement = books.statement(stated, known)
-    found = dict.fromkeys(price_assumptions(statement, policy_of(stated)))
+    found = dict.fromkeys(price_assumptions(statement, policy_of(stated), energy=False))
     return Costing(
         name=result.name,
         description=result.description,
@@ -196,6 +199,7 @@ def price_again(
         prices=stated,
         assumptions=tuple(found),
         notes=tuple(result.notes),
+        sample_rate=books.sample_rate,
         overloaded=result.overloaded,
         seed=result.seed,
         version=result.version,

@@ -80,6 +80,8 @@ class Books:
     machine_prices: tuple[MachinePrice, ...] = ()
     """Those of the catalogue that were used: a later catalogue may have others."""
     api_prices: tuple[ApiPrice, ...] = ()
+    sample_rate: float = 1.0
+    """Share of the traffic that was simulated; the classes hold all of it."""
 
     def statement(self, prices: Prices, catalog: Catalog) -> Statement:
         """Return the money at some prices.
@@ -125,6 +127,7 @@ class Books:
             "classes": [_without_plan(asdict(book)) for book in self.classes],
             "machine_prices": [asdict(price) for price in self.machine_prices],
             "api_prices": [asdict(price) for price in self.api_prices],
+            "sample_rate": self.sample_rate,
         }
 
     @classmethod
@@ -139,6 +142,7 @@ class Books:
                 for each in content["machine_prices"]
             ),
             api_prices=tuple(_api_price(each) for each in content["api_prices"]),
+            sample_rate=content["sample_rate"],
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from math import isclose
 from typing import Literal
 
@@ -269,6 +269,25 @@ class ClassUsage:
         for pool, weight in self.pool_weights.items():
             require_range(f"{name}.pool_weights[{pool}]", weight)
         object.__setattr__(self, "pool_weights", dict(self.pool_weights))
+
+    def times(self, factor: float) -> ClassUsage:
+        """Return so many times what the class got: a sample of its traffic counted as all of it.
+
+        >>> ClassUsage("chat", None, requests=3, input_tokens=200, output_tokens=10).times(1e3)
+        ... # doctest: +ELLIPSIS
+        ClassUsage(name='chat', plan=None, requests=3000, input_tokens=200000, output_tokens=10000...
+        """
+        if factor == 1.0:
+            return self
+        counts = {
+            name: round(getattr(self, name) * factor)
+            for name in (
+                "requests", "input_tokens", "output_tokens", "cached_input_tokens",
+                "reasoning_tokens",
+            )
+        }  # fmt: skip
+        long = Tokens(*(round(tokens * factor) for tokens in astuple(self.long_context)))
+        return replace(self, **counts, tasks=self.tasks * factor, long_context=long)
 
     @property
     def is_paying(self) -> bool:

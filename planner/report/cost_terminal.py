@@ -54,6 +54,8 @@ def _parts(found: Costing) -> Iterator[RenderableType]:
         yield _revenue(found)
     yield _margins(found)
     yield _prices(found)
+    if found.notes:
+        yield Text("\n".join(found.notes), style="dim")
 
 
 def _bill(found: Costing) -> RenderableType:
