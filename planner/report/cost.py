@@ -154,7 +154,10 @@ def _units(found: Costing) -> str:
     ]
     shown = table("Unit costs", ["class", *(f"#{title}" for _, title in units)], rows, total=last)
     return section(
-        "units", "What one unit costs", UNIT_NOTE, panel(tools("By class, USD per unit", "unit_costs"), shown)
+        "units",
+        "What one unit costs",
+        UNIT_NOTE,
+        panel(tools("By class, USD per unit", "unit_costs"), shown),
     )
 
 
@@ -179,7 +182,10 @@ def _revenue(found: Costing) -> str:
     )
     if finance.partner_share_usd:
         text += f" {exact(finance.partner_share_usd)} of it go to the partner."
-    shown = panel(tools(f"By price line, {amounts_words(found)}", "revenue"), table("Revenue", head, rows, total=total))
+    shown = panel(
+        tools(f"By price line, {amounts_words(found)}", "revenue"),
+        table("Revenue", head, rows, total=total),
+    )
     return section(
         "revenue", "Revenue", text if rows else "Nothing is earned.", shown if rows else ""
     )
@@ -227,7 +233,12 @@ def _prices(found: Costing) -> str:
 def _ledger(found: Costing) -> str:
     shown = ledger_table(found.finance.ledger)
     text = "Every line of the bill and of the revenue, exact to a millionth of a dollar."
-    return section("ledger", "Ledger", text, panel(tools(f"Every line, {amounts_words(found)}", "ledger"), shown))
+    return section(
+        "ledger",
+        "Ledger",
+        text,
+        panel(tools(f"Every line, {amounts_words(found)}", "ledger"), shown),
+    )
 
 
 def _data(name: str, frame: pd.DataFrame) -> dict[str, Any]:
