@@ -63,13 +63,13 @@ class Segment:
 
     def nodes(self, pool: str, mix: Mix, load_rps: float) -> float:
         """Return the nodes of a pool; a fraction is rounded up."""
-        return self._between(mix, [c[pool].nodes(load_rps) for c in self.curves if pool in c])
+        known = [c[pool].nodes(load_rps) if pool in c else 0.0 for c in self.curves]
+        return self._between(mix, known)
 
     def busy_devices(self, pool: str, mix: Mix, load_rps: float) -> float:
         """Return the devices in steps."""
-        return self._between(
-            mix, [c[pool].busy_devices(load_rps) for c in self.curves if pool in c]
-        )
+        known = [c[pool].busy_devices(load_rps) if pool in c else 0.0 for c in self.curves]
+        return self._between(mix, known)
 
     def error_rate(self, pool: str, load_rps: float) -> float:
         """Return the error of the nodes, as a share of them."""
