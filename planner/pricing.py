@@ -305,13 +305,19 @@ def _value(figure: Figure | None) -> float | None:
     return None if figure is None else figure.value
 
 
+def long_above(plan: Plan) -> int | None:
+    """Return the prompt length above which tokens have another price; None: there is none."""
+    long = plan.long_context if isinstance(plan, ApiPlan) else None
+    return None if long is None else long.above_tokens
+
+
 def long_thresholds(prices: Prices, catalog: Catalog) -> dict[str, int]:
     """Return by plan the prompt length above which tokens have another price."""
     found = {}
     for stated in prices.plans:
         plan = plan_of(stated, prices.date, catalog)
-        if isinstance(plan, ApiPlan) and plan.long_context is not None:
-            found[plan.name] = plan.long_context.above_tokens
+        if above := long_above(plan):
+            found[plan.name] = above
     return found
 
 
@@ -325,8 +331,7 @@ def _plan_of_class(
             f"class {book.usage.name} pays plan {book.plan}, which is no longer in prices.plans"
         )
     plan = plan_of(plans[book.plan], prices.date, catalog)
-    long = plan.long_context if isinstance(plan, ApiPlan) else None
-    above = book.long_above_tokens if long is None else long.above_tokens
+    above = long_above(plan) or book.long_above_tokens
     if above != book.long_above_tokens:
         raise CatalogError(
             f"plan {plan.name} has another price above {above:,} tokens, and this run did not "

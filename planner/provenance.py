@@ -8,7 +8,6 @@ from planner.catalog import Catalog, Figure
 from planner.economics import (
     AdvertisingPlan,
     ApiPlan,
-    FreePlan,
     LongContextPrice,
     Plan,
     Policy,
@@ -74,15 +73,17 @@ def price_assumptions(
             rate.tier,
         )
     for each in statement.classes:
-        plan = each.usage.plan
-        if plan is not None and not isinstance(plan, FreePlan):
-            tier = plan.tier if isinstance(plan, ApiPlan) else "scenario"
-            for name, value, unit in _plan_figures(plan):
-                yield Assumption(
-                    f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier
-                )
+        if each.usage.plan is not None:
+            yield from plan_assumptions(each.usage.plan)
     owned = any(pool.usage.rate.is_owned for pool in statement.pools)
     yield from _policy(policy, owned=owned, powered=owned or energy)
+
+
+def plan_assumptions(plan: Plan) -> Iterator[Assumption]:
+    """Yield the prices of a plan; one that is free has none."""
+    tier = plan.tier if isinstance(plan, ApiPlan) else "scenario"
+    for name, value, unit in _plan_figures(plan):
+        yield Assumption(f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier)
 
 
 def _plan_figures(plan: Plan) -> Iterator[tuple[str, float, str]]:

@@ -95,6 +95,17 @@ def margin_rate(quarters: Sequence[Quarter]) -> float:
     return profit / revenue if revenue else float("nan")
 
 
+def margin_error(quarters: Sequence[Quarter]) -> float | None:
+    """Return the error of the headline's margin of several quarters; None without revenue.
+
+    Revenue does not hang on the surface, so it is the error of the cost that the margin counts over
+    the revenue: as if all quarters erred the same way.
+    """
+    revenue_usd = sum(each.statement.margin.revenue_usd for each in quarters)
+    error_usd = sum(each.counted_error_usd for each in quarters)
+    return error_usd / revenue_usd if revenue_usd else None
+
+
 def gross_profit_usd(quarters: Sequence[Quarter]) -> float:
     """Return the gross profit of several quarters together."""
     return sum(each.statement.margin.headline.gross_profit_microusd for each in quarters) / 1e6

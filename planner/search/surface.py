@@ -147,9 +147,16 @@ class Curve:
         """
         if not self.nodes(load_rps):
             return 0.0
-        beyond = load_rps > self.top.load_rps * (1 + _SAME_LOAD)
         within = math.hypot(self.miss_near(load_rps), self.rounding(load_rps))
-        return within + (abs(self.pooling) if beyond else 0.0)
+        return within + self.pooling_beyond(load_rps)
+
+    def is_beyond(self, load_rps: float) -> bool:
+        """Tell whether a load is larger than any that was simulated."""
+        return load_rps > self.top.load_rps * (1 + _SAME_LOAD)
+
+    def pooling_beyond(self, load_rps: float) -> float:
+        """Return what pooling may still change beyond the largest load, as a share of the nodes."""
+        return abs(self.pooling) if self.is_beyond(load_rps) else 0.0
 
     @property
     def pooling(self) -> float:
