@@ -280,7 +280,6 @@ class Quarter:
         counted_usd = self.statement.margin.cost_usd
         return self.spend_error_usd * counted_usd / self.spend_usd if self.spend_usd else 0.0
 
-
     @property
     def margin_error_rate(self) -> float | None:
         """Error of the headline's margin, in shares of its revenue; None without revenue.

@@ -1,7 +1,7 @@
 """Prices that move: the same plan or machine price, multiplied, and marked as such.
 
-A price that is multiplied is nobody's price any more: it keeps where the first one came from, with the
-factor, and is `estimated`, however well the first one is founded.
+A price that is multiplied is nobody's price any more: it keeps where the first one came from, with
+the factor, and is `estimated`, however well the first one is founded.
 """
 
 from __future__ import annotations

@@ -273,9 +273,9 @@ class ClassUsage:
     def times(self, factor: float) -> ClassUsage:
         """Return so many times what the class got: a sample of its traffic counted as all of it.
 
-        >>> ClassUsage("chat", None, requests=3, input_tokens=200, output_tokens=10).times(1e3)
-        ... # doctest: +ELLIPSIS
-        ClassUsage(name='chat', plan=None, requests=3000, input_tokens=200000, output_tokens=10000...
+        >>> all_of = ClassUsage("chat", None, requests=3, input_tokens=20, output_tokens=5).times(1e3)
+        >>> all_of.requests, all_of.input_tokens, all_of.output_tokens
+        (3000, 20000, 5000)
         """
         if factor == 1.0:
             return self

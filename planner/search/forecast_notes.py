@@ -161,12 +161,13 @@ def _above_tolerance(prospect: Prospect, stated: Forecast) -> Iterator[str]:
         return
     number = prospect.outlook.labels.index(quarter.label)
     parts = prospect.error_parts(worst.pool, worst.generation, number)
+    is_cut_short = prospect.simulations >= surface.simulations
     where = f"{worst.machine.node} of {worst.pool} in {quarter.label}"
     remedy = {
         "rounding": "nodes are whole, and half a node is so much of a fleet as small as this, "
         "which no further simulation makes less",
         "misses": "the curve misses points that are left out by so much; raise "
-        "forecast.surface.simulations",
+        f"forecast.surface.{'simulations' if is_cut_short else 'duration'}",
         "pooling": "the fleet is many cells of the largest simulated one, which is still gaining "
         "by its size; raise forecast.surface.largest",
         "mix": "what lies between the two sampled mixes is missed by so much; split the forecast "

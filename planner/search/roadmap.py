@@ -15,8 +15,8 @@ from planner.economics.paths import Move, dated_path
 from planner.economics.plans import Plan
 from planner.economics.rates import ELASTIC_TERMS
 from planner.economics.scaling import scaled_plan, scaled_rate
-from planner.pricing import long_above, plan_of, policy_of, rate_of
 from planner.errors import CatalogError
+from planner.pricing import long_above, plan_of, policy_of, rate_of
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.forecast import Forecast, PricePath, first_day_of

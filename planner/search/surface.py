@@ -190,11 +190,12 @@ class Curve:
             return 0.0
         top = self.top.load_rps
         coarse = self.rounding(top) > 0.5 * tolerance or abs(self.pooling) > tolerance
+        coarse = coarse or self.error_rate(max(asked)) > tolerance
         if limit > top * (1 + _SAME_LOAD) and coarse:
             return min(2.0 * top, limit)
         worst = max(asked, key=self.miss_near)
-        floor = self.rounding(worst)
-        if self.miss_near(worst) <= max(tolerance, floor) or len(self.points) < 2:
+        is_rounding = self.miss_near(worst) <= self.rounding(worst)  # no point makes that less
+        if self.error_rate(worst) <= tolerance or is_rounding or len(self.points) < 2:
             return 0.0
         at = min(max(worst, self.bottom.load_rps), top)
         gaps = [

@@ -10,12 +10,14 @@ import pytest
 
 import planner
 from planner.catalog import load_catalog
+from planner.economics.forecast import project
 from planner.errors import PlannerError, ScenarioError, SimulationError
 from planner.scenario import LoadedScenario
 from planner.search import forecast as module
 from planner.search.forecast import forecast
 from planner.search.prospect import Prospect
 from planner.search.sampling import SampleTask, sub_scenario, take_sample
+from planner.search.solve import Target
 from tests.small import SMALL, load
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
@@ -264,10 +266,12 @@ def test_the_function_is_public() -> None:
 # --- the forecast to 2030 ------------------------------------------------------------------------
 
 
-def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
+def test_the_forecast_to_2030_against_what_is_published_and_not_solved_for() -> None:
     """On the first chips and models alone, from smaller cells and shorter runs than its own.
 
-    A fifth is left for the error of the small surface.
+    The bill of 2025 is solved for (`work`), so it checks nothing but that the factor is still the
+    one that was solved. Revenue is not: 13.07 billion USD are audited, 11.2 come out. Nor is what
+    the open models would cost without the factor, a seventh of the 8.4 billion that are reported.
     """
     small = (
         *("workload.duration=2 min", "workload.warmup=45 s", "forecast.surface.simulations=1"),
@@ -277,8 +281,12 @@ def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
     file = Path(__file__).parents[2] / "scenarios" / "economics" / "forecast_2030.yaml"
     found = forecast(file, sets=small)
     years = found.years.set_index("year")
-    assert years.loc["2025", "spend_usd"] == pytest.approx(8.4e9, rel=0.2)
-    assert years.loc["2025", "revenue_usd"] == pytest.approx(11.4e9, rel=0.02)
+    solved_usd = years.loc["2025", "spend_usd"]
+    assert solved_usd == pytest.approx(8.4e9, rel=0.2)  # a fifth for the error of a small surface
+    assert years.loc["2025", "revenue_usd"] == pytest.approx(13.07e9, rel=0.15)
+    target = Target.parse("spend_usd=1@2025")
+    alone = target.of(project(found.outlook.with_work(1 / 7.05), found.response))
+    assert alone == pytest.approx(1.19e9, rel=0.2)
     needed = found.solve("growth", "spend_usd=85e9@2030")
     assert needed.reached == pytest.approx(85e9, rel=1e-3)
     assert found.cells("api", 23) > 1000
