@@ -8,7 +8,10 @@ simulator); classes that share it add up by the shares of it that they take. In 
 
 and nodes stay within what can be had, within a term's share, and within the power of the site. The
 cost is that of all blocks, used or not and whole, and of the start of every node that is added to
-those of the hour before (it is paid for while it starts and serves nothing). HiGHS solves it
+those of the hour before (it is paid for while it starts and serves nothing). Owned nodes pay for
+the electricity that their load draws in each hour, beyond that of waiting: a pool spreads its load
+evenly over its nodes. The programme lets rented nodes of the same pool take load first, which is a
+bound from below; what that hides is part of the gap that is stated. HiGHS solves it
 (`scipy.optimize.milp`) to proven optimality within `GAP`, or says how far it is from that.
 
 With one kind of node and two terms the optimum is the newsvendor's: commit up to the level whose
@@ -54,6 +57,7 @@ class TermOffer:
 
     name: str
     usd_per_node_hour: float
+    """Of a node that is there and waits."""
     block_hours: int | None = None
     """Paid for in whole blocks of so many hours, from the first hour on, also where the last one
     ends after the demand; None: the whole time."""
@@ -62,10 +66,14 @@ class TermOffer:
     maximum_nodes: int | None = None
     maximum_share_rate: float = 1.0
     """Of the pool's nodes in any hour."""
+    load_usd_per_node_hour: float = 0.0
+    """What a node costs beyond waiting while it serves all that it carries: electricity of owned
+    ones."""
 
     def __post_init__(self) -> None:
         name = f"TermOffer({self.name})"
         require_range(f"{name}.usd_per_node_hour", self.usd_per_node_hour)
+        require_range(f"{name}.load_usd_per_node_hour", self.load_usd_per_node_hour)
         require_range(f"{name}.usable_rate", self.usable_rate, minimum=1e-6, maximum=1.0)
         require_range(
             f"{name}.maximum_share_rate", self.maximum_share_rate, minimum=1e-6, maximum=1.0
@@ -158,15 +166,27 @@ class Mix:
 
     @property
     def term_cost_usd(self) -> dict[tuple[str, str], float]:
-        """Cost by pool and term of all blocks as a whole, start-up apart."""
+        """Cost by pool and term of all blocks as a whole and of the load, start-up apart."""
         hours = self.problem.hours
         return {
             (pool.name, term.name): term.usd_per_node_hour
             * _block_length(term, hours)
             * sum(self.nodes[pool.name, term.name][:: _block_length(term, hours)])
+            + self._load_usd(pool, term)
             for pool in self.problem.pools
             for term in pool.terms
         }
+
+    def _load_usd(self, pool: PoolOffer, term: TermOffer) -> float:
+        """Return what the load of a term's nodes costs beyond waiting."""
+        if not term.load_usd_per_node_hour:
+            return 0.0
+        nodes = zip(self.nodes[pool.name, term.name], self.pool_nodes(pool.name), strict=True)
+        return term.load_usd_per_node_hour * math.fsum(
+            own * min(1.0, self._needed(pool, hour) / all_of)
+            for hour, (own, all_of) in enumerate(nodes)
+            if own
+        )
 
     @property
     def startup_usd(self) -> float:
@@ -243,7 +263,10 @@ def solve(problem: MixProblem, most_branches: int = MOST_BRANCHES) -> Mix:
         )
     if found.x is None:
         raise NoMixError(_why_not(problem))
-    return model.read(found.x, float(found.mip_gap or 0.0))
+    mix = model.read(found.x, float(found.mip_gap or 0.0))
+    if not model.work or not mix.cost_usd:
+        return mix
+    return replace(mix, gap_rate=max(mix.gap_rate, 1.0 - found.mip_dual_bound / mix.cost_usd))
 
 
 def restricted(problem: MixProblem, *, elastic: bool) -> MixProblem:
@@ -440,6 +463,8 @@ class _Model:
         integral: list[int] = []
         self.starts: dict[tuple[str, str, int], int] = {}
         """Column of the units that a block has beyond the one before; only where starting costs."""
+        self.work: dict[tuple[str, int], int] = {}
+        """Column of the nodes that work and pay for it, by pool and hour; only where any do."""
 
         def column(cost: float, most: float, whole: bool) -> int:
             costs.append(cost)
@@ -463,6 +488,9 @@ class _Model:
             for hour in range(problem.hours):
                 for klass in self._classes(pool):
                     self.loads[pool.name, klass, hour] = column(0.0, 1.0, whole=False)
+                load_usd = max((t.load_usd_per_node_hour for t in pool.terms), default=0.0)
+                if load_usd > 0:
+                    self.work[pool.name, hour] = column(load_usd, math.inf, whole=False)
                 if pool.fixed_nodes > 0:
                     self.uses[pool.name, hour] = column(0.0, 1.0, whole=True)
         self.costs = np.array(costs)
@@ -508,6 +536,8 @@ class _Model:
         for hour in range(problem.hours):
             for pool in problem.pools:
                 yield self._capacity(pool, hour)
+                if (pool.name, hour) in self.work:
+                    yield self._working(pool, hour)
                 yield from self._limits(pool, hour)
             if problem.power_w is not None:
                 drawn = {
@@ -518,16 +548,28 @@ class _Model:
                 yield drawn, -math.inf, problem.power_w
 
     def _capacity(self, pool: PoolOffer, hour: int) -> tuple[dict[int, float], float, float]:
+        row = self._spare(pool, hour, pool.terms)
+        return row, self.problem.reserve_nodes.get((pool.name, hour), 0.0) - _SLACK, math.inf
+
+    def _working(self, pool: PoolOffer, hour: int) -> tuple[dict[int, float], float, float]:
+        """Return that what rented nodes do not carry is work of those that pay for it."""
+        rented = [term for term in pool.terms if not term.load_usd_per_node_hour]
+        row = self._spare(pool, hour, rented)
+        row[self.work[pool.name, hour]] = 1.0
+        return row, 0.0, math.inf
+
+    def _spare(self, pool: PoolOffer, hour: int, terms: Sequence[TermOffer]) -> dict[int, float]:
+        """Return the nodes of some terms less those that the load takes, by column."""
         row = {
             self._units_at(pool, term, hour): term.usable_rate * pool.nodes_per_unit
-            for term in pool.terms
+            for term in terms
         }
         for klass in self._classes(pool):
             load = self.problem.demand_rps[klass][hour]
             row[self.loads[pool.name, klass, hour]] = -load / pool.capacity_rps[klass]
         if (pool.name, hour) in self.uses:
             row[self.uses[pool.name, hour]] = -pool.fixed_nodes
-        return row, self.problem.reserve_nodes.get((pool.name, hour), 0.0) - _SLACK, math.inf
+        return row
 
     def _limits(
         self, pool: PoolOffer, hour: int

@@ -273,7 +273,8 @@ class ClassUsage:
     def times(self, factor: float) -> ClassUsage:
         """Return so many times what the class got: a sample of its traffic counted as all of it.
 
-        >>> all_of = ClassUsage("chat", None, requests=3, input_tokens=20, output_tokens=5).times(1e3)
+        >>> sample = ClassUsage("chat", None, requests=3, input_tokens=20, output_tokens=5)
+        >>> all_of = sample.times(1e3)
         >>> all_of.requests, all_of.input_tokens, all_of.output_tokens
         (3000, 20000, 5000)
         """

@@ -15,6 +15,7 @@ from planner.report.mix_wording import (
     answer,
     case_answer,
     facts,
+    node_hour,
     optimum_notes,
     proof_sentence,
     tokens,
@@ -75,7 +76,7 @@ def _terms(found: Optimum) -> RenderableType:
         block = "all hours" if offer.block_hours is None else f"{offer.block_hours} h"
         span = f"{nodes[0]:,}" if len(set(nodes)) == 1 else f"{min(nodes):,} to {max(nodes):,}"
         cost = costs.get((offer.pool, offer.term), 0.0) / found.mix.problem.hours
-        row = (offer.pool, offer.term, f"${offer.usd_per_node_hour:,.2f}", block)
+        row = (offer.pool, offer.term, node_hour(offer), block)
         if offer.late:
             table.add_row(*row, "too late", MISSING, style="dim")
         else:
