@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.scenario.schema.fields import Name, Nodes, Part
-from planner.units import Duration, Fraction, Money, PositiveDuration, Power, Rate
+from planner.units import Duration, Fraction, Money, MoneyPerHour, PositiveDuration, Power, Rate
 
 
 class Term(Part):
@@ -74,9 +74,11 @@ class OwnChip(Part):
     """Non-recurring: design, verification, masks, software; the same however many are made."""
     unit_cost: Money
     """Making one device, with its share of memory, package, board, host and network."""
+    operations: MoneyPerHour = 0.0
+    """Staff, maintenance and software per device-hour, as `capital.operations` of a bought one."""
     unit_power: Power | None = None
     """All-in power of one device under load, PUE included; absent: the node's nameplate share at
-    the simulated load, times PUE."""
+    the simulated load, times PUE. The rest of the time it draws `prices.power.idle`."""
     life: PositiveDuration = 4 * 365 * 86400.0
     """Years over which engineering and devices are recovered: until the next generation."""
     cost_of_capital: Fraction = 0.10
