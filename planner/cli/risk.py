@@ -69,7 +69,10 @@ def risk(
         Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML report.")
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write every draw as CSV.")
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write every draw as CSV: its inputs and what came out."
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print everything as JSON instead of tables.")

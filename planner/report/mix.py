@@ -332,7 +332,7 @@ def _case_assumptions(case: OwnChipCase) -> str:
     rows = [
         ("engineering, once", money(terms.engineering), *own),
         ("making one device, all in", money(terms.unit_cost), *own),
-        ("operations of one, per hour", money(terms.operations), *own),
+        ("operations of one, per hour", money(terms.operations), *said),
         ("life of a generation", f"{found.life_years:.3g} years", *said),
         ("cost of capital", percent(terms.cost_of_capital), *said),
         ("mean over peak load, of both", percent(terms.utilisation), *said),
