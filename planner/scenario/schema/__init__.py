@@ -13,7 +13,7 @@ from pydantic import Field
 from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
-from planner.scenario.schema.optimise import Optimise, OwnChip
+from planner.scenario.schema.optimise import Optimise, OwnChip, SelfHost
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.site import Site
 from planner.scenario.schema.uncertainty import Uncertainty
@@ -67,5 +67,7 @@ class Scenario(Part):
     """What `planner optimise` may choose from; absent: nothing is optimised."""
     own_chip: OwnChip | None = None
     """A chip of one's own against a bought one, for `planner breakeven`; absent: none."""
+    self_host: SelfHost | None = None
+    """Serving oneself against buying the tokens, for `planner breakeven`; absent: none."""
     output: Output = Output()
     """What is written."""

@@ -60,6 +60,20 @@ class Optimise(Part):
     """Simulated time per load that is tried, to find what a node carries."""
 
 
+class SelfHost(Part):
+    """Serving a model oneself against buying the same tokens: from which load is it cheaper?
+
+    What the plans of the classes (of kind `api`) charge is the bill of the one who buys.
+    """
+
+    loads: Annotated[
+        list[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=2, max_length=24)
+    ] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    """Loads to simulate, in multiples of the scenario's own rates."""
+    spare_nodes: Nodes = 1
+    """Nodes of each pool beyond the smallest fleet that keeps the promises, for when one fails."""
+
+
 class OwnChip(Part):
     """A chip of one's own against one that is bought: from which volume is it cheaper?
 
