@@ -1,13 +1,16 @@
-"""`planner breakeven`: from which volume a chip of one's own is cheaper than a bought one."""
+"""`planner breakeven`: from which volume one's own chip, or one's own fleet, is cheaper."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Named, Overrides, Sets
+
+if TYPE_CHECKING:
+    from planner.scenario import LoadedScenario
 
 
 def breakeven(
@@ -26,44 +29,88 @@ def breakeven(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
-    """Find the volume from which an own chip is cheaper per token.
+    """Find the volume from which an own chip, or an own fleet, is cheaper per token.
 
-    Takes the scenario's section `own_chip`. Finds by simulation how many tokens a second
-    each chip serves within the promises, and sets engineering, recovered over the life of
-    a generation, against what each token saves.
-    Exit codes: 0 answered, also where the own chip never pays; 2 bad input.
+    With the section `own_chip`: an own chip against a bought one. Finds by simulation how many
+    tokens a second each serves within the promises, and sets engineering, recovered over the
+    life of a generation, against what each token saves. With the section `self_host`: a fleet of
+    one's own against the price of an API, at several loads, each with the fleet that it takes.
+    Exit codes: 0 answered, also where it never pays; 2 bad input.
 
     For example:
 
         planner breakeven scenarios/economics/own_chip.yaml --html own-chip.html
 
         planner breakeven scenarios/economics/own_chip.yaml --set "own_chip.engineering=1e9 USD"
+
+        planner breakeven scenarios/economics/self_host_or_api.yaml --html self-host.html
     """
     from planner.cli.fitting import check_outputs
     from planner.cli.progress import announce_compilation
-    from planner.cli.tables import csv_text
-    from planner.microbench.table import write_whole
-    from planner.search.breakeven import breakeven as search
-    from planner.search.mix_content import case_json, case_rows, point_rows
     from planner.simulation import load_scenario
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
     check_outputs([path for path in (html, csv) if path is not None], force=force, inputs=[file])
     announce_compilation()
-    case = search(loaded, on_trial=lambda sentence: typer.echo(f"  {sentence}", err=True))
+    of = _of_fleet if loaded.scenario.self_host is not None else _of_chip
+    of(loaded, html, csv, json_output)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"  {sentence}", err=True)
+
+
+def _of_chip(
+    loaded: LoadedScenario, html: Path | None, csv: Path | None, json_output: bool
+) -> None:
+    from planner.search.breakeven import breakeven as search
+    from planner.search.mix_content import case_json, case_rows, point_rows
+
+    case = search(loaded, on_trial=_say)
     if json_output:
         typer.echo(case_json(case))
     else:
         from planner.report.mix_terminal import print_own_chip
 
         print_own_chip(case)
-    if csv is not None:
-        write_whole(csv, csv_text(case_rows(case)))
-        typer.echo(f"costs written to {csv}", err=True)
+    page = None
     if html is not None:
         from planner.report.mix import render_own_chip_html
 
         points = point_rows((*case.own_points, *case.bought_points))
-        tables = {"curve": case_rows(case), "points": points}
-        write_whole(html, render_own_chip_html(case, tables))
+        page = render_own_chip_html(case, {"curve": case_rows(case), "points": points})
+    _write(case_rows(case), csv, page, html)
+
+
+def _of_fleet(
+    loaded: LoadedScenario, html: Path | None, csv: Path | None, json_output: bool
+) -> None:
+    from planner.search.self_host import self_host
+
+    case = self_host(loaded, on_trial=_say)
+    if json_output:
+        typer.echo(case.to_json())
+    else:
+        from planner.report.self_host import print_self_host
+
+        print_self_host(case)
+    page = None
+    if html is not None:
+        from planner.report.self_host import render_self_host_html
+
+        page = render_self_host_html(case)
+    _write([side.row() for side in case.sides], csv, page, html)
+
+
+def _write(
+    rows: list[dict[str, object]], csv: Path | None, page: str | None, html: Path | None
+) -> None:
+    from planner.cli.tables import csv_text
+    from planner.microbench.table import write_whole
+
+    if csv is not None:
+        write_whole(csv, csv_text(rows))
+        typer.echo(f"costs written to {csv}", err=True)
+    if html is not None and page is not None:
+        write_whole(html, page)
         typer.echo(f"report: {html}", err=True)

@@ -89,8 +89,9 @@ def breakeven(
     terms = content.own_chip
     if terms is None:
         raise BreakEvenError(
-            f"{content.name} has no section `own_chip`, which states what the chip costs; see "
-            "scenarios/economics/own_chip.yaml"
+            f"{content.name} has no section `own_chip`, which states what the chip costs (see "
+            "scenarios/economics/own_chip.yaml), nor `self_host`, which compares a fleet with an "
+            "API (scenarios/economics/self_host_or_api.yaml)"
         )
     pools = {pool.name: pool for pool in content.pools}
     probe = Probe(loaded, known, terms.operating_time, on_trial)

@@ -8,6 +8,7 @@ own bill rises in steps; the answer is the load from which on it is lower at eve
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.errors import PlannerError
 from planner.pricing import Books, policy_of
 from planner.provenance import price_assumptions
-from planner.results.result import Assumption, Result
+from planner.results.result import Assumption, Result, plain
 from planner.scenario import LoadedScenario
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.workload import RequestClass
@@ -103,6 +104,23 @@ class SelfHostCase:
     def is_never(self) -> bool:
         """Whether buying is cheaper at the largest load."""
         return not self.sides[-1].pays
+
+    def to_json(self) -> str:
+        """Return everything as JSON: sorted keys, the same bytes for the same input."""
+        crossing = self.crossing
+        content = {
+            "name": self.name,
+            "seed": self.seed,
+            "date": self.date,
+            "spare_nodes": self.spare_nodes,
+            "own_load": self.own.row(),
+            "pays_from": None if crossing is None else crossing[1].row(),
+            "pays_at_every_load": all(side.pays for side in self.sides),
+            "loads": [side.row() for side in self.sides],
+            "assumptions": [asdict(each) for each in self.assumptions],
+            "simulations": self.simulations,
+        }
+        return json.dumps(plain(content), indent=1, sort_keys=True, ensure_ascii=False)
 
 
 def self_host(
