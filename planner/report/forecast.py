@@ -88,9 +88,9 @@ def _lead(found: Prospect) -> str:
         ),
         (
             f"gross margin, {last.label}",
-            margin_words(margin.margin_rate, last.margin_error_rate),
-            f"{margin_title(found)}; {percent(first.statement.margin.margin_rate)} in "
-            f"{first.label}",
+            percent(margin.margin_rate),
+            f"± {100 * (last.margin_error_rate or 0.0):.1f} points; {margin_title(found)}; "
+            f"{percent(first.statement.margin.margin_rate)} in {first.label}",
         ),
     ]
     shown = "".join(
