@@ -9,13 +9,9 @@ simulator); classes that share it add up by the shares of it that they take. In 
 and nodes stay within what can be had, within a term's share, and within the power of the site. The
 cost is that of all blocks, used or not and whole, and of the start of every node that is added to
 those of the hour before (it is paid for while it starts and serves nothing). Owned nodes pay for
-the electricity that their load draws in each hour, beyond that of waiting: a pool spreads its load
-evenly over its nodes. The programme lets rented nodes of the same pool take load first, which is a
-bound from below; what that hides is part of the gap that is stated. HiGHS solves it
+the electricity of the load that each hour spreads over them. The programme lets rented nodes take
+load first, a bound from below; what that hides is part of the gap that is stated. HiGHS solves it
 (`scipy.optimize.milp`) to proven optimality within `GAP`, or says how far it is from that.
-
-With one kind of node and two terms the optimum is the newsvendor's: commit up to the level whose
-share of time in use is the ratio of the committed to the on-demand price (`commitment_level`).
 """
 
 from __future__ import annotations
@@ -67,8 +63,7 @@ class TermOffer:
     maximum_share_rate: float = 1.0
     """Of the pool's nodes in any hour."""
     load_usd_per_node_hour: float = 0.0
-    """What a node costs beyond waiting while it serves all that it carries: electricity of owned
-    ones."""
+    """Beyond waiting, while it serves all that it carries: electricity of an owned node."""
 
     def __post_init__(self) -> None:
         name = f"TermOffer({self.name})"
@@ -179,8 +174,6 @@ class Mix:
 
     def _load_usd(self, pool: PoolOffer, term: TermOffer) -> float:
         """Return what the load of a term's nodes costs beyond waiting."""
-        if not term.load_usd_per_node_hour:
-            return 0.0
         nodes = zip(self.nodes[pool.name, term.name], self.pool_nodes(pool.name), strict=True)
         return term.load_usd_per_node_hour * math.fsum(
             own * min(1.0, self._needed(pool, hour) / all_of)
@@ -318,32 +311,6 @@ def price_of_power_usd(problem: MixProblem, mix: Mix) -> PowerPrice | None:
         saved_usd=None if abs(saved_usd) < doubt_usd else max(0.0, saved_usd) / step_w,
         most_usd=max(0.0, saved_usd + more_doubt_usd) / step_w,
     )
-
-
-def commitment_level(nodes: Sequence[int], committed_usd: float, on_demand_usd: float) -> int:
-    """Return up to which node committing is cheaper than renting by the hour.
-
-    The n-th node is in use in those hours that need at least n. Committed it costs c in every hour,
-    on demand p in those; so it is committed while its share of hours in use is at least c/p: the
-    critical ratio of the newsvendor.
-
-    Args:
-        nodes: needed in each hour.
-        committed_usd: per node and hour, paid in every hour.
-        on_demand_usd: per node and hour of use.
-
-    >>> commitment_level([1, 1, 1, 3], committed_usd=1.0, on_demand_usd=2.5)
-    1
-    >>> commitment_level([1, 2, 2, 3], committed_usd=1.0, on_demand_usd=2.5)
-    2
-    """
-    level = 0
-    while level < max(nodes):
-        in_use = sum(1 for needed in nodes if needed > level)
-        if committed_usd * len(nodes) > on_demand_usd * in_use:
-            break
-        level += 1
-    return level
 
 
 def node_hour_usd(

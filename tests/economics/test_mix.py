@@ -19,12 +19,12 @@ from planner.economics.mix import (
     NoMixError,
     PoolOffer,
     TermOffer,
-    commitment_level,
     node_hour_usd,
     price_of_power_usd,
     restricted,
     solve,
 )
+from planner.economics.newsvendor import commitment_level
 from planner.economics.rates import MachineRate
 
 BASE, PEAK = TermOffer("base", 1.0), TermOffer("peak", 2.5, block_hours=1)

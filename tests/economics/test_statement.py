@@ -354,7 +354,7 @@ def test_imports_point_one_way() -> None:
     folder = Path(planner.economics.__file__).parent
     allowed = ("planner.economics", "planner.errors", "numpy", "pandas")
     allowed_stdlib = {"__future__", "collections.abc", "dataclasses", "enum", "fractions", "math"}
-    allowed_stdlib |= {"re", "types", "typing"}
+    allowed_stdlib |= {"itertools", "re", "types", "typing"}
     solver = ("scipy.optimize", "scipy.sparse", "contextlib", "os", "sys")
     for path in sorted(folder.glob("*.py")):
         extra = solver if path.name == "mix.py" else ()
