@@ -142,7 +142,7 @@ class Books:
                 for each in content["machine_prices"]
             ),
             api_prices=tuple(_api_price(each) for each in content["api_prices"]),
-            sample_rate=content["sample_rate"],
+            sample_rate=content.get("sample_rate", 1.0),
         )
 
 
