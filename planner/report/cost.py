@@ -11,10 +11,10 @@ import pandas as pd
 
 from planner.report import figures
 from planner.report.cost_wording import (
-    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
     amounts_words,
+    busy_note,
     exact,
     headline,
     other_margins,
@@ -124,7 +124,7 @@ def _bill(found: Costing, figure: Figure) -> str:
     text = (
         "Total = workload + idle + overhead, as OpenCost divides it. Idle machines are those held "
         "or committed to that did no step; overhead is what comes beside the machines. "
-        f"{BUSY_NOTE} The chart is per hour, the tables are {amounts_words(found)}."
+        f"{busy_note(found)} The chart is per hour, the tables are {amounts_words(found)}."
     )
     by_pool = table(
         "Bill by pool", ["pool", *head, "#utilisation"], pools, total=[*total, number("")]

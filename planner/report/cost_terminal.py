@@ -12,10 +12,10 @@ from rich.text import Text
 
 from planner.report.console import print_parts
 from planner.report.cost_wording import (
-    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
     amounts_words,
+    busy_note,
     exact,
     headline,
     quantity_of,
@@ -69,7 +69,7 @@ def _bill(found: Costing) -> RenderableType:
     sums = {name: float(pools[name].sum()) for name in (*_kind_columns(), "cost_usd")}
     table.add_row("the bill", *_kinds(sums), "", style="bold")
     what = f"{amounts_words(found)}: machines at work, idle ones, and overhead"
-    return _titled("The bill", what, table, BUSY_NOTE)
+    return _titled("The bill", what, table, busy_note(found))
 
 
 def _kind_columns() -> list[str]:

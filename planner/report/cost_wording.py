@@ -97,6 +97,17 @@ BUSY_NOTE = (
 )
 
 
+SAMPLE_NOTE = (
+    "Work, idle and utilisation are those of the sample that was simulated, not of all traffic; "
+    "only the whole bill is that of the fleet."
+)
+
+
+def busy_note(found: Costing) -> str:
+    """Return what to know of machines at work."""
+    return BUSY_NOTE if found.sample_rate == 1.0 else SAMPLE_NOTE
+
+
 def amounts_words(found: Costing) -> str:
     """Return for what time the amounts of the tables are."""
     return f"USD for {span(found.finance.hours * 3600)} of arrivals"
