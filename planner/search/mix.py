@@ -59,7 +59,9 @@ class Offer:
     """on_demand, committed_1y, committed_3y, spot or owned."""
     per_device_hour_usd: float
     usd_per_node_hour: float
-    """With overhead (rented) or power and housing (owned)."""
+    """With overhead (rented), or housing and the power of a node that waits (owned)."""
+    load_usd_per_node_hour: float
+    """Electricity of an owned node that serves all it carries, beyond that of waiting."""
     block_hours: int | None
     usable_rate: float
     lead_time_s: float
@@ -232,6 +234,9 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
     rate = rate_of(term.price, node.chip, scenario.prices, catalog)
     policy = policy_of(scenario.prices)
     needed_in_s = scenario.optimise.needed_in
+    power = policy.power
+    idle_w = float(node.power_w) * power.idle_rate
+    load_kwh = max(power_w - idle_w, 0.0) / 1e3 * power.pue
     return Offer(
         pool=pool.name,
         term=term.name,
@@ -244,8 +249,9 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
             policy,
             owned=rate.is_owned,
             provisioned_kw=float(node.power_w) / 1e3,
-            mean_kw=power_w / 1e3 * policy.power.pue,
+            mean_kw=idle_w / 1e3 * power.pue,
         ),
+        load_usd_per_node_hour=load_kwh * power.electricity_usd_per_kwh if rate.is_owned else 0.0,
         block_hours=_block_hours(term, rate.terms in ELASTIC_TERMS),
         usable_rate=usable_rate(term.interruptions, term.recovery),
         lead_time_s=term.lead_time,
@@ -312,6 +318,7 @@ def _term_offers(choice: Choice, offers: Sequence[Offer]) -> tuple[TermOffer, ..
             priced[term.name].usable_rate,
             term.maximum_nodes,
             term.maximum_share,
+            priced[term.name].load_usd_per_node_hour,
         )
         for term in choice.terms
         if not priced[term.name].late

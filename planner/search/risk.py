@@ -107,9 +107,14 @@ class Risk:
         return {each.key: each for each in self.answers}[name, request_class]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row per sample: inputs as drawn, then answers and nodes."""
+        """Return one row per sample: quantiles drawn, what inputs are there, answers, nodes.
+
+        `input.NAME` is the quantile of an input or group, 0 to 1; `draw.NAME.factor` (or `.value`,
+        in base units, or `.deviations`) what the input is at it.
+        """
         return [
             {f"input.{name}": u for name, u in zip(self.columns, sample.point, strict=True)}
+            | self._drawn(sample)
             | {_column(each.key): sample.values.get(each.key) for each in self.answers}
             | {
                 f"nodes.{pool}": None if sample.nodes is None else sample.nodes[pool]
@@ -118,6 +123,13 @@ class Risk:
             | {"kept": sample.kept, "obstacle": sample.obstacle}
             for sample in self.samples
         ]
+
+    def _drawn(self, sample: Sample) -> dict[str, float]:
+        quantiles = dict(zip(self.columns, sample.point, strict=True))
+        return {
+            f"draw.{each.name}.{each.drawn_as}": each.drawn(quantiles[each.column])
+            for each in self.inputs
+        }
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per answer: median, ends of the interval, their sampling error, moments.
