@@ -152,6 +152,21 @@ def quantity(value: float | str, unit: str) -> str:
     return f"{value:,.6g} {'' if unit == '1' else unit}".strip()
 
 
+def level(unit: str, value: float | None) -> str:
+    """Return an amount in a unit: accelerators, rate, s, or money.
+
+    >>> level("accelerators", 1234.0), level("rate", 0.5), level("s", 0.25), level("usd/h", 9.5)
+    ('1,234', '50.0%', '250 ms', '$9.50')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if unit == "accelerators":
+        return f"{value:,.0f}"
+    if unit == "rate":
+        return percent(value)
+    return duration(value) if unit == "s" else money(value)
+
+
 def percentile(value: float) -> str:
     """Return the name of a percentile.
 
