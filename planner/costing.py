@@ -51,7 +51,7 @@ class _PricedDocument(Part):
     pools: list[_PricedPool] = Field(default=[])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Costing(Shown):
     """What a run costs and earns at some prices."""
 

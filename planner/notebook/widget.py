@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from os import PathLike
 from shlex import quote
@@ -50,9 +49,11 @@ def whatif(
             extra `notebook` are missing.
     """
     try:
-        return Panel(WhatIf(scenario, sets=sets, catalog=catalog))
+        import anywidget  # noqa: F401, without it plotly has no figure that changes in place
+        import ipywidgets  # noqa: F401
     except ImportError as error:
         raise PlannerError(f"{error}; {_REMEDY}") from None
+    return Panel(WhatIf(scenario, sets=sets, catalog=catalog))
 
 
 class Panel:
@@ -95,6 +96,21 @@ class Panel:
     def result(self) -> Result | None:
         """The result of the controls as they are; None where they make none possible."""
         return self.answer.result
+
+    @property
+    def figure(self) -> Any:
+        """The plotly figure."""
+        return self._charts.figure
+
+    @property
+    def cards(self) -> str:
+        """The HTML of the four numbers."""
+        return str(self._cards.value)
+
+    @property
+    def message(self) -> str:
+        """The HTML of what was simulated, or of why it cannot be."""
+        return str(self._message.value)
 
     def values(self) -> dict[str, Value]:
         """Return the value of every control by its key."""
@@ -205,13 +221,20 @@ def _message(answer: Answer, model: WhatIf, shown: Result) -> str:
 
 
 def _command(answer: Answer, model: WhatIf) -> str:
-    options: Sequence[str] = model.options(answer.values)
+    moved = [f"--set {text}" for text in model.options(answer.values)]
     switched = [key for key in answer.values if isinstance(model.control(key), Switch)]
     parts = []
-    if options:
-        written = " ".join(f"--set {quote(each)}" for each in options)
-        parts.append(f"The same: <code>planner run {escape(model.path)} {escape(written)}</code>")
+    if moved:
+        written = " ".join(_quoted(each) for each in (*model.applied, *moved))
+        text = escape(f"{quote(model.path)} {written}", quote=False)
+        parts.append(f"The same: <code>planner run {text}</code>")
     if switched:
         names = ", ".join(model.control(key).label for key in switched)
         parts.append(f"Without {escape(names)}, which no option says.")
     return " ".join(parts)
+
+
+def _quoted(layer: str) -> str:
+    """Return an option as a shell takes it: an assignment, or else the name of an override."""
+    option, _, text = layer.partition(" ")
+    return f"{option} {quote(text)}" if option == "--set" else f"--override {quote(layer)}"

@@ -49,14 +49,27 @@ class Summary:
 
 
 class Shown(ABC):
-    """An answer that shows itself in a notebook."""
+    """An answer that shows itself in a notebook, and briefly in a terminal.
+
+    A data class that is one has `repr=False`: all its tables in one line help nobody.
+    """
 
     @abstractmethod
     def summary(self) -> Summary:
         """Return what a notebook shows of it."""
 
+    def __repr__(self) -> str:
+        return summary_text(self.summary())
+
     def _repr_html_(self) -> str:
         return summary_html(self.summary())
+
+
+def summary_text(summary: Summary) -> str:
+    """Return the numbers that matter most, one a line, for where there is no HTML."""
+    head = f"{summary.title} · {summary.detail}" if summary.detail else summary.title
+    cards = [f"  {value}  {label}" for value, label in summary.cards]
+    return "\n".join([head, *cards, *(f"  ⚠ {text}" for text in summary.notes)])
 
 
 def summary_html(summary: Summary) -> str:

@@ -117,7 +117,7 @@ class Finance:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(Shown):
     """Everything a run found.
 

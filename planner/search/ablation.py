@@ -51,7 +51,7 @@ class Decomposition:
         return None if self.none is None or self.all is None else self.all - self.none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ablation(Shown):
     """What the techniques of a scenario are worth."""
 

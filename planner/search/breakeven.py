@@ -39,7 +39,7 @@ class BreakEvenError(PlannerError):
     """The two chips cannot be compared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OwnChipCase(Shown):
     """The answer of `breakeven`."""
 

@@ -80,7 +80,7 @@ class Figure:
     source_after: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bridge(Shown):
     """From the cost and margin of one side to those of the other."""
 

@@ -79,7 +79,7 @@ class Offer:
     """It takes longer to get than there is time, so it was left out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Optimum(Shown):
     """The answer of `optimise`."""
 

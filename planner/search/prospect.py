@@ -30,7 +30,7 @@ from planner.search.surface import Curve, Point
 from planner.version import VERSION
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prospect(Shown):
     """Quarters and years ahead; `quarters`, `surface` and `years` are its tables."""
 

@@ -67,7 +67,7 @@ class Answer:
         return sum(found) if found else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Risk(Shown):
     """What is known of a scenario's answers where its inputs are not known exactly."""
 

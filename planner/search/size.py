@@ -18,7 +18,7 @@ from planner.search.ratio import Ratio, best_ratios
 from planner.simulation import resolve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sizing(Shown):
     """The answer of a search."""
 

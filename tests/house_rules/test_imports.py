@@ -102,7 +102,9 @@ LAYERS = {
         "numpy pandas plotly rich",
         typing="search costing",
     ),
-    "notebook": Layer(f"report search simulation {BELOW_RUN}", "ipywidgets numpy pandas plotly"),
+    "notebook": Layer(
+        f"report search simulation {BELOW_RUN}", "anywidget ipywidgets numpy pandas plotly"
+    ),
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
         "calibration validation measurements microbench "
