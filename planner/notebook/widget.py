@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from os import PathLike
 from shlex import quote
 from typing import Any
@@ -13,6 +12,7 @@ from planner.notebook.cards import cards_html
 from planner.notebook.controls import Control, Menu, Slider, Switch, Value
 from planner.notebook.model import Answer, WhatIf
 from planner.notebook.own import Asked
+from planner.results.notebook import html_of
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 
@@ -205,7 +205,7 @@ def _message(answer: Answer, model: WhatIf, shown: Result) -> str:
     if answer.error:
         return (
             '<div class="planner-what-if"><div class="planner-error"><b>Not possible.</b> '
-            f"{escape(answer.error)}</div></div>"
+            f"{html_of(answer.error)}</div></div>"
         )
     arrived = int(shown.frames.classes["arrived"].sum())
     if not answer.values:
@@ -226,11 +226,11 @@ def _command(answer: Answer, model: WhatIf) -> str:
     parts = []
     if moved:
         written = " ".join(_quoted(each) for each in (*model.applied, *moved))
-        text = escape(f"{quote(model.path)} {written}", quote=False)
+        text = html_of(f"{quote(model.path)} {written}")
         parts.append(f"The same: <code>planner run {text}</code>")
     if switched:
         names = ", ".join(model.control(key).label for key in switched)
-        parts.append(f"Without {escape(names)}, which no option says.")
+        parts.append(f"Without {html_of(names)}, which no option says.")
     return " ".join(parts)
 
 

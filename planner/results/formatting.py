@@ -36,9 +36,13 @@ def duration(seconds: float | None) -> str:
     ('21.4 ms', '400 ms', '2.35 s', '95.0 s', '2.03 h')
     >>> duration(0.0), duration(float("nan"))
     ('0 ms', '–')
+    >>> duration(-0.25)
+    '−250 ms'
     """
     if seconds is None or math.isnan(seconds):
         return MISSING
+    if seconds < 0:
+        return _signed(duration(-seconds), seconds)
     if seconds < 0.9995:
         return f"{_significant(seconds * 1e3)} ms"
     if seconds < 999.5:

@@ -72,18 +72,24 @@ def summary_text(summary: Summary) -> str:
     return "\n".join([head, *cards, *(f"  ⚠ {text}" for text in summary.notes)])
 
 
+def html_of(text: str) -> str:
+    """Return a text as HTML in which no front end takes two dollar signs for a formula."""
+    return escape(text).replace("$", "<span>$</span>")
+
+
 def summary_html(summary: Summary) -> str:
     """Return a fragment of HTML."""
     cards = "".join(
-        f'<div style="min-width:9em"><div style="font-size:1.6em;font-weight:600">{escape(value)}'
-        f'</div><div style="opacity:.7">{escape(label)}</div></div>'
+        f'<div style="min-width:9em"><div style="font-size:1.6em;font-weight:600">{html_of(value)}'
+        f'</div><div style="opacity:.7">{html_of(label)}</div></div>'
         for value, label in summary.cards
     )
-    notes = "".join(f"<p>⚠ {escape(text)}</p>" for text in summary.notes)
-    detail = f" · {escape(summary.detail)}" if summary.detail else ""
+    notes = "".join(f"<p>⚠ {html_of(text)}</p>" for text in summary.notes)
+    detail = f" · {html_of(summary.detail)}" if summary.detail else ""
     return (
-        f"<div><p><b>{escape(summary.title)}</b>{detail}</p>"
-        f'<div style="display:flex;flex-wrap:wrap;gap:0.6em 2em">{cards}</div>{notes}'
+        f"<div><p><b>{html_of(summary.title)}</b>{detail}</p>"
+        f'<div style="display:flex;flex-wrap:wrap;gap:0.6em 2em;margin-bottom:0.8em">{cards}</div>'
+        f"{notes}"
         f"{_table(summary.table)}</div>"
     )
 
@@ -93,14 +99,14 @@ def _table(frame: pd.DataFrame) -> str:
     texts = [pd.api.types.is_string_dtype(frame[name].dtype) for name in frame.columns]
     aligned = ['style="text-align:left"' if text else "" for text in texts]
     head = "".join(
-        f"<th {align}>{escape(title)}</th>"
+        f"<th {align}>{html_of(title)}</th>"
         for (title, _), align in zip(styles, aligned, strict=True)
     )
     shown = frame.head(MOST_ROWS)
     rows = "".join(
         "<tr>"
         + "".join(
-            f"<td {align}>{escape(_cell(value, show))}</td>"
+            f"<td {align}>{html_of(_cell(value, show))}</td>"
             for value, (_, show), align in zip(row, styles, aligned, strict=True)
         )
         + "</tr>"

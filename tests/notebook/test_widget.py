@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_moved_control_changes_numbers_and_figures_in_place(fresh: Panel) -> N
     assert numbers(fresh, "now money") != before == numbers(fresh, "start money")
     assert "−8 against the start" in fresh.cards
     assert "--set pools.chat.nodes=9" in fresh.message
-    assert "--set 'workload.duration=2 min'" in fresh.message  # as it was loaded
+    assert "--set 'workload.duration=2 min'" in unescape(fresh.message)  # as it was loaded
     fresh.reset()
     assert numbers(fresh, "now money") == before
 
