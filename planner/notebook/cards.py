@@ -21,7 +21,7 @@ STYLE: Final = """<style>
 .planner-cards > div:first-child { border-left: 0; }
 .planner-cards b { display: block; font-size: 26px; font-weight: 650; letter-spacing: -0.02em;
   line-height: 1.25; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.planner-cards span, .planner-cards i { display: block; font-size: 12px; font-style: normal;
+.planner-cards > div > span, .planner-cards i { display: block; font-size: 12px; font-style: normal;
   color: var(--planner-soft); overflow-wrap: anywhere; }
 .planner-cards em { display: block; margin-top: 3px; font-size: 12.5px; font-style: normal;
   font-weight: 600; font-variant-numeric: tabular-nums; }
