@@ -22,6 +22,8 @@ from planner.errors import Fault, OutputError, ScenarioError
 from planner.jsonable import json_text
 from planner.pricing import Books, mix_of, policy_of
 from planner.provenance import price_assumptions
+from planner.results.formatting import money, percent
+from planner.results.notebook import Shown, Summary
 from planner.results.result import Assumption, Finance, Result, records
 from planner.scenario import LoadedScenario
 from planner.scenario.faults import schema_faults
@@ -53,8 +55,8 @@ class _PricedDocument(Part):
     pools: list[_PricedPool] = Field(default=[])
 
 
-@dataclass(frozen=True)
-class Costing:
+@dataclass(frozen=True, repr=False)
+class Costing(Shown):
     """What a run costs and earns at some prices."""
 
     name: str
@@ -102,6 +104,20 @@ class Costing:
         if table not in tables:
             raise KeyError(f"no table {table!r}; there are {', '.join(tables)}")
         return tables[table]
+
+    def summary(self) -> Summary:
+        """Return the bill of an hour, the margin, and what a unit costs by class."""
+        finance = self.finance
+        cards = (
+            (money(finance.cost_per_hour_usd), "cost per hour"),
+            (money(finance.revenue_per_hour_usd), "revenue per hour"),
+            (money(finance.cost_per_million_output_tokens_usd), "per million output tokens"),
+            (percent(finance.gross_margin_rate), f"gross margin ({finance.margin_definition})"),
+        )
+        broken = "The fleet breaks promises or cannot keep up; it would cost more to keep them."
+        notes = (broken,) if self.overloaded else ()
+        detail = f"prices of {self.prices.date}"
+        return Summary(self.name, detail, cards, self.to_pandas(), notes)
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""

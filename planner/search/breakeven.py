@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from planner.catalog import Catalog, load_catalog
 from planner.economics.capital import capital_recovery_per_hour_usd
 from planner.economics.cost import Policy
@@ -16,6 +18,8 @@ from planner.economics.own_chip import BreakEven, ChipCost, DeviceHour, Swing, s
 from planner.economics.rates import MachineRate
 from planner.errors import PlannerError
 from planner.pricing import policy_of, rate_of
+from planner.results.formatting import count
+from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
@@ -34,8 +38,8 @@ class BreakEvenError(PlannerError):
     """The two chips cannot be compared."""
 
 
-@dataclass(frozen=True)
-class OwnChipCase:
+@dataclass(frozen=True, repr=False)
+class OwnChipCase(Shown):
     """The answer of `breakeven`."""
 
     name: str
@@ -57,6 +61,19 @@ class OwnChipCase:
     curve: tuple[tuple[float, float, float], ...]
     """Million tokens a year, cost of a million on the own chip and on the bought one, USD."""
     seed: int
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return what a million tokens cost on both chips, by volume."""
+        from planner.search.own_chip_content import case_rows
+
+        return pd.DataFrame(case_rows(self))
+
+    def summary(self) -> Summary:
+        """Return the volume from which the own chip pays, and the costs around it."""
+        volume = self.found.mtok_per_year
+        pays = "never" if volume is None else f"{count(volume * 1e6)} tokens a year"
+        cards = ((pays, "from which the own chip is cheaper"),)
+        return Summary(self.name, self.description, cards, self.to_pandas())
 
 
 def breakeven(

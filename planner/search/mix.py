@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pandas as pd
+
 from planner.catalog import Catalog, load_catalog
 from planner.economics.cost import node_hour_usd
 from planner.economics.mix import Mix, MixProblem, PoolOffer, TermOffer, restricted
@@ -20,6 +22,8 @@ from planner.economics.rates import ELASTIC_TERMS
 from planner.errors import PlannerError
 from planner.lowering.workload import class_workloads, start_s_of_week
 from planner.pricing import policy_of, rate_of
+from planner.results.formatting import MISSING, money
+from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
@@ -72,8 +76,8 @@ class Offer:
     """It takes longer to get than there is time, so it was left out."""
 
 
-@dataclass(frozen=True)
-class Optimum:
+@dataclass(frozen=True, repr=False)
+class Optimum(Shown):
     """The answer of `optimise`."""
 
     name: str
@@ -104,6 +108,22 @@ class Optimum:
     def cost_per_hour_usd(self) -> float:
         """Mean cost of the mix, start-up included."""
         return self.mix.cost_per_hour_usd
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per hour: demand, what each pool serves, nodes by term, power."""
+        from planner.search.mix_content import hour_rows
+
+        return pd.DataFrame(hour_rows(self))
+
+    def summary(self) -> Summary:
+        """Return the cost of the mix against its alternatives, and its hours."""
+        others = tuple(
+            (MISSING if other is None else money(other.cost_per_hour_usd), f"per hour: {name}")
+            for name, other in self.alternatives.items()
+        )
+        cards = ((money(self.cost_per_hour_usd), "per hour: the cheapest mix"), *others)
+        broken = ("The simulated fleet breaks promises.",) if self.kept is False else ()
+        return Summary(self.name, "by hour", cards, self.to_pandas(), broken)
 
 
 def optimise(

@@ -10,6 +10,8 @@ import pandas as pd
 
 from planner.economics.forecast import Outlook, Projection, Quarter
 from planner.jsonable import json_text
+from planner.results.formatting import money, percent
+from planner.results.notebook import Shown, Summary
 from planner.results.result import Assumption
 from planner.search.segments import SampledResponse, Segment
 from planner.search.solve import (
@@ -27,8 +29,8 @@ from planner.search.surface import Curve, Point
 from planner.version import VERSION
 
 
-@dataclass(frozen=True)
-class Prospect:
+@dataclass(frozen=True, repr=False)
+class Prospect(Shown):
     """Quarters and years ahead; `quarters`, `surface` and `years` are its tables."""
 
     name: str
@@ -91,6 +93,29 @@ class Prospect:
         """Chips that are ever held, in order of their appearance."""
         held = (each.machine.chip for q in self.projection.quarters for each in q.holdings)
         return tuple(dict.fromkeys(held))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per quarter."""
+        return self.quarters.copy()
+
+    def summary(self) -> Summary:
+        """Return where the forecast ends, and its quarters."""
+        first, last = self.quarters.iloc[0], self.quarters.iloc[-1]
+        devices = f"{first['accelerators']:,.0f} → {last['accelerators']:,.0f}"
+        cards = (
+            (devices, f"accelerators, {first['quarter']} to {last['quarter']}"),
+            (money(self.quarters["spend_usd"].sum()), "spend in all quarters"),
+            (
+                percent(last["margin_rate"]),
+                f"gross margin at the end ({last['margin_definition']})",
+            ),
+        )
+        columns = [
+            *("quarter", "accelerators", "ordered_accelerators", "spend_usd", "revenue_usd"),
+            *("gross_profit_usd", "margin_rate", "served_rate"),
+        ]
+        detail = f"{self.simulations} fleets simulated"
+        return Summary(self.name, detail, cards, self.quarters[columns])
 
     def quarter_rows(self, projection: Projection) -> list[dict[str, Any]]:
         """Return flat rows, one per quarter."""

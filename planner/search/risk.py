@@ -9,6 +9,8 @@ from typing import Any, Final
 import pandas as pd
 
 from planner.jsonable import json_text
+from planner.results.formatting import MISSING
+from planner.results.notebook import Shown, Summary
 from planner.scenario.uncertain import ResolvedInput
 from planner.search.points import HIGH, LOW
 from planner.search.quantities import Quantity
@@ -65,8 +67,8 @@ class Answer:
         return sum(found) if found else None
 
 
-@dataclass(frozen=True)
-class Risk:
+@dataclass(frozen=True, repr=False)
+class Risk(Shown):
     """What is known of a scenario's answers where its inputs are not known exactly."""
 
     name: str
@@ -139,6 +141,24 @@ class Risk:
         """
         return pd.DataFrame([_flat(answer) for answer in self.answers])
 
+    def summary(self) -> Summary:
+        """Return the answers that a plan is judged by, as intervals."""
+        cards = tuple(
+            (f"{_written(a, 'low')} to {_written(a, 'high')}", a.quantity.title)
+            for a in self.headlines
+            if a.interval is not None
+        )
+        rows = [
+            {
+                "answer": answer.quantity.title,
+                "class": answer.quantity.request_class or "all",
+                **{end: _written(answer, end) for end in ("low", "median", "high")},
+            }
+            for answer in self.answers
+        ]
+        detail = f"{self.confidence:.0%} intervals of {len(self.samples)} draws"
+        return Summary(self.name, detail, cards, pd.DataFrame(rows))
+
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         content = {
@@ -161,6 +181,14 @@ class Risk:
             "notes": list(self.notes),
         }
         return json_text(content)
+
+
+def _written(answer: Answer, end: str) -> str:
+    """Return an end of the interval of an answer, or its median, with its unit."""
+    if answer.interval is None:
+        return MISSING
+    found: Estimate = getattr(answer.interval, end)
+    return answer.quantity.written(found.value)
 
 
 def _column(key: tuple[str, str]) -> str:
