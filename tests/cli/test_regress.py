@@ -291,7 +291,7 @@ def test_diff_of_results(folder: Path) -> None:
     found = json.loads(planner("diff", "results/a", "results/b", "--json").stdout)
     assert found["metrics"]["pools.chat.nodes_at_peak"]["mark"] == "-"
     # spot in place of on-demand is a choice of the scenario, no change of a price
-    assert found["metrics"]["cost_per_hour_usd"]["mark"] == "+"
+    assert found["metrics"]["cost_per_hour_usd"]["mark"] == "-"
     refused = planner("diff", "results/a", "results/b", "--set", "seed=1")
     assert refused.exit_code == 2
     assert "is a result, in which nothing can be set" in refused.stderr
