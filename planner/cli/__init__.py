@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from planner.errors import PlannerError, ScenarioError
 
 COMMANDS = {
+    "init": ("planner.cli.init:init", "Write a scenario of your own, every line explained."),
     "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
     "cost": ("planner.cli.cost:cost", "Cost, revenue and margin, also of a stored result."),
@@ -54,6 +55,7 @@ COMMANDS = {
         "planner.cli.validate:validate",
         "Replay published measurements and state the error.",
     ),
+    "doctor": ("planner.cli.doctor:doctor", "Check that this machine is ready, with remedies."),
 }
 """Name → (`module:attribute`, help). The attribute is a function, or a `typer.Typer` of several."""
 
@@ -142,7 +144,16 @@ def root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin."""
+    """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin.
+
+    For example:
+
+        planner init chat.yaml --model llama-3.1-70b --requests-per-second 30
+
+        planner run scenarios/quickstart.yaml
+
+        planner size scenarios/quickstart.yaml
+    """
 
 
 def main() -> None:

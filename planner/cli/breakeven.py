@@ -23,7 +23,7 @@ def breakeven(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Find the volume from which an own chip is cheaper per token.
+    r"""Find the volume from which an own chip is cheaper per token.
 
     Takes the scenario's section `own_chip`. Finds by simulation how many tokens a second
     each chip serves within the promises, and sets engineering, recovered over the life of
@@ -34,7 +34,8 @@ def breakeven(
 
         planner breakeven scenarios/economics/own_chip.yaml --html own-chip.html
 
-        planner breakeven scenarios/economics/own_chip.yaml --set "own_chip.engineering=1e9 USD"
+        planner breakeven scenarios/economics/own_chip.yaml \
+          --set "own_chip.engineering=1e9 USD"
     """
     from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import announce_compilation

@@ -91,7 +91,7 @@ def calibrate(
     json_output: Annotated[bool, typer.Option("--json", help="Print the fit as JSON.")] = False,
     force: Force = False,
 ) -> None:
-    """Fit what an engine adds to its kernels to your benchmark results; write a calibration file.
+    r"""Fit what an engine adds to its kernels to your benchmark results; write a calibration file.
 
     Every result is replayed as it was run, so queueing and batching are not mistaken for overhead.
     Prints the scalars with standard errors, the error of each result before and after, and
@@ -104,8 +104,8 @@ def calibrate(
 
     For example:
 
-        planner calibrate c1.json c16.json c64.json --model llama-3.1-8b --chip h100-sxm
-        --engine vllm --engine-version 0.11.0 -o calibration.json
+        planner calibrate c1.json c16.json c64.json --model llama-3.1-8b \
+          --chip h100-sxm --engine vllm --engine-version 0.11.0 -o calibration.json
     """
     from planner.catalog import load_catalog
     from planner.cli.calibrating import calibrate_points, check_names, named, read_results, usable

@@ -32,6 +32,12 @@ def check(
     """Check scenario files and print a summary, or every fault with its place (exit code 2).
 
     Without --scenario, each file is checked as it stands and in every scenario that it names.
+
+    For example:
+
+        planner check scenarios/quickstart.yaml scenarios/day.yaml
+
+        planner check scenarios/quickstart.yaml --set pools.chat.tensor_parallel=1
     """
     from planner.catalog import load_catalog
     from planner.errors import ScenarioError

@@ -83,7 +83,8 @@ def microbench(
 
         planner microbench --quick
 
-        planner microbench --model llama-3.1-70b --tensor-parallel 8 --dtype bf16 --dtype fp8
+        planner microbench --model llama-3.1-70b --tensor-parallel 8 \
+          --dtype bf16 --dtype fp8
 
         planner fit timings.csv --output curves.json
     """
