@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -46,7 +47,7 @@ class Questions:
         if given is not None:
             return read_option(option, given, read)
         if not self._asking:
-            self.defaulted.append(f"{option} {default!r}" if " " in default else f"{option} {default}")
+            self.defaulted.append(f"{option} {shlex.quote(default)}")
             return read(default)
 
         def checked(text: str) -> _Found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.completion import catalog_names
 from planner.cli.options import Force, iso_day
 from planner.cli.tables import open_console, plain_table, print_table
 
@@ -26,8 +27,24 @@ def calibrate(
             help="Results of vllm bench serve, SGLang bench_serving, GuideLLM, AIPerf; or a CSV.",
         ),
     ],
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Model of the catalogue.")],
-    chip: Annotated[str, typer.Option("--chip", metavar="NAME", help="Chip of the catalogue.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Model of the catalogue.",
+            autocompletion=catalog_names("models"),
+        ),
+    ],
+    chip: Annotated[
+        str,
+        typer.Option(
+            "--chip",
+            metavar="NAME",
+            help="Chip of the catalogue.",
+            autocompletion=catalog_names("chips"),
+        ),
+    ],
     engine: Annotated[
         str, typer.Option("--engine", metavar="NAME", help="vllm, sglang or tensorrt-llm.")
     ],
@@ -105,7 +122,7 @@ def calibrate(
     For example:
 
         planner calibrate c1.json c16.json c64.json --model llama-3.1-8b \
-          --chip h100-sxm --engine vllm --engine-version 0.11.0 -o calibration.json
+          --chip h100-sxm --engine vllm -o calibration.json
     """
     from planner.catalog import load_catalog
     from planner.cli.calibrating import calibrate_points, check_names, named, read_results, usable

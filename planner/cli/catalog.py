@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.completion import catalog_names
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -77,7 +79,15 @@ def list_entries(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a model, chip, node, price or grid.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model, chip, node, price or grid.",
+            autocompletion=catalog_names(
+                "models", "chips", "nodes", "machine_prices", "api_prices", "grids"
+            ),
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the entry as JSON.")] = False,
 ) -> None:
     """Show an entry: every figure with value, source, date and tier.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -43,17 +42,18 @@ def variant_names(section: str) -> Callable[[typer.Context, str], list[str]]:
     """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        return _starting(_section(ctx.params.get("file"), section), incomplete)
+        given = ctx.params.get("file") or ctx.params.get("files") or ()
+        files = given if isinstance(given, (list, tuple)) else [given]
+        names = (name for file in files for name in _section(file, section))
+        return _starting(dict.fromkeys(names), incomplete)
 
     return complete
 
 
-def _section(file: Any, section: str) -> Iterable[str]:
+def _section(file: Path | str, section: str) -> Iterable[str]:
     """Return the names in a section of a YAML file, if it can be read."""
     import yaml
 
-    if not file:
-        return ()
     try:
         document = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

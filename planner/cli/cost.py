@@ -47,7 +47,7 @@ def cost(
         planner cost results/quickstart --date 2026-03-01 \
           --set prices.default_terms=spot
 
-        planner cost results/quickstart --prices our-contract.yaml --csv ledger.csv
+        planner cost results/quickstart --prices contract.yaml --csv ledger.csv
     """
     from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation

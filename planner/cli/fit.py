@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.completion import catalog_names
 from planner.cli.options import Force, Html, iso_day
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def fit(
             "--chip",
             metavar="NAME",
             help="Only timings of this chip; those of no chip of the catalogue count as its.",
+            autocompletion=catalog_names("chips"),
         ),
     ] = None,
     engine: Annotated[
@@ -95,8 +97,8 @@ def fit(
 
         planner fit perf_model.csv --reader splitwise --html steps.html
 
-        planner fit tables/ --reader aiconfigurator --chip h100-sxm --engine vllm \
-          --operator gemm
+        planner fit tables/ --reader aiconfigurator --chip h100-sxm \
+          --engine vllm --operator gemm
     """
     from planner.catalog import load_catalog
     from planner.cli.fit_reading import read_inputs

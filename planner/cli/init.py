@@ -80,7 +80,7 @@ def init(
     ] = None,
     weight_dtype: Annotated[
         str | None,
-        typer.Option(metavar="DTYPE", help="fp8, fp4, int4, …; default: as the model is published."),
+        typer.Option(metavar="DTYPE", help="fp8, fp4, int4, …; default: as published."),
     ] = None,
     price: Annotated[
         str | None,
@@ -107,7 +107,8 @@ def init(
 
     On a terminal it asks for what matters most and was not given; elsewhere, and with --yes, it
     takes defaults and says which. The number of nodes is a guess from the length of the mean
-    step; `planner size` replaces it by what a simulation finds.
+    step, good to a factor of two for chats and too low for long prompts with short answers;
+    `planner size` replaces it by what a simulation finds.
 
     For example:
 
@@ -231,6 +232,7 @@ def _print_choices(
     rate = f"{traffic.rate_rps:.4g} requests/s: {traffic.rate_source}"
     lengths = f"{traffic.input.mean:,.0f} tokens in, {traffic.emitted_tokens:,.0f} out, in the mean"
     guess = f"{fleet.devices:,} accelerators, {fleet.tensor_parallel} per replica"
+    revenue = wishes.api_price or "none stated"
     rows = {
         "model": f"{wishes.model.name} in {wishes.weight_dtype}",
         "traffic": rate,
@@ -238,7 +240,7 @@ def _print_choices(
         "promises": f"p99 TTFT {wishes.ttft_s:g} s, p99 TPOT {wishes.tpot_s * 1e3:g} ms",
         "fleet": f"{fleet.nodes:,} × {node.name}: {guess}"
         + ("" if wishes.nodes else "; a guess, see the file"),
-        "price": f"{wishes.own_price or wishes.price}; revenue: {wishes.api_price or 'none stated'}",
+        "price": f"{wishes.own_price or wishes.price}; revenue: {revenue}",
     }
     typer.echo(f"{file}: written")
     for title, text in rows.items():

@@ -23,7 +23,7 @@ from planner.starter.traffic import Traffic
 from planner.starter.wishes import Wishes
 
 PACE = 0.7
-"""Mean step over the promised p99 of the time per token: prompts in between make some steps long."""
+"""Mean step over the promised p99 of the time per token: prompts make some steps long."""
 LOAD = 0.7
 """Mean load over what a node carries: the rest is for bursts."""
 FEW = 8
@@ -198,4 +198,6 @@ def _fastest(options: Iterable[_Option]) -> _Option:
 
 
 def _nothing_divides(wishes: Wishes) -> str:
-    return f"no number of {wishes.node.chip} up to {WIDEST} divides the heads of {wishes.model.name}"
+    return (
+        f"no number of {wishes.node.chip} up to {WIDEST} divides the heads of {wishes.model.name}"
+    )

@@ -118,10 +118,8 @@ def _trace_class(wishes: Wishes, traffic: Traffic, trace: Path, path: Path) -> I
     yield "    - name: recorded"
     yield "      pool: serving # which serves it, below"
     yield "      # every request arrives when it did, with the lengths it had: in the mean"
-    yield (
-        f"      # {traffic.rate_rps:.4g} requests/s, {traffic.input.mean:,.0f} tokens of prompt and "
-        f"{traffic.output.mean:,.0f} of answer;"
-    )
+    lengths = f"{traffic.input.mean:,.0f} tokens of prompt and {traffic.output.mean:,.0f} of answer"
+    yield f"      # {traffic.rate_rps:.4g} requests/s, {lengths};"
     yield "      # `rate_scale: 2` beside `file` makes it twice as fast"
     yield f"      trace: {{file: {_quoted(relative)}}} # from the folder of this scenario"
     yield from _promises(wishes)
@@ -184,12 +182,13 @@ def _prices(wishes: Wishes, catalog: Catalog) -> Iterator[str]:
     yield f'  date: "{DATE}" # the day whose prices apply'
     if wishes.own_price:
         yield "  nodes: # prices of machine time of your own"
-        yield f"    - {{name: {wishes.price}, per_device_hour: {wishes.own_price}, terms: on_demand,"
+        price = f"per_device_hour: {wishes.own_price}, terms: on_demand"
+        yield f"    - {{name: {wishes.price}, {price},"
         yield f'       as_of: "{DATE}", source: stated by the user}}'
     yield "  node_overhead: 10% # network, storage and support, on top of the price of devices"
     if not wishes.api_price:
-        yield "  # What the traffic earns, if you name one: `planner catalog list api` has more. Then"
-        yield "  # put `plan: users` into the class."
+        yield "  # What the traffic earns, if you say so, with `plan: users` in its class;"
+        yield "  # `planner catalog list api` has public prices, for `api_price: NAME`."
         yield "  # plans:"
         yield "  #   - {name: users, kind: api, input: 0.60 USD/Mtok, output: 2.40 USD/Mtok}"
         return

@@ -1,4 +1,4 @@
-"""The traffic of a first scenario: how many requests, how long they are, and how that is written."""
+"""The traffic of a first scenario: how many requests, how long, and how that is written."""
 
 from __future__ import annotations
 
