@@ -85,7 +85,9 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except PlannerError as error:
-            message = str(error) if isinstance(error, ScenarioError) else f"error: {error}"
+            message = str(error)
+            if not isinstance(error, ScenarioError) and "\n" not in message:
+                message = f"error: {message}"
             if isinstance(error, ScenarioError) and len(error.faults) > 1:
                 message += f"\n{len(error.faults)} faults"
             if ctx.params.get("debug"):

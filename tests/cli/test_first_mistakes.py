@@ -38,6 +38,11 @@ class Mistake:
 
 GUESTS = QUICKSTART[QUICKSTART.index("open:\n") : QUICKSTART.index("rate_limit")]
 """Arrivals and lengths of the first class."""
+_POOL = QUICKSTART[: QUICKSTART.index("    price: h100")]
+MACHINES = QUICKSTART[
+    _POOL.index("node: hgx-h100") : QUICKSTART.index("  - name: reasoning\n    model")
+]
+"""What the first pool runs on, and its price."""
 
 MISTAKES = {
     "typo in a field": Mistake("check my.yaml", "tensor_parallel: 4", "tensor_paralel: 4"),
@@ -56,9 +61,7 @@ MISTAKES = {
                              "price: h100-committed"),
     "unknown preset": Mistake("check my.yaml", "{preset: servegen-deepseek-r1-input}",
                               "{preset: deepseek-r1-input}"),
-    "no price for the chip": Mistake("check my.yaml", "node: hgx-h100\n    nodes: 10\n"
-                                     "    tensor_parallel: 4\n    weight_dtype: fp8",
-                                     "node: trn2-16\n    nodes: 10\n    tensor_parallel: 4"),
+    "no price for the chip": Mistake("check my.yaml", MACHINES, "node: trn2-16\n    nodes: 9\n    tensor_parallel: 4\n"),
     "model does not fit": Mistake("check my.yaml", "tensor_parallel: 4", "tensor_parallel: 1"),
     "tab in YAML": Mistake("check my.yaml", "  duration: 1 h", "\tduration: 1 h"),
     "duplicate key": Mistake("check my.yaml", "  duration: 1 h", "  duration: 1 h\n  duration: 2 h"),
