@@ -97,3 +97,16 @@ def test_headline_excerpt_is_what_the_command_prints(checkout: Path) -> None:
         line for line in excerpt.splitlines() if line.strip() and line.rstrip() not in printed
     ]
     assert missing == []
+
+
+def test_a_worse_forecast_fails_as_the_readme_shows(checkout: Path) -> None:
+    """The first scenario, made worse on purpose, fails the comparison that CI runs."""
+    path = checkout / "scenarios" / "quickstart.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("nodes: 10\n", "nodes: 12\n"), encoding="utf-8")
+    arguments = ["regress", "scenarios/quickstart.yaml"]
+    call = [sys.executable, "-c", "from planner.cli import main; main()", *arguments]
+    done = subprocess.run(call, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    excerpt = next(block for block in blocks("text") if block.startswith("! "))
+    assert set(excerpt.splitlines()) <= set(done.stdout.splitlines())

@@ -25,6 +25,12 @@ COMMANDS = {
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
     "risk": ("planner.cli.risk:risk", "Intervals of the answer, and which input drives them."),
     "bridge": ("planner.cli.bridge:bridge", "Attribute a change of cost and margin to its causes."),
+    "baseline": ("planner.cli.baseline:app", "Write what regress compares forecasts with."),
+    "regress": (
+        "planner.cli.regress:regress",
+        "Fail if a forecast got worse than its baseline.",
+    ),
+    "diff": ("planner.cli.diff:diff", "Say how two forecasts differ."),
     "forecast": (
         "planner.cli.forecast:forecast",
         "Forecast accelerators, spend and margin by quarter.",

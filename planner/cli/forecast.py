@@ -87,13 +87,15 @@ def forecast(
     from planner.cli.progress import LateBar, announce_compilation
     from planner.report.forecast import render_forecast_html
     from planner.search.forecast import forecast as search
-    from planner.search.solve import Target
+    from planner.search.solve import Target, require_solvable
     from planner.simulation import load_scenario
 
     if bool(unknowns) != bool(target):
         raise typer.BadParameter("--solve and --target go together")
     wanted = None if target is None else Target.parse(target)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
+    if wanted is not None and loaded.scenario.forecast is not None:
+        require_solvable(unknowns or (), wanted, loaded.scenario.forecast.labels())
     check_outputs([html, csv], force=force, inputs=[file])
     announce_compilation()
     started_s = time.monotonic()

@@ -87,6 +87,18 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are the
 ForceFolder = Annotated[
     bool, typer.Option("--force", help="Replace DIR even if it holds something else.")
 ]
+Scenarios = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE|FOLDER...", help="Scenarios, or folders of scenarios."),
+]
+Baselines = Annotated[
+    Path | None,
+    typer.Option(
+        "--baselines",
+        metavar="FOLDER",
+        help="Folder of the baselines; default: the nearest `baselines`.",
+    ),
+]
 
 
 def seconds_of(text: str | None) -> float | None:
@@ -99,14 +111,16 @@ def seconds_of(text: str | None) -> float | None:
 
 
 def iso_day(text: str | None) -> str | None:
-    """Return a day in ISO 8601 as it stands: the callback of an option.
+    """Return a day, YYYY-MM-DD, as it stands: the callback of an option.
 
     Raises:
         typer.BadParameter: it is none.
     """
     if text is not None:
         try:
-            date.fromisoformat(text)
+            written = date.fromisoformat(text).isoformat()
         except ValueError:
-            raise typer.BadParameter("is no day; write it as 2026-01-31") from None
+            written = ""
+        if written != text:  # ISO 8601 knows 20260131 and 2026-W05-6 too; they do not sort by time
+            raise typer.BadParameter("is no day; write it as 2026-01-31")
     return text

@@ -60,7 +60,9 @@ def risk(
         ),
     ] = None,
     html: Html = None,
-    csv: Annotated[Path | None, csv_option("Write every draw as CSV.")] = None,
+    csv: Annotated[
+        Path | None, csv_option("Write every draw as CSV: its inputs and what came out.")
+    ] = None,
     json_output: Json = False,
     force: Force = False,
 ) -> None:

@@ -15,6 +15,7 @@ from planner.report.forecast_wording import (
     devices_words,
     headline,
     margin_title,
+    margin_words,
     money_words,
     run_words,
     solution_sentence,
@@ -91,8 +92,8 @@ def _lead(found: Prospect) -> str:
         (
             f"gross margin, {last.label}",
             percent(margin.margin_rate),
-            f"{margin_title(found)}; {percent(first.statement.margin.margin_rate)} in "
-            f"{first.label}",
+            f"± {100 * (last.margin_error_rate or 0.0):.1f} points; {margin_title(found)}; "
+            f"{percent(first.statement.margin.margin_rate)} in {first.label}",
         ),
     ]
     facts = (found.description, run_words(found))
@@ -109,7 +110,7 @@ def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
             number(devices_words(each.devices, each.devices_error)),
             number(money_words(each.spend_usd, each.spend_error_usd)),
             number(money(each.statement.revenue_usd)),
-            number(percent(each.statement.margin.margin_rate)),
+            number(margin_words(each.statement.margin.margin_rate, each.margin_error_rate)),
             *(number(percent(rate)) for rate in each.statement.margin.others.values()),
             number(percent(min(each.served_rates.values(), default=1.0))),
         ]
@@ -122,7 +123,7 @@ def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
     years = _years(found)
     text = (
         f"Margin is that of {margin_title(found)}; the others stand beside it. "
-        "± is the error of the response surface alone."
+        "± is the error of the response surface alone, of margins in points."
     )
     return section(
         "quarters", "Quarters", text, grid, panel(tools("By quarter", "quarters"), listed), years
@@ -137,7 +138,7 @@ def _years(found: Prospect) -> str:
             number(devices_words(row["accelerators"], row["accelerators_error"])),
             number(money_words(row["spend_usd"], row["spend_error_usd"])),
             number(money(row["revenue_usd"])),
-            number(percent(row["margin_rate"])),
+            number(margin_words(row["margin_rate"], row["margin_error"])),
         ]
         for row in found.year_rows()
     ]
@@ -186,6 +187,12 @@ def _orders(found: Prospect) -> str:
         "Nodes ordered in each quarter; they arrive after the lead time. Of nodes on demand or "
         "spot: those added."
     )
+    unknown = [q.label for q in found.projection.quarters if not q.orders_are_known]
+    if unknown:
+        text += (
+            f" From {unknown[0]} on orders are not known: what then is ordered arrives after "
+            f"{found.outlook.labels[-1]}, the end of the forecast."
+        )
     head = ["ordered in", "pool", "node", "#nodes", "#accelerators"]
     shown = table("Orders", head, rows) if rows else "<p>Nothing is ordered.</p>"
     return section("changes", "Orders", text, panel(tools("Orders", "orders"), shown))

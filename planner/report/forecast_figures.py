@@ -167,6 +167,9 @@ def _margin(found: Prospect) -> Figure:
                 "hovertemplate": f"%{{y:.1%}}<extra>{title}</extra>",
             }
         )  # fmt: skip
+        if index == 0:
+            errors = numbers(q.margin_error_rate or 0.0 for q in quarters)
+            traces[-1]["error_y"] = {"type": "data", "array": errors, "thickness": 1.2, "width": 3}
         legend.append((colour, "line" if index == 0 else "dash", title))
     layout = _axes(found, "gross margin", tickformat=".0%")
     layout["yaxis"].pop("rangemode")
@@ -174,7 +177,8 @@ def _margin(found: Prospect) -> Figure:
         key="margin",
         title="Gross margin",
         caption="Gross margin of each quarter under each definition; the first is the headline's.",
-        note=f"By definition; the headline is {DEFINITION_TITLES.get(headline, headline)}",
+        note=f"By definition; the headline is {DEFINITION_TITLES.get(headline, headline)}, with "
+        "the error of the response surface",
         spec={"data": traces, "layout": layout},
         table="quarters",
         height=260,

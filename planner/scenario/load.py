@@ -8,7 +8,7 @@ that gave it, so a fault names the right file and line. All faults are raised to
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -127,7 +127,8 @@ def draft_scenario(
     layer = _Reader().read(name, Place(name), ())
     chosen = [*_names_of_scenario(layer, scenario, name), *overrides]
     root = _with_overrides(layer, chosen, name)
-    return _draft(name, root, sets, layer.faults, chosen, tuple(layer.scenarios))
+    faults = [*layer.faults, *_unknown_variants(root, layer)]
+    return _draft(name, root, sets, faults, chosen, tuple(layer.scenarios))
 
 
 def redraft(loaded: LoadedScenario, sets: Sequence[str]) -> Draft:
@@ -347,6 +348,18 @@ def _settable(path: str) -> Location:
     if steps[0] in SECTIONS:
         raise PathError(f"{steps[0]} cannot be changed by a layer; edit the file")
     return steps
+
+
+def _unknown_variants(root: Node, layer: _Layer) -> Iterator[Fault]:
+    """Yield a fault for every override or scenario that `regress` names and the file has not."""
+    for section, names in (("overrides", layer.overrides), ("scenarios", layer.scenarios)):
+        node, taken = root.follow(("regress", section))
+        items = node.value if taken == 2 and isinstance(node.value, list) else []
+        for index, item in enumerate(items):
+            if isinstance(item.value, str) and item.value not in names:
+                advice = did_you_mean(item.value, names) or f"the file has no {section}"
+                message = f"no {section.removesuffix('s')} is called {shown(item.value)}; {advice}"
+                yield place_fault(root, ("regress", section, index), message)
 
 
 def _repeated_names(root: Node) -> list[Fault]:

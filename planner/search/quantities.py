@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from planner.results.formatting import level
 from planner.results.result import Result
 from planner.scenario.schema import Scenario
 
@@ -32,6 +33,10 @@ class Quantity:
         """Return the number; None where there is none."""
         found = self.of(result)
         return None if found is None or not math.isfinite(found) else float(found)
+
+    def written(self, value: float | None) -> str:
+        """Return an amount of it as a person reads it."""
+        return level(self.unit, value)
 
 
 def quantities(scenario: Scenario, *, sized: bool) -> tuple[Quantity, ...]:
