@@ -30,14 +30,10 @@ LINE_S = 0.05
 """Between one line and the next."""
 START_S = 0.6
 """Between the command and its first line."""
-THEME = TerminalTheme(
-    (22, 27, 34),
-    (214, 222, 230),
-    [(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)]
-    + [(121, 192, 255), (210, 168, 255), (86, 212, 221), (177, 186, 196)],
-    [(110, 118, 129), (255, 161, 152), (126, 231, 135), (242, 204, 96)]
-    + [(165, 214, 255), (226, 197, 255), (179, 240, 255), (240, 246, 252)],
-)
+_DARK = [(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65)]
+_MORE = [(121, 192, 255), (210, 168, 255), (86, 212, 221), (177, 186, 196)]
+THEME = TerminalTheme((22, 27, 34), (214, 222, 230), [*_DARK, *_MORE])
+"""Background, foreground, and the eight colours of a terminal."""
 FRAME = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
 aria-label="What planner run prints for the quickstart">
