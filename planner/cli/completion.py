@@ -6,10 +6,9 @@ and nothing else. Whatever is wrong with a file is no matter here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-
-import typer
 
 Completer = Callable[[str], list[str]]
 
@@ -34,20 +33,28 @@ def catalog_names(*parts: str) -> Completer:
     return complete
 
 
-def variant_names(section: str) -> Callable[[typer.Context, str], list[str]]:
-    """Return a completer of the names that a section of the scenario on the line has.
+def variant_names(section: str) -> Completer:
+    """Return a completer of the names that a section of the scenarios on the line has.
 
     Args:
         section: `overrides` or `scenarios`.
     """
 
-    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        given = ctx.params.get("file") or ctx.params.get("files") or ()
-        files = given if isinstance(given, (list, tuple)) else [given]
+    def complete(incomplete: str) -> list[str]:
+        files = (word for word in _line().split() if word.endswith((".yaml", ".yml")))
         names = (name for file in files for name in _section(file, section))
         return _starting(dict.fromkeys(names), incomplete)
 
     return complete
+
+
+def _line() -> str:
+    """Return the line so far, as the shell hands it over.
+
+    What is parsed of it does not say: an option without its value ends that before a file is
+    reached.
+    """
+    return os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
 
 
 def _section(file: Path | str, section: str) -> Iterable[str]:
@@ -64,6 +71,6 @@ def _section(file: Path | str, section: str) -> Iterable[str]:
 
 def length_families(incomplete: str) -> list[str]:
     """Return the shipped pairs of prompt and answer lengths that begin so."""
-    from planner.starter.traffic import preset_families
+    from planner.trace.library import length_pairs
 
-    return _starting(preset_families(), incomplete)
+    return _starting(length_pairs(), incomplete)

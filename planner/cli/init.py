@@ -130,7 +130,7 @@ def init(
     from planner.scenario.schema.fields import Dtype
     from planner.starter import Wishes, choose_fleet, scenario_text, traffic_from_trace, traffic_of
     from planner.starter import wishes as usual
-    from planner.starter.traffic import preset_families
+    from planner.trace.library import length_pairs
 
     check_outputs([file], force=force, inputs=[] if trace is None else [trace])
     _check_contradictions(
@@ -149,7 +149,7 @@ def init(
             asked = "--requests-per-second", requests_per_second, usual.REQUESTS_PER_SECOND
             rate = ask(question, *asked, quantity("rate"))
         if input_tokens is None or output_tokens is None:
-            family = one_of("lengths", preset_families())
+            family = one_of("lengths", length_pairs())
             lengths = ask("Lengths as in", "--lengths", lengths, usual.LENGTHS, family)
         traffic = traffic_of(
             lengths=lengths,

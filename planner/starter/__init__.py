@@ -2,7 +2,7 @@
 
 from planner.starter.fleet import Fleet, choose_fleet
 from planner.starter.text import scenario_text
-from planner.starter.traffic import Traffic, preset_families, traffic_from_trace, traffic_of
+from planner.starter.traffic import Traffic, traffic_from_trace, traffic_of
 from planner.starter.wishes import Wishes
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Traffic",
     "Wishes",
     "choose_fleet",
-    "preset_families",
     "scenario_text",
     "traffic_from_trace",
     "traffic_of",

@@ -192,9 +192,9 @@ def _prices(wishes: Wishes, catalog: Catalog) -> Iterator[str]:
         yield "  # plans:"
         yield "  #   - {name: users, kind: api, input: 0.60 USD/Mtok, output: 2.40 USD/Mtok}"
         return
-    price = catalog.api_price(wishes.api_price)
+    paid = catalog.api_price(wishes.api_price)
     yield "  plans:"
-    yield f"    # {price.title}, {price.provider}; or state `input` and `output` in USD/Mtok"
+    yield f"    # {paid.title}, {paid.provider}; or state `input` and `output` in USD/Mtok"
     yield f"    - {{name: users, kind: api, api_price: {wishes.api_price}}}"
 
 

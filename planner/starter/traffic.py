@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.trace.library import length_preset_names, load_length_preset, load_shape
+from planner.trace.library import load_length_preset, load_shape
 
 PEAK_SHAPE = "azure-2024-conversation-weekday"
 """From requests per day to the busiest hour: the weekday of a large public chat service."""
@@ -57,17 +57,6 @@ class Traffic:
         """Tokens that a request makes the model write, in the mean."""
         hidden = self.reasoning.mean if self.reasoning else 0.0
         return self.output.mean + self.reasoning_share * hidden
-
-
-def preset_families() -> tuple[str, ...]:
-    """Return the names that stand for a shipped pair of prompt and answer lengths.
-
-    >>> "azure-2023-conversation" in preset_families()
-    True
-    """
-    names = length_preset_names()
-    inputs = [name.removesuffix("-input") for name in names if name.endswith("-input")]
-    return tuple(name for name in inputs if f"{name}-output" in names)
 
 
 def length_of(preset: str) -> Length:

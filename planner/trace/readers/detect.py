@@ -79,7 +79,9 @@ def _unknown_columns(header: Sequence[str]) -> str:
     if len(missing) < len(needed[nearest]):
         plural = "s" if len(missing) > 1 else ""
         lacks = f"{nearest} lacks the column{plural} {', '.join(missing)}"
-        return f"{lacks}; found {found}; rename a column, or add what is missing"
+        hints = (did_you_mean(column, missing, list_up_to=0) for column in header)
+        hint = next(filter(None, hints), "rename a column, or add what is missing")
+        return f"{lacks}; found {found}; {hint}"
     known = [column for columns in needed.values() for column in columns]
     hint = did_you_mean(header[0], known, list_up_to=0)
     return (
