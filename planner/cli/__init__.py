@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import traceback
@@ -122,10 +123,25 @@ def load_command(name: str) -> Any:
     outer = typer.Typer(add_completion=False)
     if isinstance(target, typer.Typer):
         outer.add_typer(target, name=name)
-        group: Any = typer.main.get_command(outer)
-        return group.commands[name]
-    outer.command(name)(target)
-    return typer.main.get_command(outer)
+        found: Any = typer.main.get_command(outer).commands[name]  # type: ignore[attr-defined]
+    else:
+        outer.command(name)(target)
+        found = typer.main.get_command(outer)
+    for command in (found, *getattr(found, "commands", {}).values()):
+        command.help = flowing(command.help or "")
+    return found
+
+
+def flowing(text: str) -> str:
+    r"""Return a help whose lines break where the terminal does, its examples left as they are.
+
+    A line that ends a sentence ends the line.
+
+    >>> flowing("Do.\n\nIt takes\nlong.\nExit codes: 0.\n\nFor example:\n\n    a")
+    'Do.\n\nIt takes long.\nExit codes: 0.\n\nFor example:\n\n    a'
+    """
+    prose, heading, examples = text.partition("For example:")
+    return re.sub(r"(?<=[^.\n])\n(?=[^\n])", " ", prose) + heading + examples
 
 
 def _print_version(value: bool) -> None:
@@ -153,6 +169,8 @@ def root(
     ] = False,
 ) -> None:
     """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin.
+
+    Each command explains itself: planner COMMAND --help.
 
     For example:
 

@@ -15,6 +15,8 @@ app = typer.Typer(no_args_is_help=True)
 def baseline() -> None:
     """Baselines of forecasts: what `planner regress` compares with.
 
+    They are meant to be committed.
+
     For example:
 
         planner baseline update scenarios

@@ -41,6 +41,8 @@ class Kind(StrEnum):
 def catalog() -> None:
     """Models, chips, nodes and prices, each figure with its source.
 
+    Tiers: official, measured, analyst, estimated, claimed.
+
     For example:
 
         planner catalog list chips
@@ -57,6 +59,8 @@ def list_entries(
     as_json: Annotated[bool, typer.Option("--json", help="Print names as JSON.")] = False,
 ) -> None:
     """List the names of the catalogue, with the figures that tell entries apart.
+
+    Parts: models, chips, nodes, prices, api, grids.
 
     For example:
 
@@ -91,6 +95,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the entry as JSON.")] = False,
 ) -> None:
     """Show an entry: every figure with value, source, date and tier.
+
+    What a model or a chip is made of stands above its figures.
 
     For example:
 

@@ -21,9 +21,9 @@ OWN_PRICE = "ours"
 
 
 def init(
-    file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="Scenario to write.", show_default=True)
-    ] = Path("scenario.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario to write.")] = Path(
+        "scenario.yaml"
+    ),
     model: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +42,7 @@ def init(
         str | None, typer.Option(metavar="RATE", help="In the busiest hour.")
     ] = None,
     requests_per_day: Annotated[
-        float | None, typer.Option(metavar="COUNT", min=1, max=1e11, help="Instead: of a weekday.")
+        float | None, typer.Option(metavar="COUNT", min=1, help="Instead: of a weekday.")
     ] = None,
     lengths: Annotated[
         str | None,

@@ -47,6 +47,9 @@ _Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 def trace() -> None:
     """Import, describe and synthesise request traces.
 
+    Known are Azure LLM inference 2023 and 2024, BurstGPT, Mooncake, ServeGen, and
+    CSV, JSON Lines and Parquet with the project's own columns.
+
     For example:
 
         planner trace stats traces/sample-mixed-10min.csv
@@ -67,6 +70,8 @@ def import_trace(
     force: Force = False,
 ) -> None:
     r"""Convert a trace of any known format to the planner format, checking every row.
+
+    The output's name says the format: .parquet, .csv or .jsonl.
 
     For example:
 
@@ -97,6 +102,8 @@ def stats(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the statistics of a trace that matter for planning.
+
+    Rates and how much they vary, lengths, sessions, repeated prefixes.
 
     For example:
 
@@ -144,6 +151,8 @@ def synth(
     force: Force = False,
 ) -> None:
     r"""Write a synthetic trace, from a scenario or from classes given here.
+
+    Same seed, same trace.
 
     For example:
 

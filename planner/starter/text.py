@@ -83,7 +83,7 @@ def _class(
 ) -> Iterator[str]:
     yield f"    - name: {name}"
     yield "      pool: serving # which serves it, below"
-    part = "" if share == 1 else f"{share:.4g} of the requests; "
+    part = "" if share == 1 else f"{100 * share:.4g}% of the requests; "
     yield f"      # {part}{traffic.rate_source}"
     yield "      open: # arrivals that do not wait for answers"
     yield f"        rate: {traffic.rate_rps * share:.4g} /s # requests per second, in the mean"

@@ -257,7 +257,7 @@ def test_it_asks_for_what_matters(answering: Callable[..., Result]) -> None:
     assert (pool.model, pool.node) == ("qwen3-32b", "hgx-h200")
     assert chat.open is not None
     assert chat.open.rate == 7.5
-    assert [promise.limit for promise in chat.objectives] == [1.0, 0.05]
+    assert [promise.limit for promise in chat.objectives] == [1.0, 0.06]
 
 
 def test_a_wrong_answer_is_asked_for_again(answering: Callable[..., Result]) -> None:

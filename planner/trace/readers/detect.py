@@ -79,7 +79,8 @@ def _unknown_columns(header: Sequence[str]) -> str:
     if len(missing) < len(needed[nearest]):
         plural = "s" if len(missing) > 1 else ""
         lacks = f"{nearest} lacks the column{plural} {', '.join(missing)}"
-        hints = (did_you_mean(column, missing, list_up_to=0) for column in header)
+        others = [column for column in header if column not in needed[nearest]]
+        hints = (did_you_mean(column, missing, list_up_to=0) for column in others)
         hint = next(filter(None, hints), "rename a column, or add what is missing")
         return f"{lacks}; found {found}; {hint}"
     known = [column for columns in needed.values() for column in columns]
