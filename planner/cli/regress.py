@@ -50,7 +50,7 @@ def regress(
     stand under `regress.gates` of a scenario or in --gates FILE. A change of
     prices is told apart and fails nothing. The baseline of scenarios/a/b.yaml
     is scenarios/baselines/a/b.json; see planner baseline update --help.
-    Marks: + better, - worse, ~ noise, x not comparable, ! failed.
+    Marks, as asv has them: + worse, - better, ~ noise, x not comparable, ! failed.
     Exit codes: 0 pass; 1 a gate failed; 2 bad input; 3 a baseline is missing
     or not comparable.
 

@@ -23,8 +23,8 @@ _NOT_REPRICED: Final = "its share of prices is unknown"
 class Mark(StrEnum):
     """What became of a metric."""
 
-    BETTER = "+"
-    WORSE = "-"
+    WORSE = "+"
+    BETTER = "-"
     NOISE = "~"
     NOT_COMPARABLE = "x"
     FAILED = "!"
@@ -34,8 +34,8 @@ class Mark(StrEnum):
 
 
 MARK_TEXT: Final[Mapping[Mark, str]] = {
-    Mark.BETTER: "better",
     Mark.WORSE: "worse",
+    Mark.BETTER: "better",
     Mark.NOISE: "noise",
     Mark.NOT_COMPARABLE: "not comparable",
     Mark.FAILED: "failed",

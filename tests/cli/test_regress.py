@@ -289,7 +289,7 @@ def test_diff_of_results(folder: Path) -> None:
     more = ["--set", "pools.chat.nodes=1", "--set", "pools.chat.price=h100-sxm-spot"]
     planner("run", "scenarios/small.yaml", "--output", "results/b", "--no-report", *more)
     found = json.loads(planner("diff", "results/a", "results/b", "--json").stdout)
-    assert found["metrics"]["pools.chat.nodes_at_peak"]["mark"] == "+"
+    assert found["metrics"]["pools.chat.nodes_at_peak"]["mark"] == "-"
     # spot in place of on-demand is a choice of the scenario, no change of a price
     assert found["metrics"]["cost_per_hour_usd"]["mark"] == "+"
     refused = planner("diff", "results/a", "results/b", "--set", "seed=1")

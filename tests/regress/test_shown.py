@@ -50,12 +50,12 @@ def test_terminal() -> None:
 ! scenarios/small.yaml
     changed: the scenario
     !  cost per hour        $100.00/h  → $120.00/h     +20.0%  gate 5%
-    +  chat: p99 TTFT          1.00 s  → 800 ms        −20.0%
+    -  chat: p99 TTFT          1.00 s  → 800 ms        −20.0%
     !  chat: nodes at peak         14  → 15         +1, +7.1%  gate 5% and 1 node
     ~  SLO attainment
 = scenarios/quiet.yaml  as its baseline
 
-+ better  - worse  ~ noise  x not comparable  ! failed
++ worse  - better  ~ noise  x not comparable  ! failed
 Of 2 forecasts, 1 fails its gates; 2 metrics worse, 1 better.
 Mend it; or, if it is meant: planner baseline update FILE and commit what it writes, or acknowledge
 it under regress.acknowledged with a day and a reason.
