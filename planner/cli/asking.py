@@ -27,7 +27,7 @@ class Questions:
     """
 
     def __init__(self, *, asking: bool) -> None:
-        self._asking = asking
+        self.asking = asking
         self.defaulted: list[str] = []
         """Options whose default was taken, as they would be written."""
 
@@ -36,17 +36,20 @@ class Questions:
         question: str,
         option: str,
         given: str | None,
-        default: str,
+        default: str | None,
         read: Callable[[str], _Found],
     ) -> _Found:
         """Return what `read` makes of the option, the answer or the default.
+
+        Without a default it asks until there is an answer; one who does not ask has to give one.
 
         Raises:
             PlannerError: the option makes no sense; an answer that makes none is asked for again.
         """
         if given is not None:
             return read_option(option, given, read)
-        if not self._asking:
+        if not self.asking:
+            assert default is not None
             self.defaulted.append(f"{option} {shlex.quote(default)}")
             return read(default)
 

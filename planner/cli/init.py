@@ -11,6 +11,7 @@ import typer
 
 from planner.cli.completion import catalog_names, length_families
 from planner.cli.options import Force
+from planner.errors import CatalogError
 
 if TYPE_CHECKING:
     from planner.catalog import Catalog
@@ -160,7 +161,19 @@ def init(
             reasoning_share=read_option("--reasoning", reasoning, share),
         )
     seconds = quantity("duration")
-    price_name, own_price = _price(catalog, node.chip, price)
+    usual_price = usual.usual_price(catalog, node.chip)
+    if usual_price is None and not ask.asking and price is None:
+        raise CatalogError(
+            f'the catalogue has no price of {node.chip}; state one, as in --price "2.50 USD/h", '
+            "which is that of one device"
+        )
+    price_name, own_price = ask(
+        "Price of machine time, as 2.50 USD/h of a device or a name",
+        "--price",
+        price,
+        usual_price,
+        lambda text: _price(catalog, node.chip, text),
+    )
     wishes = Wishes(
         name=_name_of(file),
         model=chosen,
@@ -200,19 +213,16 @@ def _check_contradictions(
         )
 
 
-def _price(catalog: Catalog, chip: str, given: str | None) -> tuple[str, str | None]:
+def _price(catalog: Catalog, chip: str, given: str) -> tuple[str, str | None]:
     """Return the name of the price of machine time, and the price itself if it is the user's."""
-    from planner.cli.asking import one_of, read_option
-    from planner.starter.wishes import usual_price
+    from planner.cli.asking import one_of
     from planner.units import parse_quantity
 
-    if given is None:
-        return usual_price(catalog, chip), None
     try:
         parse_quantity(given, "money_per_hour")
     except ValueError:
         of_chip = [name for name, p in catalog.machine_prices.items() if p.chip == chip]
-        return read_option("--price", given, one_of(f"price of {chip}", of_chip)), None
+        return one_of(f"price of {chip}", of_chip)(given), None
     return OWN_PRICE, given
 
 

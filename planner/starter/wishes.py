@@ -68,17 +68,8 @@ def node_with(catalog: Catalog, name: str) -> Node:
     return nodes[0]
 
 
-def usual_price(catalog: Catalog, chip: str) -> str:
-    """Return the name of the reference price of a chip: on demand, else whatever there is.
-
-    Raises:
-        CatalogError: there is none.
-    """
+def usual_price(catalog: Catalog, chip: str) -> str | None:
+    """Return the name of the reference price of a chip: on demand, else whatever there is."""
     of_chip = [p for p in catalog.machine_prices.values() if p.chip == chip and p.reference]
     of_chip.sort(key=lambda price: price.terms != "on_demand")
-    if not of_chip:
-        raise CatalogError(
-            f'the catalogue has no price of {chip}; state one, as in --price "2.50 USD/h", which '
-            "is that of one device"
-        )
-    return of_chip[0].name
+    return of_chip[0].name if of_chip else None

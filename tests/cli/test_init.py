@@ -249,7 +249,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 def test_it_asks_for_what_matters(answering: Callable[..., Result]) -> None:
-    done = answering([], ["qwen3-32b", "h200-sxm", "7.5", "", "1 s", ""])
+    done = answering([], ["qwen3-32b", "h200-sxm", "7.5", "", "", "1 s", ""])
     assert done.exit_code == 0, done.output
     scenario = load_checked("plan.yaml", CATALOG).scenario
     [pool] = scenario.pools
@@ -262,10 +262,20 @@ def test_it_asks_for_what_matters(answering: Callable[..., Result]) -> None:
 
 def test_a_wrong_answer_is_asked_for_again(answering: Callable[..., Result]) -> None:
     given = ["--chip", "h100-sxm", "--requests-per-second", "3", "--lengths", "azure-2023-code"]
-    done = answering([*given, "--ttft", "1 s"], ["qwn3-32b", "qwen3-32b", "2", "60 ms"])
+    done = answering([*given, "--ttft", "1 s"], ["qwn3-32b", "qwen3-32b", "", "2", "60 ms"])
     assert done.exit_code == 0, done.output
     assert "Error: unknown model 'qwn3-32b'; did you mean qwen3-32b?" in done.stderr
     assert "Error: '2' has no unit" in done.stderr
+
+
+def test_it_asks_for_a_price_that_the_catalogue_lacks(answering: Callable[..., Result]) -> None:
+    done = answering(
+        ["--chip", "l40s"], ["llama-3.1-8b", "5", "", "", "1 USD", "1.10 USD/h", "", ""]
+    )
+    assert done.exit_code == 0, done.output
+    assert "Error: unknown price of l40s '1 USD'" in done.stderr
+    scenario = load_checked("plan.yaml", CATALOG).scenario
+    assert scenario.prices.nodes[0].per_device_hour == pytest.approx(1.10)
 
 
 def test_with_yes_it_asks_nothing(answering: Callable[..., Result]) -> None:
