@@ -8,14 +8,19 @@ import typer
 
 from planner.cli.options import Baselines, Jobs, Scenarios
 
-app = typer.Typer(
-    no_args_is_help=True, help="Baselines of forecasts: what planner regress compares with."
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def baseline() -> None:
-    """Baselines of forecasts: what `planner regress` compares with."""
+    """Baselines of forecasts: what `planner regress` compares with.
+
+    They are meant to be committed.
+
+    For example:
+
+        planner baseline update scenarios
+    """
 
 
 @app.command()

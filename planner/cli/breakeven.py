@@ -24,7 +24,7 @@ def breakeven(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Find the volume from which an own chip, or an own fleet, is cheaper per token.
+    r"""Find the volume from which an own chip, or an own fleet, is cheaper per token.
 
     With the section `own_chip`: an own chip against a bought one. Finds by simulation how many
     tokens a second each serves within the promises, and sets engineering, recovered over the
@@ -36,9 +36,11 @@ def breakeven(
 
         planner breakeven scenarios/economics/own_chip.yaml --html own-chip.html
 
-        planner breakeven scenarios/economics/own_chip.yaml --set "own_chip.engineering=1e9 USD"
+        planner breakeven scenarios/economics/own_chip.yaml \
+          --set "own_chip.engineering=1e9 USD"
 
-        planner breakeven scenarios/economics/self_host_or_api.yaml --html self-host.html
+        planner breakeven scenarios/economics/self_host_or_api.yaml \
+          --html self-host.html
     """
     from planner.cli.outputs import check_outputs
     from planner.cli.progress import announce_compilation

@@ -25,7 +25,7 @@ def diff(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Say how two forecasts differ: what got worse, what better, what is noise.
+    r"""Say how two forecasts differ: what got worse, what better, what is noise.
 
     Scenarios are simulated as planner regress does it, with the overrides
     of their section `regress`. Marks go by the default gates and those of B.
@@ -34,8 +34,8 @@ def diff(
 
     For example:
 
-        planner diff scenarios/quickstart.yaml scenarios/quickstart.yaml
-        --set pools.chat.nodes=11
+        planner diff scenarios/quickstart.yaml scenarios/quickstart.yaml \
+          --set pools.chat.nodes=11
 
         planner diff scenarios/baselines/quickstart.json results/quickstart
     """

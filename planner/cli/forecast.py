@@ -64,7 +64,7 @@ def forecast(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Forecast accelerators, spend and margin by quarter.
+    r"""Forecast accelerators, spend and margin by quarter.
 
     The scenario's `forecast` says how demand, mix, models, chips, prices and throughput change.
     Fleets of several sizes are simulated for every state that the quarters go through; between
@@ -74,10 +74,11 @@ def forecast(
 
     For example:
 
-        planner forecast scenarios/economics/forecast_2030.yaml --html forecast.html
+        planner forecast scenarios/economics/forecast_2030.yaml \
+          --html forecast.html
 
-        planner forecast scenarios/economics/forecast_2030.yaml --solve growth --solve efficiency
-            --target spend_usd=85e9@2030
+        planner forecast scenarios/economics/forecast_2030.yaml \
+          --solve growth --solve efficiency --target spend_usd=85e9@2030
     """
     import os
     import time

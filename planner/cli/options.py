@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from planner.cli.completion import variant_names
+
 ALL = "all"
 """The whole scenario, in place of a length of time."""
 _LEAST_S = 60.0
@@ -43,10 +45,21 @@ Sets = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--override", metavar="NAME", help="Lay on an override of the file."),
+    typer.Option(
+        "--override",
+        metavar="NAME",
+        help="Lay on an override of the file.",
+        autocompletion=variant_names("overrides"),
+    ),
 ]
 Named = Annotated[
-    str | None, typer.Option("--scenario", metavar="NAME", help="Use this scenario of the file.")
+    str | None,
+    typer.Option(
+        "--scenario",
+        metavar="NAME",
+        help="Use this scenario of the file.",
+        autocompletion=variant_names("scenarios"),
+    ),
 ]
 Duration = Annotated[
     str | None,

@@ -42,7 +42,7 @@ def regress(
         ),
     ] = None,
 ) -> None:
-    """Simulate scenarios and fail if one got worse than its baseline.
+    r"""Simulate scenarios and fail if one got worse than its baseline.
 
     A metric fails if it got worse by more than its gate, relative and
     absolute, and by more than seeds differ. Default gates: 5%, p99 latencies
@@ -58,8 +58,8 @@ def regress(
 
         planner regress scenarios
 
-        planner regress scenarios --markdown comment.md --junit regress.xml
-        --github
+        planner regress scenarios --github \
+          --markdown comment.md --junit regress.xml
     """
     import os
     from datetime import date

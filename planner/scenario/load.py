@@ -298,7 +298,8 @@ def _names_of_scenario(layer: _Layer, scenario: str | None, path: str) -> list[s
         return []
     if scenario in layer.scenarios:
         return layer.scenarios[scenario][1]
-    advice = did_you_mean(scenario, layer.scenarios) or "the file has no scenarios"
+    none = "the file has no scenarios; write it under scenarios, or leave --scenario out"
+    advice = did_you_mean(scenario, layer.scenarios) or none
     message = f"no scenario is called {shown(scenario)}; {advice}"
     layer.faults.append(Place(path).fault(message, "scenarios"))
     return []
@@ -310,7 +311,8 @@ def _with_overrides(layer: _Layer, names: Sequence[str], path: str) -> Node:
         if name in layer.overrides:
             root = _merged(root, layer.overrides[name], layer.faults)
         else:
-            advice = did_you_mean(name, layer.overrides) or "the file has no overrides"
+            none = "the file has no overrides; write it under overrides, or leave --override out"
+            advice = did_you_mean(name, layer.overrides) or none
             message = f"no override is called {shown(name)}; {advice}"
             layer.faults.append(Place(path).fault(message, "overrides"))
     return root
