@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -65,6 +65,10 @@ COMMANDS = {
     "doctor": ("planner.cli.doctor:doctor", "Check that this machine is ready, with remedies."),
 }
 """Name → (`module:attribute`, help). The attribute is a function, or a `typer.Typer` of several."""
+
+
+INTERNAL_ERROR: Final = 70
+"""Exit code of a crash, as sysexits.h has it: 0 to 3 are answers."""
 
 
 class LazyGroup(TyperGroup):
@@ -186,4 +190,9 @@ def main() -> None:
     """Run the command line; the entry point of the `planner` script."""
     # An exception, unlike the default action, lets temporary files be removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    app(prog_name="planner")
+    try:
+        app(prog_name="planner")
+    except Exception:
+        traceback.print_exc()
+        typer.echo("error: a fault of planner, not of your input; please report it", err=True)
+        sys.exit(INTERNAL_ERROR)

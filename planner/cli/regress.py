@@ -52,7 +52,7 @@ def regress(
     is scenarios/baselines/a/b.json; see planner baseline update --help.
     Marks, as asv has them: + worse, - better, ~ noise, x not comparable, ! failed.
     Exit codes: 0 pass; 1 a gate failed; 2 bad input; 3 a baseline is missing
-    or not comparable.
+    or not comparable; 70 planner itself crashed.
 
     For example:
 

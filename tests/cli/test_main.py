@@ -150,3 +150,19 @@ def test_a_mistake_of_ours_keeps_its_traceback(failing: Callable[[BaseException]
 def test_exit_codes_of_commands_pass_through(failing: Callable[[BaseException], None]) -> None:
     failing(typer.Exit(7))
     assert runner.invoke(cli.app, ["check"]).exit_code == 7
+
+
+def test_a_crash_is_no_verdict(
+    failing: Callable[[BaseException], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing(ZeroDivisionError("in the middle"))
+    monkeypatch.setattr(sys, "argv", ["planner", "check"])
+    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 70
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: in the middle" in shown
+    assert shown.endswith("error: a fault of planner, not of your input; please report it\n")
