@@ -27,7 +27,8 @@ PUBLISHED = {
 
 
 SHORT = pytest.mark.xfail(
-    strict=True, reason="2.01 against 2.65: the catalogue's price of the rack is too low for it"
+    strict=True,
+    reason="2.01 against 2.65: 1.2 times GB200's, as its rent is, a placeholder in the source",
 )
 
 
