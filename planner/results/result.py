@@ -140,6 +140,8 @@ class Result:
     books: Mapping[str, Any] | None = None
     """What the money was computed from, as `planner.pricing.Books` reads it, to price it again."""
     impact: Impact | None = None
+    steps: pd.DataFrame | None = None
+    """Where the time of a step goes, by pool, from `planner.steps.step_table`; None: not asked."""
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -205,7 +207,7 @@ class Result:
         Args:
             table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
                 pool_windows, ledger, margins, class_costs, pool_costs, class_pools,
-                class_footprint, pool_footprint or assumptions.
+                class_footprint, pool_footprint, steps or assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -238,6 +240,8 @@ class Result:
         if self.impact is not None:
             tables["class_footprint"] = self.impact.class_footprint
             tables["pool_footprint"] = self.impact.pool_footprint
+        if self.steps is not None:
+            tables["steps"] = self.steps
         rows = [asdict(a) | {"value": str(a.value)} for a in self.assumptions]
         tables["assumptions"] = pd.DataFrame(rows, columns=columns.names("assumptions"))
         return tables
