@@ -99,6 +99,7 @@ LAYERS = {
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "costing": Layer(f"simulation {BELOW_RUN}", "pandas pydantic"),
+    "steps": Layer(f"simulation {BELOW_RUN}", "numpy pandas"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
     "report": Layer(
         f"calibration validation measurements simulation {BELOW_RUN}",
@@ -108,7 +109,7 @@ LAYERS = {
     "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
     "cli": Layer(
         "calibration validation measurements microbench "
-        f"regress report search costing simulation {BELOW_RUN}",
+        f"regress report search costing steps simulation {BELOW_RUN}",
         "numpy pandas plotly pyarrow rich typer yaml",
     ),
     "__main__": Layer("cli"),
