@@ -84,7 +84,7 @@ def table(
         body += f'<tr class="sum">{_row(total)}</tr>'
     kind = ' class="stacked"' if stacked else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {escape(caption)}">'
         f"<table{kind}>"
         f'<caption class="unseen">{escape(caption)}</caption>'
         f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -55,12 +55,16 @@
   const hidden = Object.fromEntries(Object.keys(figures).map((key) => [key, new Set()]));
   const namesOf = (trace) => [trace.legendgroup, trace.name].filter(Boolean);
 
+  const near = new Set();  // charts that have come near the screen: others are drawn when they do
+
   function drawOne(key) {
+    if (!near.has(key)) return;
     const paint = painter();
     const figure = figures[key];
     const place = document.getElementById("chart-" + key);
     const layout = layoutOf(figure.layout, paint, figure.height);
-    if (root.classList.contains("printing")) layout.width = place.clientWidth;
+    layout.autosize = !root.classList.contains("printing");
+    if (!layout.autosize) layout.width = place.clientWidth;
     const data = painted(figure.data, paint);
     for (const trace of data) if (namesOf(trace).some((name) => hidden[key].has(name))) trace.visible = false;
     const config = {
@@ -73,11 +77,22 @@
     Object.keys(figures).forEach(drawOne);
   }
 
+  const keyOf = (place) => place.id.replace(/^chart-/, "");
+  const watch = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      watch.unobserve(target);
+      near.add(keyOf(target));
+      drawOne(keyOf(target));
+    }
+  }, { rootMargin: "800px 0px" });
+  for (const place of document.querySelectorAll(".chart")) watch.observe(place);
+
   // --- legends: an entry switches its series off and on, in every chart that the legend is for -----
 
   for (const legend of document.querySelectorAll("ul.legend")) {
     const place = legend.closest("figure") || legend.closest("section");
-    const keys = [...place.querySelectorAll(".chart")].map((each) => each.id.replace(/^chart-/, ""));
+    const keys = [...place.querySelectorAll(".chart")].map(keyOf);
     const names = new Set(keys.flatMap((key) => figures[key].data.flatMap(namesOf)));
     const entries = [...legend.children].filter((entry) => names.has(entry.textContent));
     if (entries.length < 2) continue;
@@ -129,6 +144,7 @@
   window.addEventListener("beforeprint", () => {  // on paper: light, and charts as wide as the sheet
     root.dataset.theme = "light";
     root.classList.add("printing");
+    for (const key of Object.keys(figures)) near.add(key);
     draw();
   });
   window.addEventListener("afterprint", () => { root.classList.remove("printing"); setTheme(theme); });

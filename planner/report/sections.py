@@ -227,7 +227,7 @@ def _quantile_table(classes: pd.DataFrame) -> str:
             name = Cell(row["class"], "repeat" if at else "")
             cells = [number(duration(value)) for value in (row[f"{metric}_mean_s"], *values)]
             rows.append([name, Cell(METRIC_SHORT[metric]), *cells])
-    head = ["class", "", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
+    head = ["class", "metric", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
     return table("Latency quantiles by class", head, rows)
 
 
