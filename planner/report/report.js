@@ -45,6 +45,7 @@
       },
       ...painted(given, paint),
     };
+    if (layout.hovermode === "x unified") layout.hoverdistance = -1;  // windows may be far apart
     for (const name of ["xaxis", "yaxis", "xaxis2", "yaxis2"]) {
       if (layout[name] || name === "xaxis" || name === "yaxis") layout[name] = { ...axis, ...layout[name] };
       if (layout[name]?.title) layout[name].title = { standoff: 6, font: { size: 11 }, ...layout[name].title };

@@ -81,7 +81,7 @@ def test_every_page_is_sound_on_a_phone(
 
 @pytest.fixture
 def report(pages: Pages, new_page: NewPage) -> Page:
-    page = new_page()
+    page = new_page(reduced_motion="reduce")  # nothing moves while it is clicked
     page.goto(pages.address("report"))
     return page
 
