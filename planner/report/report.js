@@ -30,7 +30,16 @@
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, painted(item, paint)]));
   }
 
-  function layoutOf(given, paint, height) {
+  function fitted(axis, width) {  // fewer marks where there is little room for their labels
+    if (axis.nticks) axis.nticks = Math.max(2, Math.min(axis.nticks, Math.floor(width / 85)));
+    if (axis.tickvals) {
+      const step = Math.ceil((axis.tickvals.length * 62) / width);
+      axis.tickvals = axis.tickvals.filter((_, at) => at % step === 0);
+      axis.ticktext = axis.ticktext?.filter((_, at) => at % step === 0);
+    }
+  }
+
+  function layoutOf(given, paint, height, width) {
     const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: paint("var:soft") };
     const axis = {
       gridcolor: paint("var:grid"), zerolinecolor: paint("var:line"), linecolor: paint("var:line"),
@@ -45,6 +54,7 @@
       },
       ...painted(given, paint),
     };
+    if (layout.xaxis) fitted(layout.xaxis, width);
     if (layout.hovermode === "x unified") layout.hoverdistance = -1;  // windows may be far apart
     for (const name of ["xaxis", "yaxis", "xaxis2", "yaxis2"]) {
       if (layout[name] || name === "xaxis" || name === "yaxis") layout[name] = { ...axis, ...layout[name] };
@@ -63,7 +73,7 @@
     const paint = painter();
     const figure = figures[key];
     const place = document.getElementById("chart-" + key);
-    const layout = layoutOf(figure.layout, paint, figure.height);
+    const layout = layoutOf(figure.layout, paint, figure.height, place.clientWidth);
     layout.autosize = !root.classList.contains("printing");
     if (!layout.autosize) layout.width = place.clientWidth;
     const data = painted(figure.data, paint);

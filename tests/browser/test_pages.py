@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from tests.browser.conftest import NewPage
 from tests.browser.pages import OTHERS, Pages
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.compiled  # pages are made of whole runs, far too long in pure Python
 
@@ -79,11 +80,14 @@ def test_every_page_is_sound_on_a_phone(
         assert violations(page) == []
 
 
-@pytest.fixture
-def report(pages: Pages, new_page: NewPage) -> Page:
-    page = new_page(reduced_motion="reduce")  # nothing moves while it is clicked
+@pytest.fixture(scope="module")
+def report(pages: Pages, browser: Browser) -> Iterator[Page]:
+    """Yield the page that holds everything; tests leave it as they found it."""
+    still = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    page = still.new_page()
     page.goto(pages.address("report"))
-    return page
+    yield page
+    still.close()
 
 
 def trace(page: Page, chart: str, name: str) -> dict[str, Any]:
@@ -101,6 +105,7 @@ def trace(page: Page, chart: str, name: str) -> dict[str, Any]:
 
 
 def test_the_first_screen_holds_the_four_numbers_and_their_intervals(report: Page) -> None:
+    report.evaluate("scrollTo(0, 0)")
     cards = report.locator(".card")
     assert cards.count() == 4
     assert cards.nth(0).inner_text().startswith("accelerators at peak\n24\n90% interval 296 to 331")
@@ -115,7 +120,7 @@ def test_hovering_shows_a_value(report: Page) -> None:
     report.locator("#chart-demand").scroll_into_view_if_needed()
     report.locator("#chart-demand .nsewdrag").first.hover()
     report.wait_for_selector("#chart-demand .hoverlayer text")
-    assert "/s" in report.locator("#chart-demand .hoverlayer").inner_text()
+    assert "/s" in str(report.locator("#chart-demand .hoverlayer").text_content())
 
 
 def test_a_class_is_switched_off_in_the_legend_and_stays_off_in_another_theme(
@@ -136,14 +141,18 @@ def test_a_class_is_switched_off_in_the_legend_and_stays_off_in_another_theme(
 
 
 def test_results_side_by_side_are_switched_by_class_or_by_result(report: Page) -> None:
-    report.click("#comparison ul.legend button:has-text('three nodes')")
+    entry = report.locator("#comparison ul.legend button", has_text="three nodes")
+    entry.click()
     assert trace(report, "chart-compared-ttft", "three nodes")["visible"] is False
     assert trace(report, "chart-compared-ttft", "two nodes")["visible"] is True
+    entry.click()
     row = report.locator("#comparison tr", has_text="accelerators at peak").inner_text().split("\t")
     assert row[1:] == ["24", "32", "+33.3%"]
 
 
-def test_the_theme_is_switched_and_remembered(report: Page) -> None:
+def test_the_theme_is_switched_and_remembered(pages: Pages, new_page: NewPage) -> None:
+    report = new_page()
+    report.goto(pages.address("report"))
     surface = "getComputedStyle(document.body).backgroundColor"
     light, line = report.evaluate(surface), trace(report, "chart-latency-ttft", "chat")["colour"]
     report.click("#theme")
@@ -175,7 +184,9 @@ def test_the_table_behind_a_chart_is_copied_as_csv(pages: Pages, new_page: NewPa
     assert page.inner_text("#said") == f"{len(rows)} rows copied as CSV"
 
 
-def test_the_keyboard_reaches_everything_in_order(report: Page) -> None:
+def test_the_keyboard_reaches_everything_in_order(pages: Pages, new_page: NewPage) -> None:
+    report = new_page()
+    report.goto(pages.address("ablation"))
     focus = "document.activeElement.textContent.trim()"
     report.keyboard.press("Tab")
     assert report.evaluate(focus) == "Skip to the results"
@@ -183,7 +194,7 @@ def test_the_keyboard_reaches_everything_in_order(report: Page) -> None:
     assert box is not None
     assert box["y"] >= 0
     report.keyboard.press("Tab")
-    assert report.evaluate(focus) == "Promises"
+    assert report.evaluate(focus) == "Worth"
     links = report.locator(".top nav a").count()
     for _ in range(links):
         report.keyboard.press("Tab")
@@ -192,7 +203,7 @@ def test_the_keyboard_reaches_everything_in_order(report: Page) -> None:
     assert report.evaluate(outline) == "solid", "the focus is seen"
     report.focus(".skip")
     report.keyboard.press("Enter")
-    assert report.url.endswith("#promises")
+    assert report.url.endswith("#worth")
 
 
 def test_paper_is_light_and_no_chart_is_wider_than_it(pages: Pages, new_page: NewPage) -> None:
