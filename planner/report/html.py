@@ -18,6 +18,7 @@ from planner.report.fragments import section
 from planner.report.page import Chapter, frame_data, render_page
 from planner.report.risk import risk_chapter
 from planner.report.step_time import step_figure
+from planner.report.windows import windows_together, with_fewer_windows
 from planner.results.columns import TABLES
 from planner.results.result import Result
 
@@ -50,18 +51,26 @@ def render_html(result: Result, beside: Beside | None = None) -> str:
         beside: what other commands found.
     """
     more = beside or Beside()
-    chapters = _chapters(result, more)
+    together = windows_together(result)
+    chapters = _chapters(with_fewer_windows(result), more)
     names = Counter(name for each in chapters for name in each.tables)
     assert max(names.values()) == 1, "two tables of one name"
     body = [part for each in chapters for part in each.body]
     return render_page(
         f"{result.name} · planner",
         [entry for each in chapters for entry in each.sections],
-        [sections.lead(result, more.risk), *body, _left_out(more)],
+        [sections.lead(result, more.risk), *body, _windows_words(together), _left_out(more)],
         [figure for each in chapters for figure in each.figures],
         {name: data for each in chapters for name, data in each.tables.items()},
         sections.footer(result),
     )
+
+
+def _windows_words(together: int) -> str:
+    if together <= 1:
+        return ""
+    text = f"By time, {together} windows are one here; the files of the result hold each."
+    return f"<p>{text}</p>"
 
 
 def all_figures(result: Result) -> list[Figure]:
