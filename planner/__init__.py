@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from planner.search.bridge import bridge as bridge
     from planner.search.forecast import forecast as forecast
     from planner.search.mix import optimise as optimise
+    from planner.search.self_host import self_host as self_host
     from planner.search.size import size as size
     from planner.search.uncertainty import risk as risk
     from planner.simulation import load_scenario as load_scenario
@@ -44,6 +45,7 @@ _HOMES = {
     "risk": "planner.search.uncertainty",
     "optimise": "planner.search.mix",
     "run": "planner.simulation",
+    "self_host": "planner.search.self_host",
     "size": "planner.search.size",
     "whatif": "planner.notebook.widget",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "optimise",
     "risk",
     "run",
+    "self_host",
     "size",
     "whatif",
 ]

@@ -52,7 +52,8 @@ def measure(
 
     Cost, tokens and revenue are those of the arrival period, so that a fleet which cannot keep up
     gains nothing by what it serves afterwards. A class bears the cost of a pool in proportion to
-    its share of the pool's step time in that period.
+    its share of the pool's step time in that period. Where the traffic is a sample, what was served
+    is counted as that of all traffic.
 
     Args:
         scenario: what was simulated.
@@ -73,7 +74,11 @@ def measure(
             for index, lowered in enumerate(pools)
         ),
         classes=tuple(
-            ClassBook(usage, klass.plan, (long_above or {}).get(klass.plan or ""))
+            ClassBook(
+                usage.times(1.0 / scenario.workload.sample),
+                klass.plan,
+                (long_above or {}).get(klass.plan or ""),
+            )
             for klass, usage in zip(
                 scenario.workload.classes,
                 _class_usages(scenario, engine, long_context),
@@ -81,6 +86,7 @@ def measure(
             )
         ),
         prices=stated_prices,
+        sample_rate=scenario.workload.sample,
     )
 
 

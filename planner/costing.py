@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,18 @@ from pydantic import Field, ValidationError
 
 from planner.catalog import Catalog, load_catalog, read_price_table
 from planner.economics import Statement
-from planner.errors import OutputError, ScenarioError
+from planner.errors import Fault, OutputError, ScenarioError
 from planner.jsonable import json_text
 from planner.pricing import Books, mix_of, policy_of
 from planner.provenance import price_assumptions
+from planner.results.formatting import money, percent
+from planner.results.notebook import Shown, Summary
 from planner.results.result import Assumption, Finance, Result, records
 from planner.scenario import LoadedScenario
 from planner.scenario.faults import schema_faults
 from planner.scenario.load import with_sets
+from planner.scenario.merge import PathError, parse_path
+from planner.scenario.nodes import Place
 from planner.scenario.price_tables import check_table
 from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.money import Prices, PriceShare
@@ -33,6 +37,7 @@ from planner.scenario.source import parse_text
 from planner.simulation import run
 
 SCHEMA = "planner-cost/v1"
+_STORED = "the stored result"
 
 
 class _PricedPool(Part):
@@ -50,8 +55,8 @@ class _PricedDocument(Part):
     pools: list[_PricedPool] = Field(default=[])
 
 
-@dataclass(frozen=True)
-class Costing:
+@dataclass(frozen=True, repr=False)
+class Costing(Shown):
     """What a run costs and earns at some prices."""
 
     name: str
@@ -62,6 +67,8 @@ class Costing:
     """The prices and rates, each with source, date and tier."""
     notes: tuple[str, ...]
     """What a reader has to know to read the numbers right."""
+    sample_rate: float
+    """Share of the traffic that was simulated; money is that of all of it."""
     overloaded: bool
     """The fleet breaks promises or cannot keep up, so what it costs is not what it would take."""
     seed: int
@@ -98,6 +105,20 @@ class Costing:
             raise KeyError(f"no table {table!r}; there are {', '.join(tables)}")
         return tables[table]
 
+    def summary(self) -> Summary:
+        """Return the bill of an hour, the margin, and what a unit costs by class."""
+        finance = self.finance
+        cards = (
+            (money(finance.cost_per_hour_usd), "cost per hour"),
+            (money(finance.revenue_per_hour_usd), "revenue per hour"),
+            (money(finance.cost_per_million_output_tokens_usd), "per million output tokens"),
+            (percent(finance.gross_margin_rate), f"gross margin ({finance.margin_definition})"),
+        )
+        broken = "The fleet breaks promises or cannot keep up; it would cost more to keep them."
+        notes = (broken,) if self.overloaded else ()
+        detail = f"prices of {self.prices.date}"
+        return Summary(self.name, detail, cards, self.to_pandas(), notes)
+
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         finance = self.finance
@@ -113,6 +134,7 @@ class Costing:
             "margin": {"definition": finance.margin_definition, "rate": finance.gross_margin_rate},
             "break_even_share": self.statement.break_even_share,
             "overloaded": self.overloaded,
+            "sample_rate": self.sample_rate,
             "notes": list(self.notes),
             "version": self.version,
         }
@@ -189,7 +211,7 @@ def price_again(
         check_table(table, known, path, taken)
         known = known.with_prices(table.machine_prices.values(), table.api_prices.values())
     statement = books.statement(stated, known)
-    found = dict.fromkeys(price_assumptions(statement, policy_of(stated)))
+    found = dict.fromkeys(price_assumptions(statement, policy_of(stated), energy=False))
     return Costing(
         name=result.name,
         description=result.description,
@@ -197,10 +219,37 @@ def price_again(
         prices=stated,
         assumptions=tuple(found),
         notes=tuple(result.notes),
+        sample_rate=books.sample_rate,
         overloaded=result.overloaded,
         seed=result.seed,
         version=result.version,
     )
+
+
+def _need_simulation(sets: Sequence[str]) -> Iterator[Fault]:
+    """Yield a fault for every option that changes more than prices."""
+    for text in sets:
+        path = text.partition("=")[0].strip()
+        try:
+            first, *others = parse_path(path)
+        except PathError:
+            continue  # named where it is laid on
+        priced = len(others) < 2 or others[1] in ("price", "price_mix")
+        if first == "prices" or (first == "pools" and priced):
+            continue
+        yield Place(f"--set {text}").fault(
+            "a stored result is priced again, not simulated again: only `prices`, "
+            "pools[].price and pools[].price_mix can be changed. Name the scenario file instead "
+            "of the result to simulate it with this value"
+        )
+
+
+def _unplaced(fault: Fault) -> Fault:
+    """Return a fault of the stored books, which have no lines that a user could look up."""
+    if fault.file != _STORED:
+        return fault
+    message = f"{fault.message} (`--set {fault.where}.FIELD=null` deletes a field)"
+    return replace(fault, line=0, column=0, source_line="", message=message)
 
 
 def _changed(books: Books, date: str | None, sets: Sequence[str]) -> tuple[Books, Prices]:
@@ -216,13 +265,15 @@ def _changed(books: Books, date: str | None, sets: Sequence[str]) -> tuple[Books
     ]
     stored = json.dumps({"prices": kept, "pools": pools})
     options = [*sets, *([] if date is None else [f"prices.date={date}"])]
-    root, faults = with_sets(parse_text(stored, "the stored result").root, options)
+    root, faults = with_sets(parse_text(stored, _STORED).root, options)
+    faults = [*_need_simulation(sets), *faults]
     if faults:
         raise ScenarioError(faults)
     try:
         document = _PricedDocument.model_validate(root.plain())
     except ValidationError as error:
-        raise ScenarioError(schema_faults(error, root)) from None
+        found = schema_faults(error, root)
+        raise ScenarioError([_unplaced(fault) for fault in found]) from None
     named = {pool.name: pool for pool in document.pools}
     changed = [
         replace(

@@ -80,6 +80,8 @@ class Books:
     machine_prices: tuple[MachinePrice, ...] = ()
     """Those of the catalogue that were used: a later catalogue may have others."""
     api_prices: tuple[ApiPrice, ...] = ()
+    sample_rate: float = 1.0
+    """Share of the traffic that was simulated; the classes hold all of it."""
 
     def statement(self, prices: Prices, catalog: Catalog) -> Statement:
         """Return the money at some prices.
@@ -125,6 +127,7 @@ class Books:
             "classes": [_without_plan(asdict(book)) for book in self.classes],
             "machine_prices": [asdict(price) for price in self.machine_prices],
             "api_prices": [asdict(price) for price in self.api_prices],
+            "sample_rate": self.sample_rate,
         }
 
     @classmethod
@@ -139,6 +142,7 @@ class Books:
                 for each in content["machine_prices"]
             ),
             api_prices=tuple(_api_price(each) for each in content["api_prices"]),
+            sample_rate=content.get("sample_rate", 1.0),
         )
 
 
@@ -301,13 +305,19 @@ def _value(figure: Figure | None) -> float | None:
     return None if figure is None else figure.value
 
 
+def long_above(plan: Plan) -> int | None:
+    """Return the prompt length above which tokens have another price; None: there is none."""
+    long = plan.long_context if isinstance(plan, ApiPlan) else None
+    return None if long is None else long.above_tokens
+
+
 def long_thresholds(prices: Prices, catalog: Catalog) -> dict[str, int]:
     """Return by plan the prompt length above which tokens have another price."""
     found = {}
     for stated in prices.plans:
         plan = plan_of(stated, prices.date, catalog)
-        if isinstance(plan, ApiPlan) and plan.long_context is not None:
-            found[plan.name] = plan.long_context.above_tokens
+        if above := long_above(plan):
+            found[plan.name] = above
     return found
 
 
@@ -321,8 +331,7 @@ def _plan_of_class(
             f"class {book.usage.name} pays plan {book.plan}, which is no longer in prices.plans"
         )
     plan = plan_of(plans[book.plan], prices.date, catalog)
-    long = plan.long_context if isinstance(plan, ApiPlan) else None
-    above = book.long_above_tokens if long is None else long.above_tokens
+    above = long_above(plan) or book.long_above_tokens
     if above != book.long_above_tokens:
         raise CatalogError(
             f"plan {plan.name} has another price above {above:,} tokens, and this run did not "

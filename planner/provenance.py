@@ -8,7 +8,6 @@ from planner.catalog import Catalog, Figure
 from planner.economics import (
     AdvertisingPlan,
     ApiPlan,
-    FreePlan,
     LongContextPrice,
     Plan,
     Policy,
@@ -47,8 +46,17 @@ def _of(name: str, figure: Figure, note: str = "") -> Assumption:
     )
 
 
-def price_assumptions(statement: Statement, policy: Policy) -> Iterator[Assumption]:
-    """Yield the prices and rates that a statement was made with."""
+def price_assumptions(
+    statement: Statement, policy: Policy, *, energy: bool = True
+) -> Iterator[Assumption]:
+    """Yield the prices and rates that a statement was made with.
+
+    Args:
+        statement: what was priced.
+        policy: overhead, power and the partner's share.
+        energy: whether energy is shown beside money: the power of devices then counts for rented
+            ones too, whose price holds it.
+    """
     for pool in statement.pools:
         rate = pool.usage.rate
         for part in rate.parts:
@@ -65,14 +73,17 @@ def price_assumptions(statement: Statement, policy: Policy) -> Iterator[Assumpti
             rate.tier,
         )
     for each in statement.classes:
-        plan = each.usage.plan
-        if plan is not None and not isinstance(plan, FreePlan):
-            tier = plan.tier if isinstance(plan, ApiPlan) else "scenario"
-            for name, value, unit in _plan_figures(plan):
-                yield Assumption(
-                    f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier
-                )
-    yield from _policy(policy)
+        if each.usage.plan is not None:
+            yield from plan_assumptions(each.usage.plan)
+    owned = any(pool.usage.rate.is_owned for pool in statement.pools)
+    yield from _policy(policy, owned=owned, powered=owned or energy)
+
+
+def plan_assumptions(plan: Plan) -> Iterator[Assumption]:
+    """Yield the prices of a plan; one that is free has none."""
+    tier = plan.tier if isinstance(plan, ApiPlan) else "scenario"
+    for name, value, unit in _plan_figures(plan):
+        yield Assumption(f"plan {plan.name}, {name}", value, unit, plan.source, plan.date, tier)
 
 
 def _plan_figures(plan: Plan) -> Iterator[tuple[str, float, str]]:
@@ -107,22 +118,28 @@ def _token_figures(
             yield f"{name}{note}", price_usd, "USD/Mtok"
 
 
-def _policy(policy: Policy) -> Iterator[Assumption]:
+def _policy(policy: Policy, *, owned: bool, powered: bool) -> Iterator[Assumption]:
     power = policy.power
     overhead = (policy.source, policy.date)
     partner = (policy.partner_source, policy.partner_date)
     site = (power.source, power.date)
     weights = policy.token_weights
     split = (weights.source, weights.date)
-    rows = (
-        ("node overhead of rented nodes", policy.node_overhead_rate, "1", *overhead),
-        ("partner's share of revenue", policy.partner_revenue_share_rate, "1", *partner),
+    paid = (
         ("electricity", power.electricity_usd_per_kwh, "USD/kWh", *site),
-        ("power usage effectiveness", power.pue, "1", *site),
         ("colocation", power.colocation_usd_per_kw_month, "USD/kW-month", *site),
+    )
+    drawn = (
+        ("power usage effectiveness", power.pue, "1", *site),
         ("power of an idle device, of nameplate", power.idle_rate, "1", *site),
         ("power of a busy device, of nameplate", power.loaded_rate, "1", *site),
         ("power of a memory-bound device, of a busy one", power.memory_bound_rate, "1", *site),
+    )
+    rows = (
+        ("node overhead of rented nodes", policy.node_overhead_rate, "1", *overhead),
+        ("partner's share of revenue", policy.partner_revenue_share_rate, "1", *partner),
+        *(paid if owned else ()),
+        *(drawn if powered else ()),
         ("cost of an output token, of an input token", weights.output, "1", *split),
         ("cost of a cached input token, of an input token", weights.cached_input, "1", *split),
     )

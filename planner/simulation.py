@@ -324,10 +324,22 @@ def _result(
     )
 
 
+def sample_note(rate: float) -> str:
+    """Return what a sample of the traffic shows and what it does not."""
+    return (
+        f"The traffic is a sample, {rate:.4g} of all. Requests and tokens served, revenue, and "
+        f"what follows from them, are counted {1 / rate:,g}-fold; the fleet and its cost are the "
+        "whole fleet's. That it serves all traffic is stated, not simulated: latency, utilisation, "
+        "and what of the cost is work or idle, are those of the sample."
+    )
+
+
 def _notes(
     scenario: Scenario, pools: tuple[LoweredPool, ...], counters: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield what a reader has to know to read the numbers right."""
+    if scenario.workload.sample < 1.0:
+        yield sample_note(scenario.workload.sample)
     estimated = [pool.plan.name for pool in pools if pool.curve.tier == "estimated"]
     if estimated:
         yield (

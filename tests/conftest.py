@@ -25,6 +25,14 @@ settings.register_profile(
 )
 settings.load_profile("local")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that accepts what commands print now."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the texts of tests/cli/golden anew"
+    )
+
+
 WriteFile = Callable[[str, str], Path]
 RunPlanner = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,20 +12,32 @@ from pathlib import Path
 
 import pytest
 
+from docs import picture
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [
+COMMANDS = dict.fromkeys(
     line.removeprefix("$ ")
-    for block in blocks("console")
+    for page in PAGES
+    for block in blocks("console", page.read_text(encoding="utf-8"))
     for line in block.splitlines()
     if line.startswith("$ ")
-]
+)
+LINKS = sorted(
+    {
+        (page.relative_to(ROOT).as_posix(), target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+        if not target.startswith("http")
+    }
+)
 
 
 @pytest.fixture
@@ -70,18 +82,29 @@ def test_python_works(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_set_up_lines_name_what_exists() -> None:
-    first, tests, *_ = blocks("sh")
+    first, *_ = blocks("sh")
+    assert len(first.splitlines()) == 2
     assert "planner run scenarios/quickstart.yaml" in first
     assert (ROOT / "scenarios/quickstart.yaml").is_file()
-    assert "-m pytest" in tests
+    assert any("-m pytest" in block for block in blocks("sh"))
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", TEXT))))
-def test_link_leads_somewhere(target: str) -> None:
-    assert (ROOT / target).exists(), target
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_link_leads_somewhere(page: str, target: str) -> None:
+    assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_headline_excerpt_is_what_the_command_prints(checkout: Path) -> None:
+def test_link_inside_the_page_leads_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+    assert not set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - anchors
+
+
+@pytest.fixture(scope="module")
+def quickstart_output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return what the README's first command prints."""
+    checkout = tmp_path_factory.mktemp("quickstart")
+    shutil.copytree(ROOT / "scenarios", checkout / "scenarios")
     call = [
         sys.executable,
         "-c",
@@ -91,9 +114,40 @@ def test_headline_excerpt_is_what_the_command_prints(checkout: Path) -> None:
         "--no-report",
     ]
     done = subprocess.run(call, cwd=checkout, capture_output=True, text=True, check=True)
-    printed = {line.rstrip() for line in done.stdout.splitlines()}
+    return done.stdout
+
+
+def test_headline_excerpt_is_what_the_command_prints(quickstart_output: str) -> None:
+    printed = {line.rstrip() for line in quickstart_output.splitlines()}
     excerpt = next(block for block in blocks("text") if "accelerators at peak" in block)
     missing = [
         line for line in excerpt.splitlines() if line.strip() and line.rstrip() not in printed
     ]
     assert missing == []
+
+
+def test_the_picture_shows_what_the_command_prints(quickstart_output: str) -> None:
+    stored = re.sub(r"\x1b\[[\d;]*m", "", picture.TEXT.read_text(encoding="utf-8"))
+    shown = [line.rstrip() for line in stored.splitlines()]
+    assert len(shown) == picture.LINES
+    assert shown == quickstart_output.splitlines()[: picture.LINES], "run python docs/picture.py"
+
+
+def test_the_picture_is_drawn_from_the_stored_text() -> None:
+    svg = picture.PICTURE.read_text(encoding="utf-8")
+    assert svg == picture.drawn(picture.TEXT.read_text(encoding="utf-8"))
+    assert len(svg) < 300_000
+    assert "://" not in svg.replace("http://www.w3.org/2000/svg", "")  # it needs no network
+
+
+def test_a_worse_forecast_fails_as_the_readme_shows(checkout: Path) -> None:
+    """The first scenario, made worse on purpose, fails the comparison that CI runs."""
+    path = checkout / "scenarios" / "quickstart.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("nodes: 10\n", "nodes: 12\n"), encoding="utf-8")
+    arguments = ["regress", "scenarios/quickstart.yaml"]
+    call = [sys.executable, "-c", "from planner.cli import main; main()", *arguments]
+    done = subprocess.run(call, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    excerpt = next(block for block in blocks("text") if block.startswith("! "))
+    assert set(excerpt.splitlines()) <= set(done.stdout.splitlines())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import traceback
@@ -18,12 +19,19 @@ from typer.core import TyperCommand, TyperGroup
 from planner.errors import PlannerError, ScenarioError
 
 COMMANDS = {
+    "init": ("planner.cli.init:init", "Write a scenario of your own, every line explained."),
     "run": ("planner.cli.run:run", "Simulate a scenario: latency, cost and margin of a fleet."),
     "size": ("planner.cli.size:size", "Find the fewest nodes that keep every promise."),
     "cost": ("planner.cli.cost:cost", "Cost, revenue and margin, also of a stored result."),
     "ablate": ("planner.cli.ablate:ablate", "Find out which serving technique is worth what."),
     "risk": ("planner.cli.risk:risk", "Intervals of the answer, and which input drives them."),
     "bridge": ("planner.cli.bridge:bridge", "Attribute a change of cost and margin to its causes."),
+    "baseline": ("planner.cli.baseline:app", "Write what regress compares forecasts with."),
+    "regress": (
+        "planner.cli.regress:regress",
+        "Fail if a forecast got worse than its baseline.",
+    ),
+    "diff": ("planner.cli.diff:diff", "Say how two forecasts differ."),
     "forecast": (
         "planner.cli.forecast:forecast",
         "Forecast accelerators, spend and margin by quarter.",
@@ -58,6 +66,7 @@ COMMANDS = {
         "planner.cli.validate:validate",
         "Replay published measurements and state the error.",
     ),
+    "doctor": ("planner.cli.doctor:doctor", "Check that this machine is ready, with remedies."),
 }
 """Name → (`module:attribute`, help). The attribute is a function, or a `typer.Typer` of several."""
 
@@ -87,7 +96,9 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except PlannerError as error:
-            message = str(error) if isinstance(error, ScenarioError) else f"error: {error}"
+            message = str(error)
+            if not isinstance(error, ScenarioError) and "\n" not in message:
+                message = f"error: {message}"
             if isinstance(error, ScenarioError) and len(error.faults) > 1:
                 message += f"\n{len(error.faults)} faults"
             if ctx.params.get("debug"):
@@ -116,10 +127,25 @@ def load_command(name: str) -> Any:
     outer = typer.Typer(add_completion=False)
     if isinstance(target, typer.Typer):
         outer.add_typer(target, name=name)
-        group: Any = typer.main.get_command(outer)
-        return group.commands[name]
-    outer.command(name)(target)
-    return typer.main.get_command(outer)
+        found: Any = typer.main.get_command(outer).commands[name]  # type: ignore[attr-defined]
+    else:
+        outer.command(name)(target)
+        found = typer.main.get_command(outer)
+    for command in (found, *getattr(found, "commands", {}).values()):
+        command.help = flowing(command.help or "")
+    return found
+
+
+def flowing(text: str) -> str:
+    r"""Return a help whose lines break where the terminal does, its examples left as they are.
+
+    A line that ends a sentence ends the line.
+
+    >>> flowing("Do.\n\nIt takes\nlong.\nExit codes: 0.\n\nFor example:\n\n    a")
+    'Do.\n\nIt takes long.\nExit codes: 0.\n\nFor example:\n\n    a'
+    """
+    prose, heading, examples = text.partition("For example:")
+    return re.sub(r"(?<=[^.\n])\n(?=[^\n])", " ", prose) + heading + examples
 
 
 def _print_version(value: bool) -> None:
@@ -146,7 +172,18 @@ def root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin."""
+    """Plan LLM inference fleets: accelerators at peak, tail latency, cost and margin.
+
+    Each command explains itself: planner COMMAND --help.
+
+    For example:
+
+        planner init chat.yaml --model llama-3.1-70b --requests-per-second 30
+
+        planner run scenarios/quickstart.yaml
+
+        planner size scenarios/quickstart.yaml
+    """
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def ablate(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Find out which serving technique is worth what.
+    r"""Find out which serving technique is worth what.
 
     Switches off and on what the scenario uses: weight and KV quantization, priority
     scheduling, rate limits, overflow, a router that it names. Each subset is served the
@@ -59,7 +59,8 @@ def ablate(
 
         planner ablate scenarios/quickstart.yaml --html ablation.html
 
-        planner ablate scenarios/quickstart.yaml --technique weight-quantization --no-size
+        planner ablate scenarios/quickstart.yaml --no-size \
+          --technique weight-quantization
     """
     import os
     import time

@@ -48,7 +48,7 @@ def bridge(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Attribute a change of cost and margin to its causes.
+    r"""Attribute a change of cost and margin to its causes.
 
     From A to B: demand, mix, request size, cache hits, throughput,
     utilisation, prices, power, revenue prices, the partner's share. Parts
@@ -59,8 +59,8 @@ def bridge(
 
     For example:
 
-        planner bridge scenarios/economics/margin_bridge.yaml@last-quarter
-        scenarios/economics/margin_bridge.yaml@this-quarter --html bridge.html
+        planner bridge scenarios/economics/margin_bridge.yaml@last-quarter \
+          scenarios/economics/margin_bridge.yaml@this-quarter --html bridge.html
 
         planner bridge results/last-quarter results/this-quarter --per month
     """

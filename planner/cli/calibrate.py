@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.completion import catalog_names
 from planner.cli.options import Force, iso_day
 from planner.cli.tables import open_console, plain_table, print_table
 
@@ -26,8 +27,24 @@ def calibrate(
             help="Results of vllm bench serve, SGLang bench_serving, GuideLLM, AIPerf; or a CSV.",
         ),
     ],
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Model of the catalogue.")],
-    chip: Annotated[str, typer.Option("--chip", metavar="NAME", help="Chip of the catalogue.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Model of the catalogue.",
+            autocompletion=catalog_names("models"),
+        ),
+    ],
+    chip: Annotated[
+        str,
+        typer.Option(
+            "--chip",
+            metavar="NAME",
+            help="Chip of the catalogue.",
+            autocompletion=catalog_names("chips"),
+        ),
+    ],
     engine: Annotated[
         str, typer.Option("--engine", metavar="NAME", help="vllm, sglang or tensorrt-llm.")
     ],
@@ -91,7 +108,7 @@ def calibrate(
     json_output: Annotated[bool, typer.Option("--json", help="Print the fit as JSON.")] = False,
     force: Force = False,
 ) -> None:
-    """Fit what an engine adds to its kernels to your benchmark results; write a calibration file.
+    r"""Fit what an engine adds to its kernels to your benchmark results; write a calibration file.
 
     Every result is replayed as it was run, so queueing and batching are not mistaken for overhead.
     Prints the scalars with standard errors, the error of each result before and after, and
@@ -104,8 +121,8 @@ def calibrate(
 
     For example:
 
-        planner calibrate c1.json c16.json c64.json --model llama-3.1-8b --chip h100-sxm
-        --engine vllm --engine-version 0.11.0 -o calibration.json
+        planner calibrate c1.json c16.json c64.json --model llama-3.1-8b \
+          --chip h100-sxm --engine vllm -o calibration.json
     """
     from planner.catalog import load_catalog
     from planner.cli.calibrating import calibrate_points, check_names, named, read_results, usable

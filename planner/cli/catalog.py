@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.completion import catalog_names
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from planner.catalog import ApiPrice, Catalog, Entry, Figure, MachinePrice, Model
 
-app = typer.Typer(
-    help="Models, chips, nodes and prices, each figure with its source.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 TIER_STYLES = {
     "official": "green",
@@ -37,6 +37,20 @@ class Kind(StrEnum):
     GRIDS = "grids"
 
 
+@app.callback()
+def catalog() -> None:
+    """Models, chips, nodes and prices, each figure with its source.
+
+    Tiers: official, measured, analyst, estimated, claimed.
+
+    For example:
+
+        planner catalog list chips
+
+        planner catalog show h100-sxm
+    """
+
+
 @app.command("list")
 def list_entries(
     kind: Annotated[
@@ -44,7 +58,16 @@ def list_entries(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print names as JSON.")] = False,
 ) -> None:
-    """List the names of the catalogue, with the figures that tell entries apart."""
+    """List the names of the catalogue, with the figures that tell entries apart.
+
+    Parts: models, chips, nodes, prices, api, grids.
+
+    For example:
+
+        planner catalog list
+
+        planner catalog list models
+    """
     from planner.catalog import load_catalog
 
     catalog = load_catalog()
@@ -60,10 +83,27 @@ def list_entries(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a model, chip, node, price or grid.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a model, chip, node, price or grid.",
+            autocompletion=catalog_names(
+                "models", "chips", "nodes", "machine_prices", "api_prices", "grids"
+            ),
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the entry as JSON.")] = False,
 ) -> None:
-    """Show an entry: every figure with value, source, date and tier."""
+    """Show an entry: every figure with value, source, date and tier.
+
+    What a model or a chip is made of stands above its figures.
+
+    For example:
+
+        planner catalog show h100-sxm
+
+        planner catalog show deepseek-r1 --json
+    """
     from dataclasses import asdict
 
     from rich.text import Text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.completion import variant_names
 from planner.cli.options import Overrides, Sets
 
 if TYPE_CHECKING:
@@ -26,12 +27,22 @@ def check(
     overrides: Overrides = None,
     scenario: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Check only this scenario of the file, not all."),
+        typer.Option(
+            metavar="NAME",
+            help="Check only this scenario of the file, not all.",
+            autocompletion=variant_names("scenarios"),
+        ),
     ] = None,
 ) -> None:
     """Check scenario files and print a summary, or every fault with its place (exit code 2).
 
     Without --scenario, each file is checked as it stands and in every scenario that it names.
+
+    For example:
+
+        planner check scenarios/quickstart.yaml scenarios/day.yaml
+
+        planner check scenarios/quickstart.yaml --set pools.chat.tensor_parallel=1
     """
     from planner.catalog import load_catalog
     from planner.errors import ScenarioError

@@ -32,7 +32,7 @@ def cost(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Show what serving costs and earns: the bill, unit costs, revenue and three margins.
+    r"""Show what serving costs and earns: the bill, unit costs, revenue and three margins.
 
     A scenario is simulated. The folder that `planner run` wrote is not: its machine time
     and tokens are priced again, by its own prices, or by others and for another day.
@@ -44,9 +44,10 @@ def cost(
 
         planner cost scenarios/quickstart.yaml --html cost.html
 
-        planner cost results/quickstart --date 2026-03-01 --set prices.default_terms=spot
+        planner cost results/quickstart --date 2026-03-01 \
+          --set prices.default_terms=spot
 
-        planner cost results/quickstart --prices our-contract.yaml --csv ledger.csv
+        planner cost results/quickstart --prices contract.yaml --csv ledger.csv
     """
     from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation

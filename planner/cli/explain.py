@@ -50,7 +50,7 @@ def explain(
     scenario: Named = None,
     json_output: Json = False,
 ) -> None:
-    """Show where a step's time goes: operators, communication, host code.
+    r"""Show where a step's time goes: operators, communication, host code.
 
     For every pool: decode steps of several sizes and a full prefill step.
     Of a pool that drafts: what that costs and gains by the size of the batch.
@@ -61,9 +61,11 @@ def explain(
 
         planner explain scenarios/quickstart.yaml
 
-        planner explain scenarios/quickstart.yaml --pool chat --batch 1,16,128 --context 8192
+        planner explain scenarios/quickstart.yaml --pool chat --batch 1,16,128 \
+          --context 8192
 
-        planner explain scenarios/quickstart.yaml --set pools.chat.weight_dtype=int4 --json
+        planner explain scenarios/quickstart.yaml --json \
+          --set pools.chat.weight_dtype=int4
     """
     from planner.catalog import load_catalog
     from planner.cli.explain_tables import as_json, print_pools

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.completion import catalog_names
 from planner.cli.options import Force, Html, iso_day
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def fit(
             "--chip",
             metavar="NAME",
             help="Only timings of this chip; those of no chip of the catalogue count as its.",
+            autocompletion=catalog_names("chips"),
         ),
     ] = None,
     engine: Annotated[
@@ -81,7 +83,7 @@ def fit(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Fit a curve per operator, chip, engine and format to timings; write the curve file.
+    r"""Fit a curve per operator, chip, engine and format to timings; write the curve file.
 
     Whole steps of an engine (step_prefill, step_decode) give a curve per model and tensor_parallel,
     columns that they need; it holds for no other model, split or chip.
@@ -91,11 +93,12 @@ def fit(
 
     For example:
 
-        planner microbench --quick && planner fit timings.csv --html fit.html
+        planner fit timings.csv --output curves.json --html fit.html
 
         planner fit perf_model.csv --reader splitwise --html steps.html
 
-        planner fit tables/ --reader aiconfigurator --chip h100-sxm --engine vllm --operator gemm
+        planner fit tables/ --reader aiconfigurator --chip h100-sxm \
+          --engine vllm --operator gemm
     """
     from planner.catalog import load_catalog
     from planner.cli.fit_reading import read_inputs

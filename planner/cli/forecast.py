@@ -64,7 +64,7 @@ def forecast(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Forecast accelerators, spend and margin by quarter.
+    r"""Forecast accelerators, spend and margin by quarter.
 
     The scenario's `forecast` says how demand, mix, models, chips, prices and throughput change.
     Fleets of several sizes are simulated for every state that the quarters go through; between
@@ -74,10 +74,11 @@ def forecast(
 
     For example:
 
-        planner forecast scenarios/economics/forecast_2030.yaml --html forecast.html
+        planner forecast scenarios/economics/forecast_2030.yaml \
+          --html forecast.html
 
-        planner forecast scenarios/economics/forecast_2030.yaml --solve growth --solve efficiency
-            --target spend_usd=85e9@2030
+        planner forecast scenarios/economics/forecast_2030.yaml \
+          --solve growth --solve efficiency --target spend_usd=85e9@2030
     """
     import os
     import time
@@ -86,13 +87,15 @@ def forecast(
     from planner.cli.progress import LateBar, announce_compilation
     from planner.report.forecast import render_forecast_html
     from planner.search.forecast import forecast as search
-    from planner.search.solve import Target
+    from planner.search.solve import Target, require_solvable
     from planner.simulation import load_scenario
 
     if bool(unknowns) != bool(target):
         raise typer.BadParameter("--solve and --target go together")
     wanted = None if target is None else Target.parse(target)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
+    if wanted is not None and loaded.scenario.forecast is not None:
+        require_solvable(unknowns or (), wanted, loaded.scenario.forecast.labels())
     check_outputs([html, csv], force=force, inputs=[file])
     announce_compilation()
     started_s = time.monotonic()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.completion import catalog_names
+
 if TYPE_CHECKING:
     from planner.catalog import Catalog
     from planner.microbench.cases import Case
@@ -27,7 +29,12 @@ def microbench(
     ] = Path("timings.csv"),
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="NAME", help="Measure the shapes of this model; repeat."),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Measure the shapes of this model; repeat.",
+            autocompletion=catalog_names("models"),
+        ),
     ] = None,
     tensor_parallel: Annotated[
         int, typer.Option("--tensor-parallel", min=1, help="Devices each model is split over.")
@@ -59,7 +66,12 @@ def microbench(
     ] = None,
     chip: Annotated[
         str | None,
-        typer.Option("--chip", metavar="NAME", help="Chip in the catalogue; else recognised."),
+        typer.Option(
+            "--chip",
+            metavar="NAME",
+            help="Chip in the catalogue; else recognised.",
+            autocompletion=catalog_names("chips"),
+        ),
     ] = None,
     flush: Annotated[
         bool,
@@ -83,7 +95,8 @@ def microbench(
 
         planner microbench --quick
 
-        planner microbench --model llama-3.1-70b --tensor-parallel 8 --dtype bf16 --dtype fp8
+        planner microbench --model llama-3.1-70b --tensor-parallel 8 \
+          --dtype bf16 --dtype fp8
 
         planner fit timings.csv --output curves.json
     """

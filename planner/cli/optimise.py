@@ -27,7 +27,7 @@ def optimise(
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Find the cheapest mix of nodes and terms for every hour.
+    r"""Find the cheapest mix of nodes and terms for every hour.
 
     Takes the pools and terms of the scenario's section `optimise`. Finds by simulation
     how much of each class a node carries within its promises, then the cheapest whole
@@ -41,7 +41,8 @@ def optimise(
 
         planner optimise scenarios/economics/capacity_mix.yaml --html mix.html
 
-        planner optimise scenarios/economics/capacity_mix.yaml --set "site.power=300 kW"
+        planner optimise scenarios/economics/capacity_mix.yaml \
+          --set "site.power=300 kW"
     """
     from planner.cli.outputs import check_outputs, write_csv, write_report
     from planner.cli.progress import LateBar, announce_compilation

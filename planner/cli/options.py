@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from planner.cli.completion import variant_names
+
 ALL = "all"
 """The whole scenario, in place of a length of time."""
 _LEAST_S = 60.0
@@ -43,10 +45,21 @@ Sets = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--override", metavar="NAME", help="Lay on an override of the file."),
+    typer.Option(
+        "--override",
+        metavar="NAME",
+        help="Lay on an override of the file.",
+        autocompletion=variant_names("overrides"),
+    ),
 ]
 Named = Annotated[
-    str | None, typer.Option("--scenario", metavar="NAME", help="Use this scenario of the file.")
+    str | None,
+    typer.Option(
+        "--scenario",
+        metavar="NAME",
+        help="Use this scenario of the file.",
+        autocompletion=variant_names("scenarios"),
+    ),
 ]
 Duration = Annotated[
     str | None,
@@ -74,6 +87,18 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files that are the
 ForceFolder = Annotated[
     bool, typer.Option("--force", help="Replace DIR even if it holds something else.")
 ]
+Scenarios = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE|FOLDER...", help="Scenarios, or folders of scenarios."),
+]
+Baselines = Annotated[
+    Path | None,
+    typer.Option(
+        "--baselines",
+        metavar="FOLDER",
+        help="Folder of the baselines; default: the nearest `baselines`.",
+    ),
+]
 
 
 def seconds_of(text: str | None) -> float | None:
@@ -86,14 +111,16 @@ def seconds_of(text: str | None) -> float | None:
 
 
 def iso_day(text: str | None) -> str | None:
-    """Return a day in ISO 8601 as it stands: the callback of an option.
+    """Return a day, YYYY-MM-DD, as it stands: the callback of an option.
 
     Raises:
         typer.BadParameter: it is none.
     """
     if text is not None:
         try:
-            date.fromisoformat(text)
+            written = date.fromisoformat(text).isoformat()
         except ValueError:
-            raise typer.BadParameter("is no day; write it as 2026-01-31") from None
+            written = ""
+        if written != text:  # ISO 8601 knows 20260131 and 2026-W05-6 too; they do not sort by time
+            raise typer.BadParameter("is no day; write it as 2026-01-31")
     return text

@@ -60,11 +60,13 @@ def risk(
         ),
     ] = None,
     html: Html = None,
-    csv: Annotated[Path | None, csv_option("Write every draw as CSV.")] = None,
+    csv: Annotated[
+        Path | None, csv_option("Write every draw as CSV: its inputs and what came out.")
+    ] = None,
     json_output: Json = False,
     force: Force = False,
 ) -> None:
-    """Say how sure the answer is, and which input it hangs on.
+    r"""Say how sure the answer is, and which input it hangs on.
 
     Draws the inputs that the scenario's section `uncertainty` lists: traffic, lengths,
     fitted curves, engine overheads, acceptance, prices. Simulates each draw with the same
@@ -77,7 +79,8 @@ def risk(
 
         planner risk scenarios/economics/uncertainty.yaml --html risk.html
 
-        planner risk scenarios/economics/uncertainty.yaml --samples 128 --resume draws.jsonl
+        planner risk scenarios/economics/uncertainty.yaml --samples 128 \
+          --resume draws.jsonl
     """
     import os
     import time

@@ -41,7 +41,7 @@ def run(
         bool, typer.Option("--check-invariants", help="Check the simulator's own invariants.")
     ] = False,
 ) -> None:
-    """Simulate a scenario: accelerators at peak, tail latency, cost and margin.
+    r"""Simulate a scenario: accelerators at peak, tail latency, cost and margin.
 
     Prints tables and writes a folder: result.json, tables as Parquet and CSV, report.html.
     A previous result in the folder is replaced as a whole; a folder with anything else is refused.
@@ -50,7 +50,8 @@ def run(
 
         planner run scenarios/quickstart.yaml
 
-        planner run scenarios/quickstart.yaml --set pools.chat.nodes=8 -o results/eight-nodes
+        planner run scenarios/quickstart.yaml --set pools.chat.nodes=8 \
+          -o results/eight-nodes
     """
     from planner.cli.progress import LateBar, announce_compilation
     from planner.results.storage import check_output_folder

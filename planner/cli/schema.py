@@ -18,6 +18,12 @@ def schema(
 
     An editor with a YAML language server uses it when a scenario begins with
     `# yaml-language-server: $schema=PATH`.
+
+    For example:
+
+        planner schema
+
+        planner schema --check planner/scenario/planner-v1.schema.json
     """
     from planner.errors import OutputError
     from planner.scenario.json_schema import json_schema_text

@@ -45,7 +45,17 @@ _Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 @app.callback()
 def trace() -> None:
-    """Import, describe and synthesise request traces."""
+    """Import, describe and synthesise request traces.
+
+    Known are Azure LLM inference 2023 and 2024, BurstGPT, Mooncake, ServeGen, and
+    CSV, JSON Lines and Parquet with the project's own columns.
+
+    For example:
+
+        planner trace stats traces/sample-mixed-10min.csv
+
+        planner trace synth --list
+    """
 
 
 @app.command("import")
@@ -59,7 +69,17 @@ def import_trace(
     seed: _Seed = 0,
     force: Force = False,
 ) -> None:
-    """Convert a trace of any known format to the planner format, checking every row."""
+    r"""Convert a trace of any known format to the planner format, checking every row.
+
+    The output's name says the format: .parquet, .csv or .jsonl.
+
+    For example:
+
+        planner trace import traces/sample-mixed-10min.csv sample.parquet
+
+        planner trace import AzureLLMInferenceTrace_conv.csv azure.parquet \
+          --format azure-2023 --rate-scale 2
+    """
     from planner.trace.writers import write_trace
 
     source = _open(file, format, jitter, rate_scale, sort, seed)
@@ -81,7 +101,16 @@ def stats(
     seed: _Seed = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the statistics of a trace that matter for planning."""
+    """Print the statistics of a trace that matter for planning.
+
+    Rates and how much they vary, lengths, sessions, repeated prefixes.
+
+    For example:
+
+        planner trace stats traces/sample-mixed-10min.csv
+
+        planner trace stats conversation_trace.jsonl --jitter "3 s" --json
+    """
     from json import dumps
 
     from planner.trace.stats import trace_stats
@@ -121,7 +150,19 @@ def synth(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Write a synthetic trace, from a scenario or from classes given here."""
+    r"""Write a synthetic trace, from a scenario or from classes given here.
+
+    Same seed, same trace.
+
+    For example:
+
+        planner trace synth peak.parquet --scenario scenarios/quickstart.yaml
+
+        planner trace synth chat.csv --duration "10 min" \
+          --class "chat:rate=3 /s,input=512,output=100..900"
+
+        planner trace synth --list
+    """
     import numpy as np
 
     from planner.errors import TraceError

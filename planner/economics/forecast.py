@@ -19,6 +19,7 @@ from planner.economics.capacity import (
     trend,
 )
 from planner.economics.cost import Policy
+from planner.economics.money import ratio
 from planner.economics.paths import Move, compound, learned_by_time, learned_by_volume, mixed
 from planner.economics.plans import Plan
 from planner.economics.rates import MachineRate
@@ -148,6 +149,13 @@ class Outlook:
         return len(self.labels)
 
     @property
+    def last_order(self) -> int:
+        """The last quarter whose orders all arrive within the forecast; −1: there is none."""
+        newest = (generations[-1] for generations in self.generations.values())
+        leads = [each.lead for each in newest if not each.is_elastic]
+        return self.quarters - 1 - max(leads, default=0)
+
+    @property
     def mix(self) -> dict[str, tuple[float, ...]]:
         """Demand by class after moves."""
         return mixed(self.demand, self.moves)
@@ -190,7 +198,8 @@ class Outlook:
         """Return it with all plan prices moving by a rate per year more."""
         plans = {
             name: tuple(
-                scaled_plan(plan, compound(rate, quarter)) for quarter, plan in enumerate(each)
+                scaled_plan(plan, compound(rate, quarter), f"{rate:+.3g} a year, solved for")
+                for quarter, plan in enumerate(each)
             )
             for name, each in self.plans.items()
         }
@@ -237,8 +246,12 @@ class Quarter:
     """Class → share of it that there are nodes for."""
     holdings: tuple[Holding, ...]
     statement: Statement
+    error_rates: tuple[float, ...]
+    """Of each pool of the statement: error of its nodes, as a share of them."""
     ordered: Mapping[tuple[str, int], int]
     """Nodes ordered in it, by pool and generation; of elastic terms, those added."""
+    orders_are_known: bool = True
+    """What is ordered in it arrives before the forecast ends."""
 
     @property
     def devices(self) -> int:
@@ -258,11 +271,22 @@ class Quarter:
     @property
     def spend_error_usd(self) -> float:
         """Error of the bill that follows from that of the nodes."""
-        errors = {(e.pool, e.machine.node): e.error_rate for e in self.holdings}
-        return sum(
-            each.cost_microusd() / 1e6 * errors[each.usage.pool, each.usage.node]
-            for each in self.statement.pools
-        )
+        pools = zip(self.statement.pools, self.error_rates, strict=True)
+        return sum(each.cost_microusd() / 1e6 * error for each, error in pools)
+
+    @property
+    def counted_error_usd(self) -> float:
+        """The same of the cost that the headline's margin counts, its share of the bill."""
+        counted_usd = self.statement.margin.cost_usd
+        return self.spend_error_usd * counted_usd / self.spend_usd if self.spend_usd else 0.0
+
+    @property
+    def margin_error_rate(self) -> float | None:
+        """Error of the headline's margin, in shares of its revenue; None without revenue.
+
+        Revenue does not hang on the surface.
+        """
+        return ratio(self.counted_error_usd, self.statement.margin.revenue_usd)
 
 
 @dataclass(frozen=True)
@@ -307,11 +331,13 @@ def project(
             for name in group.classes
         }
         demand = {name: values[number] for name, values in mix.items()}
-        pools = [
-            usage
+        priced = [
+            (usage, holding.error_rate)
             for pool, fleet in fleets.items()
-            for usage in fleet.usages(number, cohorts[pool], holdings[pool])
+            for holding in holdings[pool]
+            for usage in fleet.usages(number, cohorts[pool], holding)
         ]
+        pools = [usage for usage, _ in priced]
         classes = _class_usages(number, outlook, response, demand, served, pools)
         quarters.append(
             Quarter(
@@ -320,7 +346,9 @@ def project(
                 served_rates=served,
                 holdings=tuple(each for group in holdings.values() for each in group),
                 statement=settle(pools, classes, outlook.policies[number]),
+                error_rates=tuple(error for _, error in priced),
                 ordered=_ordered(number, outlook, cohorts),
+                orders_are_known=number <= outlook.last_order,
             )
         )
     return Projection(tuple(quarters), cohorts)
@@ -372,40 +400,36 @@ class _Fleet:
         return tuple(found)
 
     def usages(
-        self, quarter: int, cohorts: Sequence[Cohort], holdings: Sequence[Holding]
-    ) -> list[PoolUsage]:
-        """Return the machine time of a quarter, by generation and price.
+        self, quarter: int, cohorts: Sequence[Cohort], holding: Holding
+    ) -> tuple[PoolUsage, ...]:
+        """Return the machine time of one generation in a quarter, by price.
 
         Nodes are held all through the quarter, so a commitment is paid in full.
         """
         generations = {each.number: each for each in self.outlook.generations[self.pool]}
+        number, machine = holding.generation, holding.machine
         load = self._effective(quarter)
-        usages: list[PoolUsage] = []
-        for holding in holdings:
-            number, machine = holding.generation, holding.machine
-            busy = self.response.busy_devices(self.pool, number, quarter, load)
-            busy *= holding.served_rate / self.outlook.peak_to_mean
-            priced: dict[MachineRate, int] = {}
-            for cohort in cohorts:
-                if cohort.generation == number and cohort.is_held(quarter):
-                    since = quarter if generations[number].is_elastic else cohort.delivered
-                    rate = self.outlook.rates[self.pool, number][since]
-                    priced[rate] = priced.get(rate, 0) + cohort.nodes
-            time = PoolTime(
-                pool=self.pool,
-                node=machine.node,
-                chip=machine.chip,
-                devices_per_node=machine.devices,
-                period_hours=HOURS_PER_QUARTER,
-                held=((HOURS_PER_QUARTER, holding.nodes),),
-                busy_device_hours=min(busy, holding.devices) * HOURS_PER_QUARTER,
-                node_power_w=machine.power_w,
-                role=machine.role,
-            )
-            *below, last = priced
-            layers = [*(PriceLayer(rate, priced[rate]) for rate in below), PriceLayer(last)]
-            usages += time.priced(layers)
-        return usages
+        busy = self.response.busy_devices(self.pool, number, quarter, load)
+        busy *= holding.served_rate / self.outlook.peak_to_mean
+        priced: dict[MachineRate, int] = {}
+        for cohort in cohorts:
+            if cohort.generation == number and cohort.is_held(quarter):
+                since = quarter if generations[number].is_elastic else cohort.delivered
+                rate = self.outlook.rates[self.pool, number][since]
+                priced[rate] = priced.get(rate, 0) + cohort.nodes
+        time = PoolTime(
+            pool=self.pool,
+            node=machine.node,
+            chip=machine.chip,
+            devices_per_node=machine.devices,
+            period_hours=HOURS_PER_QUARTER,
+            held=((HOURS_PER_QUARTER, holding.nodes),),
+            busy_device_hours=min(busy, holding.devices) * HOURS_PER_QUARTER,
+            node_power_w=machine.power_w,
+            role=machine.role,
+        )
+        *below, last = priced
+        return time.priced([*(PriceLayer(rate, priced[rate]) for rate in below), PriceLayer(last)])
 
 
 def _served_rate(pools: Sequence[Sequence[Holding]]) -> float:

@@ -21,6 +21,7 @@ class TermOffer:
 
     name: str
     usd_per_node_hour: float
+    """Of a node that is there and waits."""
     block_hours: int | None = None
     """Paid for in whole blocks of so many hours, from the first hour on, also where the last one
     ends after the demand; None: the whole time."""
@@ -29,10 +30,13 @@ class TermOffer:
     maximum_nodes: int | None = None
     maximum_share_rate: float = 1.0
     """Of the pool's nodes in any hour."""
+    load_usd_per_node_hour: float = 0.0
+    """Beyond waiting, while it serves all that it carries: electricity of an owned node."""
 
     def __post_init__(self) -> None:
         name = f"TermOffer({self.name})"
         require_range(f"{name}.usd_per_node_hour", self.usd_per_node_hour)
+        require_range(f"{name}.load_usd_per_node_hour", self.load_usd_per_node_hour)
         require_range(f"{name}.usable_rate", self.usable_rate, minimum=1e-6, maximum=1.0)
         require_range(
             f"{name}.maximum_share_rate", self.maximum_share_rate, minimum=1e-6, maximum=1.0
@@ -125,15 +129,25 @@ class Mix:
 
     @property
     def term_cost_usd(self) -> dict[tuple[str, str], float]:
-        """Cost by pool and term of all blocks as a whole, start-up apart."""
+        """Cost by pool and term of all blocks as a whole and of the load, start-up apart."""
         hours = self.problem.hours
         return {
             (pool.name, term.name): term.usd_per_node_hour
             * block_length(term, hours)
             * sum(self.nodes[pool.name, term.name][:: block_length(term, hours)])
+            + self._load_usd(pool, term)
             for pool in self.problem.pools
             for term in pool.terms
         }
+
+    def _load_usd(self, pool: PoolOffer, term: TermOffer) -> float:
+        """Return what the load of a term's nodes costs beyond waiting."""
+        nodes = zip(self.nodes[pool.name, term.name], self.pool_nodes(pool.name), strict=True)
+        return term.load_usd_per_node_hour * math.fsum(
+            own * min(1.0, self._needed(pool, hour) / all_of)
+            for hour, (own, all_of) in enumerate(nodes)
+            if own
+        )
 
     @property
     def startup_usd(self) -> float:

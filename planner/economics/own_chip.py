@@ -12,10 +12,36 @@ running the own chip costs as much per token as the bought one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from planner.economics.capital import HOURS_PER_YEAR, capital_recovery_factor
 from planner.economics.checks import require_range
+
+
+@dataclass(frozen=True)
+class DeviceHour:
+    """What a device costs per hour, USD, by part."""
+
+    machine_usd: float
+    """Rent, or what it cost with interest over its life."""
+    overhead_usd: float = 0.0
+    """Storage, network, control plane and support of rented nodes."""
+    operations_usd: float = 0.0
+    """Staff, maintenance and software of an own one; those of a bought one are in its price."""
+    electricity_usd: float = 0.0
+    """In the mean over busy and waiting time, PUE included."""
+    housing_usd: float = 0.0
+    """For nameplate IT power."""
+
+    @property
+    def usd(self) -> float:
+        """All of it.
+
+        >>> DeviceHour(2.0, 0.25, 0.25, 0.25, 0.25).usd
+        3.0
+        """
+        return math.fsum(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -97,3 +123,74 @@ class BreakEven:
         """Bought devices that serve it; None: never."""
         volume = self.mtok_per_year
         return None if volume is None else volume / self.bought.mtok_per_year
+
+
+@dataclass(frozen=True)
+class Swing:
+    """What the break-even does if one figure is larger than assumed."""
+
+    name: str
+    change_rate: float | None
+    """Of the break-even, as a share; None: there is none any more."""
+    share_rate: float | None
+    """Its part in the variance of the break-even, if all figures were equally uncertain and
+    independent; None where it cannot be said."""
+
+
+STEP = 0.1
+"""By how much each figure is larger, as a share."""
+
+
+def swings(found: BreakEven, own: DeviceHour, bought: DeviceHour) -> tuple[Swing, ...]:
+    """Return what the break-even does if each figure alone is a tenth larger.
+
+    Parts in the variance are those of the logarithm of the volume, by first differences.
+
+    Args:
+        found: the break-even.
+        own: what makes up the hour of the own device.
+        bought: the same of the bought one.
+    """
+    more = 1.0 + STEP
+    making = replace(own, machine_usd=own.machine_usd * more, overhead_usd=own.overhead_usd * more)
+    running = replace(
+        own,
+        operations_usd=own.operations_usd * more,
+        electricity_usd=own.electricity_usd * more,
+        housing_usd=own.housing_usd * more,
+    )
+    changed = {
+        "engineering": replace(found, engineering_usd=found.engineering_usd * more),
+        "making one device": _with_own(found, making.usd, 1.0),
+        "operations, electricity and housing of one": _with_own(found, running.usd, 1.0),
+        "tokens per second of the own device": _with_own(found, own.usd, more),
+        "cost of the bought device": _with_bought(found, bought.usd * more, 1.0),
+        "tokens per second of the bought device": _with_bought(found, bought.usd, more),
+    }
+    before = found.mtok_per_year
+    if before is None:
+        return tuple(Swing(name, None, None) for name in changed)
+    volumes = {name: each.mtok_per_year for name, each in changed.items()}
+    logs = {name: math.log(v / before) for name, v in volumes.items() if v is not None}
+    whole = math.fsum(log * log for log in logs.values())
+    is_known = len(logs) == len(volumes) and whole > 0.0
+    return tuple(
+        Swing(
+            name,
+            None if volume is None else volume / before - 1.0,
+            logs[name] ** 2 / whole if is_known else None,
+        )
+        for name, volume in volumes.items()
+    )
+
+
+def _with_own(found: BreakEven, usd: float, faster: float) -> BreakEven:
+    return replace(found, own=_chip(found.own, usd, faster))
+
+
+def _with_bought(found: BreakEven, usd: float, faster: float) -> BreakEven:
+    return replace(found, bought=_chip(found.bought, usd, faster))
+
+
+def _chip(chip: ChipCost, usd: float, faster: float) -> ChipCost:
+    return replace(chip, usd_per_device_hour=usd, tokens_per_s=chip.tokens_per_s * faster)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from math import isclose
 from typing import Literal
 
@@ -269,6 +269,26 @@ class ClassUsage:
         for pool, weight in self.pool_weights.items():
             require_range(f"{name}.pool_weights[{pool}]", weight)
         object.__setattr__(self, "pool_weights", dict(self.pool_weights))
+
+    def times(self, factor: float) -> ClassUsage:
+        """Return so many times what the class got: a sample of its traffic counted as all of it.
+
+        >>> sample = ClassUsage("chat", None, requests=3, input_tokens=20, output_tokens=5)
+        >>> all_of = sample.times(1e3)
+        >>> all_of.requests, all_of.input_tokens, all_of.output_tokens
+        (3000, 20000, 5000)
+        """
+        if factor == 1.0:
+            return self
+        counts = {
+            name: round(getattr(self, name) * factor)
+            for name in (
+                "requests", "input_tokens", "output_tokens", "cached_input_tokens",
+                "reasoning_tokens",
+            )
+        }  # fmt: skip
+        long = Tokens(*(round(tokens * factor) for tokens in astuple(self.long_context)))
+        return replace(self, **counts, tasks=self.tasks * factor, long_context=long)
 
     @property
     def is_paying(self) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Final
 
 from planner.report.wording import headline_cards
 from planner.results.formatting import MINUS, count, duration, money
+from planner.results.notebook import html_of
 from planner.results.result import Result
 
 STYLE: Final = """<style>
@@ -21,7 +21,7 @@ STYLE: Final = """<style>
 .planner-cards > div:first-child { border-left: 0; }
 .planner-cards b { display: block; font-size: 26px; font-weight: 650; letter-spacing: -0.02em;
   line-height: 1.25; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.planner-cards span, .planner-cards i { display: block; font-size: 12px; font-style: normal;
+.planner-cards > div > span, .planner-cards i { display: block; font-size: 12px; font-style: normal;
   color: var(--planner-soft); overflow-wrap: anywhere; }
 .planner-cards em { display: block; margin-top: 3px; font-size: 12.5px; font-style: normal;
   font-weight: 600; font-variant-numeric: tabular-nums; }
@@ -58,8 +58,8 @@ def cards_html(result: Result, start: Result, *, stale: bool = False) -> str:
     for card, change in zip(headline_cards(result), _CHANGES, strict=True):
         tone = ' class="bad"' if card.alarm else ""
         cells.append(
-            f"<div><span>{escape(card.label)}</span><b{tone}>{escape(card.value)}</b>"
-            f"<i>{escape(card.note)}</i>{_change(result, start, *change)}</div>"
+            f"<div><span>{html_of(card.label)}</span><b{tone}>{html_of(card.value)}</b>"
+            f"<i>{html_of(card.note)}</i>{_change(result, start, *change)}</div>"
         )
     kind = "planner-cards planner-stale" if stale else "planner-cards"
     return f'{STYLE}<div class="planner-what-if"><div class="{kind}">{"".join(cells)}</div></div>'
@@ -77,4 +77,4 @@ def _change(
         return '<em class="same">as at the start</em>'
     sign = "+" if change > 0 else MINUS
     tone = "good" if (change > 0) == more_is_better else "bad"
-    return f'<em class="{tone}">{sign}{escape(show(abs(change)))} against the start</em>'
+    return f'<em class="{tone}">{sign}{html_of(show(abs(change)))} against the start</em>'

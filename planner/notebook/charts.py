@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from planner.report.figures import numbers, thin
+from planner.report.figures import SERIES, numbers, thin
 from planner.report.wording import METRIC_SHORT
 from planner.results.columns import BROKEN
 from planner.results.formatting import duration, money, percent, percentile
@@ -28,7 +29,7 @@ _START: Final = "rgba(128,132,144,0.45)"
 _TITLES: Final = (
     "Promises: found, as a share of the limit (grey: at the start)",
     "US dollars per hour",
-    "Share of KV memory in use, by pool",
+    "Share of KV memory in use",
 )
 _HEIGHT: Final = 660
 _MOST_OVER: Final = 2.0
@@ -54,7 +55,7 @@ class Charts:
         self._colours = palette()
         plain = make_subplots(
             rows=3, cols=1, vertical_spacing=0.1, row_heights=[0.40, 0.28, 0.32],
-            subplot_titles=_TITLES,
+            subplot_titles=(*_TITLES[:2], self._memory_title(start)),
         )  # fmt: skip
         self.figure: Any = go.FigureWidget(plain) if live else plain
         if live:  # as wide as its column, and nothing over it
@@ -69,6 +70,17 @@ class Charts:
         with self.figure.batch_update():
             for name, content in self._contents(result).items():
                 traces[name].update(content)
+
+    def _memory_title(self, start: Result) -> str:
+        """Return the title of the last figure, which names the pools in their colours."""
+        named = (
+            f'<span style="color:{self._colour(number)}">{escape(str(name))}</span>'
+            for number, name in enumerate(start.frames.pools["pool"])
+        )
+        return f"{_TITLES[2]}: {', '.join(named)}"
+
+    def _colour(self, number: int) -> str:
+        return self._colours[f"series-{number % SERIES + 1}"]
 
     def _draw(self, start: Result) -> None:
         """Add every series, with the start's numbers where they stay."""
@@ -98,8 +110,7 @@ class Charts:
         last = good if bars["x"][0] is None or bars["x"][0] >= 0 else bad
         contents["now money"] = bars | {"marker": {"color": [last, *tones[1:]]}}
         for number, (name, lines) in enumerate(_memory(result).items()):
-            colour = self._colours[f"series-{number % 8 + 1}"]
-            contents[name] = lines | {"line": {"color": colour, "width": 2}}
+            contents[name] = lines | {"line": {"color": self._colour(number), "width": 2}}
         return contents
 
     def _style(self, start: Result) -> None:
@@ -117,6 +128,7 @@ class Charts:
             font={"color": INK, "size": 12},
             hoverlabel={"namelength": -1},
         )
+        self.figure.update_traces(marker_line_width=0, selector={"type": "bar"})
         self.figure.update_xaxes(**axis)
         self.figure.update_yaxes(automargin=True, **axis)
         self.figure.update_xaxes(tickformat=".0%", range=[0, _MOST_OVER], row=1, col=1, dtick=0.5)

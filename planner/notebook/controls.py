@@ -126,12 +126,12 @@ Control = Slider | Menu | Switch
 
 
 def step_for(span: float, start: float) -> float:
-    """Return 1, 2 or 5 times a power of ten that makes some 60 steps or more of a span.
+    """Return 1, 2 or 5 times a power of ten that divides a span into some tens of steps.
 
-    More where the start would not be on a step otherwise, up to some thousand.
+    Into more, up to a thousand, where the start would not be on a step otherwise.
 
     >>> step_for(180, 60), step_for(3, 1), step_for(0.16, 0.08), step_for(8.37, 2.79)
-    (2, 0.05, 0.002, 0.01)
+    (5, 0.05, 0.005, 0.01)
     """
     steps = [_round_step(span / count) for count in (60, 150, 300, 600, 1500)]
     return next(

@@ -87,6 +87,8 @@ class WhatIf:
         """In the order in which they are shown; what the caller asks for replaces what there is."""
         self.path = self._loaded.path
         """The file, as it was named."""
+        self.applied = self._loaded.applied
+        """Overrides and options laid over the file already."""
         self._rerun = Rerun(self._catalog)
         self.start: Result = self._rerun(self._loaded)
         """The scenario as it stands."""

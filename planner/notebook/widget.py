@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from os import PathLike
 from shlex import quote
 from typing import Any
@@ -14,6 +12,7 @@ from planner.notebook.cards import cards_html
 from planner.notebook.controls import Control, Menu, Slider, Switch, Value
 from planner.notebook.model import Answer, WhatIf
 from planner.notebook.own import Asked
+from planner.results.notebook import html_of
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 
@@ -50,9 +49,11 @@ def whatif(
             extra `notebook` are missing.
     """
     try:
-        return Panel(WhatIf(scenario, sets=sets, catalog=catalog))
+        import anywidget  # noqa: F401, without it plotly has no figure that changes in place
+        import ipywidgets  # noqa: F401
     except ImportError as error:
         raise PlannerError(f"{error}; {_REMEDY}") from None
+    return Panel(WhatIf(scenario, sets=sets, catalog=catalog))
 
 
 class Panel:
@@ -95,6 +96,21 @@ class Panel:
     def result(self) -> Result | None:
         """The result of the controls as they are; None where they make none possible."""
         return self.answer.result
+
+    @property
+    def figure(self) -> Any:
+        """The plotly figure."""
+        return self._charts.figure
+
+    @property
+    def cards(self) -> str:
+        """The HTML of the four numbers."""
+        return str(self._cards.value)
+
+    @property
+    def message(self) -> str:
+        """The HTML of what was simulated, or of why it cannot be."""
+        return str(self._message.value)
 
     def values(self) -> dict[str, Value]:
         """Return the value of every control by its key."""
@@ -189,7 +205,7 @@ def _message(answer: Answer, model: WhatIf, shown: Result) -> str:
     if answer.error:
         return (
             '<div class="planner-what-if"><div class="planner-error"><b>Not possible.</b> '
-            f"{escape(answer.error)}</div></div>"
+            f"{html_of(answer.error)}</div></div>"
         )
     arrived = int(shown.frames.classes["arrived"].sum())
     if not answer.values:
@@ -205,13 +221,20 @@ def _message(answer: Answer, model: WhatIf, shown: Result) -> str:
 
 
 def _command(answer: Answer, model: WhatIf) -> str:
-    options: Sequence[str] = model.options(answer.values)
+    moved = [f"--set {text}" for text in model.options(answer.values)]
     switched = [key for key in answer.values if isinstance(model.control(key), Switch)]
     parts = []
-    if options:
-        written = " ".join(f"--set {quote(each)}" for each in options)
-        parts.append(f"The same: <code>planner run {escape(model.path)} {escape(written)}</code>")
+    if moved:
+        written = " ".join(_quoted(each) for each in (*model.applied, *moved))
+        text = html_of(f"{quote(model.path)} {written}")
+        parts.append(f"The same: <code>planner run {text}</code>")
     if switched:
         names = ", ".join(model.control(key).label for key in switched)
-        parts.append(f"Without {escape(names)}, which no option says.")
+        parts.append(f"Without {html_of(names)}, which no option says.")
     return " ".join(parts)
+
+
+def _quoted(layer: str) -> str:
+    """Return an option as a shell takes it: an assignment, or else the name of an override."""
+    option, _, text = layer.partition(" ")
+    return f"{option} {quote(text)}" if option == "--set" else f"--override {quote(layer)}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from planner.report import figures
 from planner.report.cost_wording import (
-    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
     amounts_words,
+    busy_note,
     exact,
     headline,
     other_margins,
@@ -116,7 +116,7 @@ def _bill(found: Costing, figure: Figure) -> str:
     text = (
         "Total = workload + idle + overhead, as OpenCost divides it. Idle machines are those held "
         "or committed to that did no step; overhead is what comes beside the machines. "
-        f"{BUSY_NOTE} The chart is per hour, the tables are {amounts_words(found)}."
+        f"{busy_note(found)} The chart is per hour, the tables are {amounts_words(found)}."
     )
     by_pool = table(
         "Bill by pool", ["pool", *head, "#utilisation"], pools, total=[*total, number("")]
@@ -127,8 +127,8 @@ def _bill(found: Costing, figure: Figure) -> str:
         "The bill",
         text,
         chart(figure),
-        panel(tools("By pool and price", "pool_costs"), by_pool),
-        panel(tools("By class", "class_costs"), by_class),
+        panel(tools(f"By pool and price, {amounts_words(found)}", "pool_costs"), by_pool),
+        panel(tools(f"By class, {amounts_words(found)}", "class_costs"), by_class),
     )
 
 
@@ -146,7 +146,10 @@ def _units(found: Costing) -> str:
     ]
     shown = table("Unit costs", ["class", *(f"#{title}" for _, title in units)], rows, total=last)
     return section(
-        "units", "What one unit costs", UNIT_NOTE, panel(tools("By class", "unit_costs"), shown)
+        "units",
+        "What one unit costs",
+        UNIT_NOTE,
+        panel(tools("By class, USD per unit", "unit_costs"), shown),
     )
 
 
@@ -171,7 +174,10 @@ def _revenue(found: Costing) -> str:
     )
     if finance.partner_share_usd:
         text += f" {exact(finance.partner_share_usd)} of it go to the partner."
-    shown = panel(tools("By price line", "revenue"), table("Revenue", head, rows, total=total))
+    shown = panel(
+        tools(f"By price line, {amounts_words(found)}", "revenue"),
+        table("Revenue", head, rows, total=total),
+    )
     return section(
         "revenue", "Revenue", text if rows else "Nothing is earned.", shown if rows else ""
     )
@@ -186,9 +192,9 @@ def _margin(found: Costing, drawn: list[Figure]) -> str:
     return section(
         "margin",
         "Gross margin",
-        "Public figures mix three definitions; all are here, of the same amounts. Per hour.",
+        "Public figures mix three definitions; all are here, of the same amounts, per hour.",
         *(chart(figure) for figure in drawn),
-        panel(tools("By definition", "margins"), margin_table(found.finance)),
+        panel(tools("By definition, USD per hour", "margins"), margin_table(found.finance)),
         panel("<h3>Definitions</h3>", f'<dl class="words">{meanings}</dl>'),
     )
 
@@ -210,4 +216,9 @@ def _prices(found: Costing) -> str:
 def _ledger(found: Costing) -> str:
     shown = ledger_table(found.finance.ledger)
     text = "Every line of the bill and of the revenue, exact to a millionth of a dollar."
-    return section("ledger", "Ledger", text, panel(tools("Every line", "ledger"), shown))
+    return section(
+        "ledger",
+        "Ledger",
+        text,
+        panel(tools(f"Every line, {amounts_words(found)}", "ledger"), shown),
+    )

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from planner.report.console import heading, print_parts, titled
 from planner.report.cost_wording import (
-    BUSY_NOTE,
     KINDS,
     UNIT_NOTE,
     amounts_words,
+    busy_note,
     exact,
     headline,
     quantity_of,
@@ -49,6 +49,8 @@ def _parts(found: Costing) -> Iterator[RenderableType]:
         yield _revenue(found)
     yield _margins(found)
     yield _prices(found)
+    if found.notes:
+        yield Text("\n".join(found.notes), style="dim")
 
 
 def _bill(found: Costing) -> RenderableType:
@@ -62,7 +64,7 @@ def _bill(found: Costing) -> RenderableType:
     sums = {name: float(pools[name].sum()) for name in (*_kind_columns(), "cost_usd")}
     table.add_row("the bill", *_kinds(sums), "", style="bold")
     what = f"{amounts_words(found)}: machines at work, idle ones, and overhead"
-    return titled("The bill", what, table, BUSY_NOTE)
+    return titled("The bill", what, table, busy_note(found))
 
 
 def _kind_columns() -> list[str]:

@@ -38,9 +38,14 @@ def headline(found: Costing) -> list[str]:
         word: percent(float(costs[f"{kind}_usd"].sum()) / total if total else None)
         for kind, word in KINDS
     }
+    split = (
+        f"{shares['work']} for machines at work, {shares['idle']} for idle ones, "
+        f"{shares['overhead']} overhead"
+    )
+    if found.sample_rate < 1.0:
+        split = f"{shares['overhead']} of it overhead"
     sentences = [
-        f"Serving costs {money(finance.cost_per_hour_usd)} per hour: {shares['work']} for machines "
-        f"at work, {shares['idle']} for idle ones, {shares['overhead']} overhead; "
+        f"Serving costs {money(finance.cost_per_hour_usd)} per hour: {split}; "
         f"{money(statement.cost_per_million_output_tokens_usd)} per million output tokens."
     ]
     if finance.revenue_usd:
@@ -53,6 +58,12 @@ def headline(found: Costing) -> list[str]:
         sentences += _break_even(found)
     else:
         sentences.append("It earns nothing.")
+    if found.sample_rate < 1.0:
+        sentences.append(
+            f"Simulated is a sample of the traffic, 1 request in {1 / found.sample_rate:,g}; all "
+            "of it is counted. That the fleet serves it is stated, not simulated, and what it is "
+            "idle is not known."
+        )
     if found.overloaded:
         sentences.append("The fleet breaks promises or cannot keep up: this is not what it takes.")
     return sentences
@@ -84,6 +95,17 @@ BUSY_NOTE = (
     "A machine is at work while any sequence runs on it, so at low load this share is no load over "
     "capacity."
 )
+
+
+SAMPLE_NOTE = (
+    "Work, idle and utilisation are those of the sample that was simulated, not of all traffic; "
+    "only the whole bill is that of the fleet."
+)
+
+
+def busy_note(found: Costing) -> str:
+    """Return what to know of machines at work."""
+    return BUSY_NOTE if found.sample_rate == 1.0 else SAMPLE_NOTE
 
 
 def amounts_words(found: Costing) -> str:

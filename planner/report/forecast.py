@@ -90,8 +90,8 @@ def _lead(found: Prospect) -> str:
         (
             f"gross margin, {last.label}",
             percent(margin.margin_rate),
-            f"{margin_title(found)}; {percent(first.statement.margin.margin_rate)} in "
-            f"{first.label}",
+            f"± {100 * (last.margin_error_rate or 0.0):.1f} points; {margin_title(found)}; "
+            f"{percent(first.statement.margin.margin_rate)} in {first.label}",
         ),
     ]
     facts = (found.description, run_words(found))
@@ -133,6 +133,12 @@ def _orders(found: Prospect) -> str:
         "Nodes ordered in each quarter; they arrive after the lead time. Of nodes on demand or "
         "spot: those added."
     )
+    unknown = [q.label for q in found.projection.quarters if not q.orders_are_known]
+    if unknown:
+        text += (
+            f" From {unknown[0]} on orders are not known: what then is ordered arrives after "
+            f"{found.outlook.labels[-1]}, the end of the forecast."
+        )
     head = ["ordered in", "pool", "node", "#nodes", "#accelerators"]
     shown = table("Orders", head, rows) if rows else "<p>Nothing is ordered.</p>"
     return section("changes", "Orders", text, panel(tools("Orders", "orders"), shown))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from planner.report.figures import Figure, Spec, numbers, series_colour
-from planner.report.forecast_wording import devices_words, money_words
+from planner.report.forecast_wording import devices_words, margin_words, money_words
 from planner.report.fragments import Cell, chart, number, panel, section, table, tools
 from planner.report.wording import DEFINITION_TITLES
 from planner.results.formatting import count, money, percent
@@ -40,7 +40,7 @@ def quarters_section(rows: Sequence[Row], years: Iterable[Row], more: str = "") 
             number(devices_words(row["accelerators"], row["accelerators_error"])),
             number(money_words(row["spend_usd"], row["spend_error_usd"])),
             number(money(row["revenue_usd"])),
-            number(percent(row["margin_rate"])),
+            number(margin_words(row["margin_rate"], row["margin_error"])),
             *(number(percent(row[column])) for column in others.values()),
             number(percent(row["served_rate"])),
         ]
@@ -50,7 +50,7 @@ def quarters_section(rows: Sequence[Row], years: Iterable[Row], more: str = "") 
     head += [f"#{DEFINITION_TITLES.get(name, name)}" for name in others]
     text = (
         f"Margin is that of {definition_of(rows)}; the others stand beside it. "
-        f"± is the error of the response surface alone.{more and f' {more}'}"
+        f"± is the error of the response surface alone, of margins in points.{more and f' {more}'}"
     )
     listed = panel(tools("By quarter", "quarters"), table("Quarters", [*head, "#served"], cells))
     return section("quarters", "Quarters", text, grid, listed, _years(years))
@@ -70,7 +70,7 @@ def _years(years: Iterable[Row]) -> str:
             number(devices_words(row["accelerators"], row["accelerators_error"])),
             number(money_words(row["spend_usd"], row["spend_error_usd"])),
             number(money(row["revenue_usd"])),
-            number(percent(row["margin_rate"])),
+            number(margin_words(row["margin_rate"], row["margin_error"])),
         ]
         for row in years
     ]
@@ -229,6 +229,9 @@ def _margin(rows: Sequence[Row]) -> Figure:
                 "hovertemplate": f"%{{y:.1%}}<extra>{title}</extra>",
             }
         )
+        if index == 0:
+            errors = numbers(row["margin_error"] or 0.0 for row in rows)
+            traces[0]["error_y"] = {"type": "data", "array": errors, "thickness": 1.2, "width": 3}
         legend.append((colour, "line" if index == 0 else "dash", title))
     layout = _axes(rows, "gross margin", tickformat=".0%")
     layout["yaxis"].pop("rangemode")
@@ -236,7 +239,7 @@ def _margin(rows: Sequence[Row]) -> Figure:
         key="margin",
         title="Gross margin",
         caption="Gross margin of each quarter under each definition; the first is the headline's.",
-        note=f"By definition; the headline is {definition_of(rows)}",
+        note=f"By definition, the headline {definition_of(rows)}; with the error of the surface",
         spec={"data": traces, "layout": layout},
         table="quarters",
         height=280,

@@ -16,7 +16,9 @@ from planner.report.forecast_wording import (
     devices_words,
     headline,
     margin_title,
+    margin_words,
     money_words,
+    ordered_words,
     run_words,
     target_words,
 )
@@ -61,14 +63,14 @@ def _quarters(found: Prospect) -> RenderableType:
             (
                 each.label,
                 devices_words(each.devices, each.devices_error),
-                count(found.ordered_devices(each)),
+                ordered_words(found, each),
                 money_words(each.spend_usd, each.spend_error_usd),
                 money(each.statement.revenue_usd),
-                percent(each.statement.margin.margin_rate),
+                margin_words(each.statement.margin.margin_rate, each.margin_error_rate),
                 percent(served),
             )
         )
-    note = f"whole quarters; ± error of the response surface; margin {margin_title(found)}"
+    note = f"± error of the response surface, of margins in points; margin {margin_title(found)}"
     return titled("Quarters", note, _table(head, rows))
 
 

@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from planner.report.wording import DEFINITION_TITLES
-from planner.results.formatting import MINUS, count, money, percent
+from planner.results.formatting import MINUS, MISSING, count, money, percent
 
 if TYPE_CHECKING:
+    from planner.economics.forecast import Quarter
     from planner.search.prospect import Prospect
     from planner.search.solve import Solution, Target
 
@@ -47,6 +48,21 @@ def money_words(usd: float, error: float) -> str:
     return plus_minus(money(usd), error, money(error))
 
 
+def margin_words(rate: float | None, error: float | None) -> str:
+    """Return a margin with its error, in points.
+
+    >>> margin_words(0.735, 0.041), margin_words(None, None)
+    ('73.5% ± 4.1', '–')
+    """
+    return plus_minus(percent(rate), error or 0.0, f"{100 * (error or 0.0):.1f}")
+
+
+def ordered_words(found: Prospect, quarter: Quarter) -> str:
+    """Return the accelerators ordered in a quarter; a dash where that is not known."""
+    devices = found.ordered_devices(quarter)
+    return MISSING if devices is None else count(devices)
+
+
 def margin_title(found: Prospect) -> str:
     """Return the definition of gross margin that the headline uses, in words."""
     definition = found.projection.quarters[0].statement.margin.definition
@@ -78,14 +94,18 @@ def headline(found: Prospect) -> list[str]:
     if before["revenue_usd"] or after["revenue_usd"]:
         sentences.append(
             f"Revenue goes from {money(before['revenue_usd'])} to {money(after['revenue_usd'])}, "
-            f"gross margin ({margin_title(found)}) from {percent(before['margin_rate'])} to "
-            f"{percent(after['margin_rate'])}."
+            f"gross margin ({margin_title(found)}) from {_margin(before)} to "
+            f"{_margin(after)}."
         )
     return sentences + [solution_sentence(found, each) for each in found.solutions]
 
 
 def _spend(row: dict[str, Any]) -> str:
     return money_words(row["spend_usd"], row["spend_error_usd"])
+
+
+def _margin(row: dict[str, Any]) -> str:
+    return margin_words(row["margin_rate"], row["margin_error"])
 
 
 def _fleet(row: dict[str, Any]) -> str:

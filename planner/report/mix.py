@@ -20,6 +20,7 @@ from planner.report.mix_wording import (
     answer,
     days,
     facts,
+    node_hour,
     optimum_notes,
     proof_sentence,
 )
@@ -127,7 +128,7 @@ def _offers(found: Optimum) -> str:
                     f"{offer.pool} {offer.term}", small="left out: too late" if offer.late else ""
                 ),
                 number(f"${offer.per_device_hour_usd:,.2f}"),
-                number(f"${offer.usd_per_node_hour:,.2f}"),
+                number(node_hour(offer)),
                 number(block),
                 number(percent(offer.usable_rate)),
                 number(days(offer.lead_time_s) if offer.lead_time_s else MISSING),
@@ -141,7 +142,8 @@ def _offers(found: Optimum) -> str:
             "#nodes", "#per hour", "tier", "price and source"]  # fmt: skip
     text = (
         "What could be bought. A node-hour of a rented node holds the node overhead, that of an "
-        "owned one power and housing."
+        "owned one housing and power: as it waits, and as it serves all that it carries. Each hour "
+        "pays for the load that it has."
     )
     shown = table("Offers", head, rows, stacked=True)
     return section("offers", "Offers", text, panel(tools("Terms", "terms"), shown))

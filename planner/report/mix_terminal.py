@@ -15,10 +15,12 @@ from planner.report.mix_wording import (
     answer,
     case_answer,
     facts,
+    node_hour,
     optimum_notes,
     proof_sentence,
     tokens,
 )
+from planner.report.own_chip_steps import SWING_NOTE, steps, swing_rows
 from planner.results.formatting import MISSING, money, percent
 from planner.scenario.site_power import megawatts
 
@@ -66,7 +68,7 @@ def _terms(found: Optimum) -> RenderableType:
         block = "all hours" if offer.block_hours is None else f"{offer.block_hours} h"
         span = f"{nodes[0]:,}" if len(set(nodes)) == 1 else f"{min(nodes):,} to {max(nodes):,}"
         cost = costs.get((offer.pool, offer.term), 0.0) / found.mix.problem.hours
-        row = (offer.pool, offer.term, f"${offer.usd_per_node_hour:,.2f}", block)
+        row = (offer.pool, offer.term, node_hour(offer), block)
         if offer.late:
             table.add_row(*row, "too late", MISSING, style="dim")
         else:
@@ -114,6 +116,8 @@ def _own_chip(case: OwnChipCase) -> Iterator[RenderableType]:
         table.add_row(tokens(volume), money(own), money(bought))
     table.add_row("without engineering", money(found.own.usd_per_mtok), money(bought))
     yield Padding(table, (0, 0, 1, 0))
+    yield _steps(case)
+    yield _swings(case)
     yield _points((*case.own_points, *case.bought_points))
     yield Text(
         f"Engineering {money(terms.engineering)} over {found.life_years:.3g} years at "
@@ -121,6 +125,20 @@ def _own_chip(case: OwnChipCase) -> Iterator[RenderableType]:
         f"{terms.source}). Bought: {case.bought_price.name}, {case.bought_price.source}.",
         style="dim",
     )
+
+
+def _steps(case: OwnChipCase) -> RenderableType:
+    table = _table("Computation", ("what", "formula"), (case.terms.pool, case.terms.against))
+    for each in steps(case):
+        table.add_row(*each)
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _swings(case: OwnChipCase) -> RenderableType:
+    table = _table("What it hangs on", ("figure",), ("break-even", "part of the uncertainty"))
+    for row in swing_rows(case):
+        table.add_row(*row)
+    return Padding(Group(table, Text(SWING_NOTE, style="dim")), (0, 0, 1, 0))
 
 
 def _table(title: str, labels: tuple[str, ...], numbers: tuple[str, ...]) -> Table:

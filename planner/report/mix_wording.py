@@ -10,7 +10,7 @@ from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.search.breakeven import OwnChipCase
-    from planner.search.mix import Optimum
+    from planner.search.mix import Offer, Optimum
     from planner.search.mix_solver import PowerPrice
 
 PROVEN_GAP = 2e-4
@@ -105,6 +105,14 @@ def _power_sentence(price: PowerPrice) -> str:
     if not price.saved_usd:
         return "More power would save nothing."
     return f"One more kW would save {money(1e3 * price.saved_usd)} per hour."
+
+
+def node_hour(offer: Offer) -> str:
+    """Return what a node-hour costs: of an owned one, waiting and at work."""
+    waiting = f"${offer.usd_per_node_hour:,.2f}"
+    if not offer.load_usd_per_node_hour:
+        return waiting
+    return f"{waiting} to ${offer.usd_per_node_hour + offer.load_usd_per_node_hour:,.2f}"
 
 
 def facts(found: Optimum) -> str:

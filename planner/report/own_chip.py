@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from planner.report.figures import Figure, numbers
 from planner.report.fragments import Cell, chart, number, panel, section, table, tier_cell
 from planner.report.mix import page_tables, points_section
 from planner.report.mix_wording import case_answer, tokens
+from planner.report.own_chip_steps import SWING_NOTE, steps, swing_rows
 from planner.report.page import lead, render_page
 from planner.results.formatting import MISSING, count, money, percent
 from planner.version import VERSION
@@ -24,10 +26,16 @@ def render_own_chip_html(case: OwnChipCase, tables: dict[str, list[dict[str, Any
         tables: rows by name: curve, points.
     """
     figure = _figure(case)
-    titles = [("curve", "Break-even"), ("assumptions", "Assumptions"), ("points", "Points")]
+    titles = [
+        ("curve", "Break-even"),
+        ("steps", "Computation"),
+        ("assumptions", "Assumptions"),
+        ("points", "Points"),
+    ]
     body = [
         _lead(case),
         section("curve", "Cost against volume", "Both axes are logarithmic.", chart(figure)),
+        _steps(case),
         _assumptions(case),
         points_section((*case.own_points, *case.bought_points)),
     ]
@@ -136,6 +144,24 @@ def _figure(case: OwnChipCase) -> Figure:
     )
 
 
+def _steps(case: OwnChipCase) -> str:
+    rows = [
+        [Cell(each.what), Cell(each.formula), number(each.own), number(each.bought)]
+        for each in steps(case)
+    ]
+    head = ["what", "formula", f"#{case.terms.pool}", f"#{case.terms.against}"]
+    shown = table("Computation", head, rows, stacked=True)
+    moved = [[Cell(name), number(by), number(part)] for name, by, part in swing_rows(case)]
+    swung = table("Swings", ["figure", "#break-even", "#part of the uncertainty"], moved)
+    return section(
+        "steps",
+        "How it is computed",
+        "Every amount in between, to three digits; the file of `--json` has all of them.",
+        panel(shown),
+        panel(f"<h3>What it hangs on</h3><p>{escape(SWING_NOTE)}</p>", swung),
+    )
+
+
 def _assumptions(case: OwnChipCase) -> str:
     terms, price, found = case.terms, case.bought_price, case.found
     own = (terms.tier, terms.source, "")
@@ -146,6 +172,7 @@ def _assumptions(case: OwnChipCase) -> str:
     rows = [
         ("engineering, once", money(terms.engineering), *own),
         ("making one device, all in", money(terms.unit_cost), *own),
+        ("operations of one, per hour", money(terms.operations), *said),
         ("life of a generation", f"{found.life_years:.3g} years", *said),
         ("cost of capital", percent(terms.cost_of_capital), *said),
         ("mean over peak load, of both", percent(terms.utilisation), *said),

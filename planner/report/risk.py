@@ -15,13 +15,12 @@ from planner.report.risk_wording import (
     fleet_of,
     headline,
     index_words,
-    level,
     moves,
     run_words,
     spread_words,
     title_of,
 )
-from planner.results.formatting import MISSING, share
+from planner.results.formatting import MISSING, level, share
 from planner.version import VERSION
 
 if TYPE_CHECKING:

@@ -13,10 +13,9 @@ from planner.report.risk_wording import (
     explained_words,
     fleet_of,
     index_words,
-    level,
     title_of,
 )
-from planner.results.formatting import share
+from planner.results.formatting import level, share
 
 if TYPE_CHECKING:
     from planner.search.quantities import Unit

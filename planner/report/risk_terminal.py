@@ -19,13 +19,12 @@ from planner.report.risk_wording import (
     fleet_of,
     headline,
     index_words,
-    level,
     moves,
     run_words,
     spread_words,
     title_of,
 )
-from planner.results.formatting import share
+from planner.results.formatting import level, share
 
 if TYPE_CHECKING:
     from planner.search.risk import Answer, Risk

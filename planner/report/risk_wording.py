@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
-from planner.results.formatting import MISSING, duration, money, percent, share
+from planner.results.formatting import MISSING, level, share
 from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.scenario.uncertain import ResolvedInput
-    from planner.search.quantities import Unit
     from planner.search.risk import Answer, Driver, Risk
     from planner.search.sensitivity import Estimate
 
@@ -38,17 +36,6 @@ _HEADLINES: Final = (
     "gross_margin_rate",
 )
 """Answers in the order of the four numbers of a result."""
-
-
-def level(unit: Unit, value: float | None) -> str:
-    """Return an amount of a quantity."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    if unit == "accelerators":
-        return f"{value:,.0f}"
-    if unit == "rate":
-        return percent(value)
-    return duration(value) if unit == "s" else money(value)
 
 
 def title_of(answer: Answer) -> str:

@@ -379,7 +379,10 @@ def money_section(result: Result) -> str:
         f'<div class="grid">{charts}</div>',
         panel(tools("By class, per hour", "class_costs"), class_cost_table(finance)),
         panel(tools("Gross margin by definition, per hour", "margins"), margin_table(finance)),
-        panel(tools("The ledger: every line of the bill", "ledger"), ledger_table(finance.ledger)),
+        panel(
+            tools("The ledger: every line, for all of the simulated time", "ledger"),
+            ledger_table(finance.ledger),
+        ),
     )
 
 

@@ -36,9 +36,13 @@ def duration(seconds: float | None) -> str:
     ('21.4 ms', '400 ms', '2.35 s', '95.0 s', '2.03 h')
     >>> duration(0.0), duration(float("nan"))
     ('0 ms', '–')
+    >>> duration(-0.25)
+    '−250 ms'
     """
     if seconds is None or math.isnan(seconds):
         return MISSING
+    if seconds < 0:
+        return _signed(duration(-seconds), seconds)
     if seconds < 0.9995:
         return f"{_significant(seconds * 1e3)} ms"
     if seconds < 999.5:
@@ -150,6 +154,21 @@ def quantity(value: float | str, unit: str) -> str:
             if abs(value) >= scale and not (prefix == "P" and abs(value) < 1e16):
                 return f"{value / scale:,.6g} {prefix}{unit}"
     return f"{value:,.6g} {'' if unit == '1' else unit}".strip()
+
+
+def level(unit: str, value: float | None) -> str:
+    """Return an amount in a unit: accelerators, rate, s, or money.
+
+    >>> level("accelerators", 1234.0), level("rate", 0.5), level("s", 0.25), level("usd/h", 9.5)
+    ('1,234', '50.0%', '250 ms', '$9.50')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if unit == "accelerators":
+        return f"{value:,.0f}"
+    if unit == "rate":
+        return percent(value)
+    return duration(value) if unit == "s" else money(value)
 
 
 def percentile(value: float) -> str:

@@ -1,62 +1,147 @@
-"""A result in a notebook: the four numbers and the class table, in the notebook's own colours."""
+"""What an answer looks like in a notebook: a line, some numbers, a table, in its own colours.
+
+Every answer shows itself in this one way. It says what to show as a `Summary`; how a column is
+written follows from the unit in its name.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import Any, Final
+
+import pandas as pd
 
 from planner.results import formatting
 
-if TYPE_CHECKING:
-    from planner.results.result import Result
+MOST_ROWS: Final = 24
+"""Longer tables are cut; `to_pandas` has the rest."""
 
-_COLUMNS = (
-    ("class", "class", str),
-    ("arrived", "arrived", formatting.count),
-    ("slo_attainment_rate", "SLO attainment", formatting.percent),
-    ("loss_rate", "lost", formatting.percent),
-    ("ttft_p50_s", "TTFT p50", formatting.duration),
-    ("ttft_p99_s", "p99", formatting.duration),
-    ("tpot_p50_s", "TPOT p50", formatting.duration),
-    ("tpot_p99_s", "p99", formatting.duration),
-    ("e2e_p99_s", "E2E p99", formatting.duration),
+_UNITS: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
+    ("_usd_per_mtok", " per 1M tokens", formatting.money),
+    ("_usd", "", formatting.money),
+    ("_rate", "", formatting.percent),
+    ("_rps", " [1/s]", formatting.count),
+    ("_tps", " [tokens/s]", formatting.count),
+    ("_tokens", " [tokens]", formatting.count),
+    ("_kwh", " [kWh]", formatting.count),
+    ("_s", "", formatting.duration),
 )
+"""Ending of a column's name, what its title says instead, how its values are written."""
 
 
-def notebook_html(result: Result) -> str:
-    """Return a fragment of HTML with the headline and one row per class."""
+@dataclass(frozen=True)
+class Summary:
+    """What a notebook shows of an answer."""
+
+    title: str
+    detail: str
+    """Small print beside the title."""
+    cards: tuple[tuple[str, str], ...]
+    """The numbers that matter most, as written, with their labels."""
+    table: pd.DataFrame
+    """Units in the column names."""
+    notes: tuple[str, ...] = ()
+    """Sentences that a reader should not miss."""
+
+
+class Shown(ABC):
+    """An answer that shows itself in a notebook, and briefly in a terminal.
+
+    A data class that is one has `repr=False`: all its tables in one line help nobody.
+    """
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """Return what a notebook shows of it."""
+
+    def __repr__(self) -> str:
+        return summary_text(self.summary())
+
+    def _repr_html_(self) -> str:
+        return summary_html(self.summary())
+
+
+def summary_text(summary: Summary) -> str:
+    """Return the numbers that matter most, one a line, for where there is no HTML."""
+    head = f"{summary.title} · {summary.detail}" if summary.detail else summary.title
+    cards = [f"  {value}  {label}" for value, label in summary.cards]
+    return "\n".join([head, *cards, *(f"  ⚠ {text}" for text in summary.notes)])
+
+
+def html_of(text: str) -> str:
+    """Return a text as HTML in which no front end takes two dollar signs for a formula."""
+    return escape(text).replace("$", "<span>$</span>")
+
+
+def summary_html(summary: Summary) -> str:
+    """Return a fragment of HTML."""
     cards = "".join(
-        f'<div style="min-width:9em"><div style="font-size:1.6em;font-weight:600">{value}</div>'
-        f'<div style="opacity:.7">{label}</div></div>'
-        for value, label in headline_cards(result)
+        f'<div style="min-width:9em"><div style="font-size:1.6em;font-weight:600">{html_of(value)}'
+        f'</div><div style="opacity:.7">{html_of(label)}</div></div>'
+        for value, label in summary.cards
     )
-    head = "".join(f"<th>{title}</th>" for _, title, _ in _COLUMNS)
+    notes = "".join(f"<p>⚠ {html_of(text)}</p>" for text in summary.notes)
+    detail = f" · {html_of(summary.detail)}" if summary.detail else ""
+    return (
+        f"<div><p><b>{html_of(summary.title)}</b>{detail}</p>"
+        f'<div style="display:flex;flex-wrap:wrap;gap:0.6em 2em;margin-bottom:0.8em">{cards}</div>'
+        f"{notes}"
+        f"{_table(summary.table)}</div>"
+    )
+
+
+def _table(frame: pd.DataFrame) -> str:
+    styles = [column_style(str(name)) for name in frame.columns]
+    texts = [pd.api.types.is_string_dtype(frame[name].dtype) for name in frame.columns]
+    aligned = ['style="text-align:left"' if text else "" for text in texts]
+    head = "".join(
+        f"<th {align}>{html_of(title)}</th>"
+        for (title, _), align in zip(styles, aligned, strict=True)
+    )
+    shown = frame.head(MOST_ROWS)
     rows = "".join(
         "<tr>"
-        + "".join(f"<td>{escape(show(row[key]))}</td>" for key, _, show in _COLUMNS)
+        + "".join(
+            f"<td {align}>{html_of(_cell(value, show))}</td>"
+            for value, (_, show), align in zip(row, styles, aligned, strict=True)
+        )
         + "</tr>"
-        for row in result.frames.classes.to_dict("records")
+        for row in shown.itertuples(index=False)
     )
-    warnings = "".join(f"<p>⚠ {escape(text)}</p>" for text in result.stability)
-    return (
-        f"<div><p><b>{escape(result.name)}</b> · seed {result.seed}</p>"
-        f'<div style="display:flex;flex-wrap:wrap;gap:2em">{cards}</div>{warnings}'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    left = len(frame) - len(shown)
+    more = f'<p style="opacity:.7">and {left} more rows: <code>.to_pandas()</code></p>' * (left > 0)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
 
-def headline_cards(result: Result) -> list[tuple[str, str]]:
-    """Return value and label of the four numbers."""
-    headline = result.headline
-    definition = headline["gross_margin_definition"]
-    margin = f"gross margin ({definition})" if definition else "gross margin"
-    broken = ", with promises broken" if result.overloaded else ""
-    return [
-        (formatting.count(headline["accelerators_at_peak"]), "accelerators at peak"),
-        (formatting.duration(headline["p99_ttft_s"]), "p99 time to first token"),
-        (
-            formatting.money(headline["cost_per_million_output_tokens_usd"]),
-            f"per million output tokens{broken}",
-        ),
-        (formatting.percent(headline["gross_margin_rate"]), margin + broken),
-    ]
+def column_style(name: str) -> tuple[str, Callable[[Any], str]]:
+    """Return the title of a column, and how its values are written.
+
+    >>> column_style("ttft_p99_s")[0], column_style("goodput_rps")[0]
+    ('TTFT p99', 'goodput [1/s]')
+    >>> column_style("margin_rate")[1](0.5)
+    '50.0%'
+    """
+    stem, _, of = name.partition("[")
+    for ending, instead, show in _UNITS:
+        if stem.endswith(ending):
+            return _title(stem.removesuffix(ending), of) + instead, show
+    return _title(stem, of), formatting.count
+
+
+def _title(stem: str, of: str) -> str:
+    words = stem.replace("_", " ").strip()
+    for metric in ("ttfat", "ttft", "tpot", "itl", "e2e", "slo"):
+        words = words.replace(metric, metric.upper())
+    return f"{words} of {of.removesuffix(']')}" if of else words
+
+
+def _cell(value: object, show: Callable[[Any], str]) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value is pd.NA:
+        return formatting.MISSING
+    return show(float(value)) if isinstance(value, Real) else str(value)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from planner.jsonable import json_text, plain
-from planner.results import columns
+from planner.results import columns, formatting
 from planner.results.frames import Frames
 from planner.results.impact import Impact
+from planner.results.notebook import Shown, Summary
 
 if TYPE_CHECKING:
     from planner.economics import Statement
@@ -24,6 +25,18 @@ PERCENTILES_OVER = (
     "the fates table counts all others"
 )
 
+_SUMMARY = (
+    "class",
+    "arrived",
+    "slo_attainment_rate",
+    "loss_rate",
+    "ttft_p50_s",
+    "ttft_p99_s",
+    "tpot_p50_s",
+    "tpot_p99_s",
+    "e2e_p99_s",
+)
+"""Columns of the table of classes that a notebook shows."""
 _MONEY_NUMBERS = (
     "cost_per_hour_usd",
     "cost_per_million_output_tokens_usd",
@@ -102,8 +115,8 @@ class Finance:
         )
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Shown):
     """Everything a run found.
 
     The constructor takes keywords::
@@ -319,10 +332,24 @@ class Result:
 
         return read_result(Path(folder))
 
-    def _repr_html_(self) -> str:
-        from planner.results.notebook import notebook_html
+    def cards(self) -> tuple[tuple[str, str], ...]:
+        """Return the four numbers as written, with their labels."""
+        headline = self.headline
+        definition = headline["gross_margin_definition"]
+        margin = f"gross margin ({definition})" if definition else "gross margin"
+        broken = ", with promises broken" if self.overloaded else ""
+        per_token = headline["cost_per_million_output_tokens_usd"]
+        return (
+            (formatting.count(headline["accelerators_at_peak"]), "accelerators at peak"),
+            (formatting.duration(headline["p99_ttft_s"]), "p99 time to first token"),
+            (formatting.money(per_token), f"per million output tokens{broken}"),
+            (formatting.percent(headline["gross_margin_rate"]), margin + broken),
+        )
 
-        return notebook_html(self)
+    def summary(self) -> Summary:
+        """Return the four numbers and a row per class."""
+        table = self.frames.classes[list(_SUMMARY)]
+        return Summary(self.name, f"seed {self.seed}", self.cards(), table, self.stability)
 
 
 def _content(side: Finance | Impact) -> dict[str, Any]:

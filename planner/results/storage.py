@@ -62,13 +62,13 @@ def check_output_folder(folder: Path, *, force: bool = False) -> None:
         OutputError: `folder` is a file, holds something that is not a result, or is where the user
             stands.
     """
-    folder = folder.resolve()
+    given, folder = folder, folder.resolve()
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder for the result")
+        raise OutputError(f"{given}: is a file; name a folder for the result")
     here = Path.cwd()
     if folder in (here, *here.parents, Path.home()):
         raise OutputError(
-            f"{folder}: would be replaced as a whole, and it is the working folder, its parent or "
+            f"{given}: would be replaced as a whole, and it is the working folder, its parent or "
             "the home folder; name a new folder inside it"
         )
     if force or not folder.exists():
@@ -78,7 +78,7 @@ def check_output_folder(folder: Path, *, force: bool = False) -> None:
     if foreign or (entries and not _is_result(folder)):
         found = ", ".join((foreign or sorted(entries))[:3])
         raise OutputError(
-            f"{folder}: exists and holds something that is not a result of planner ({found}); "
+            f"{given}: exists and holds something that is not a result of planner ({found}); "
             "choose another folder with --output, or --force to replace it with all it holds"
         )
 

@@ -20,6 +20,7 @@ MOST_HOURS = 168
 def check_optimise(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     """Yield (location, message) for pools, prices and classes that cannot be optimised."""
     yield from _own_chip(parts)
+    yield from _self_host(parts)
     if parts.optimise is None:
         return
     yield from _workload(parts)
@@ -123,6 +124,22 @@ def _lead_time(parts: Parts, place: Location, term: Term) -> Iterator[Finding]:
             f"is longer than optimise.needed_in, as that of every term, so nothing can be had; "
             f"offer one that comes within {needed_s / 86400:g} days",
         )
+
+
+def _self_host(parts: Parts) -> Iterator[Finding]:
+    """Yield classes whose tokens nobody could buy, or whose load cannot be changed."""
+    if parts.self_host is None:
+        return
+    plans = {plan.name: plan.kind for plan in parts.plans.values()}
+    for where, klass in parts.classes.items():
+        if klass.open is None:
+            yield where, "self_host changes rates; give the class open, not another source"
+        if plans.get(klass.plan or "") != "api":
+            yield (
+                where,
+                f"self_host compares with the price of an API, and {klass.name} pays none; give it "
+                "a plan of kind api",
+            )
 
 
 def _own_chip(parts: Parts) -> Iterator[Finding]:

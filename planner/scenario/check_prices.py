@@ -21,6 +21,9 @@ def check_prices(parts: Parts, catalog: Catalog) -> Iterator[Finding]:
     """Yield (location, message) for prices that are unknown, or do not hold on `prices.date`."""
     catalog, findings = with_price_tables(parts.root, catalog)
     yield from findings
+    refused = parts.prices is None and bool(parts.items("prices", "tables"))
+    if findings or refused:
+        return  # prices that a faulty file would have had are not missing
     date = None if parts.prices is None else parts.prices.date
     for where, plan in parts.plans.items():
         yield from _check_plan(where, plan, catalog, date)

@@ -26,6 +26,7 @@ from planner.scenario.check_handover import check_handover
 from planner.scenario.check_optimise import check_optimise
 from planner.scenario.check_pools import check_pool, unknown_entry, unknown_node
 from planner.scenario.check_prices import check_prices
+from planner.scenario.check_regress import check_regress
 from planner.scenario.check_scheduling import check_scheduling, idle_settings
 from planner.scenario.check_site import check_site
 from planner.scenario.check_uncertainty import check_uncertainty
@@ -130,6 +131,7 @@ def _check_parts(parts: Parts, catalog: Catalog) -> list[Fault]:
         check_uncertainty,
         check_site,
         check_optimise,
+        check_regress,
     )
     findings = [finding for check in checks for finding in check(parts, catalog)]
     return sorted(place_fault(parts.root, location, message) for location, message in findings)

@@ -8,7 +8,7 @@ that gave it, so a fault names the right file and line. All faults are raised to
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -127,7 +127,8 @@ def draft_scenario(
     layer = _Reader().read(name, Place(name), ())
     chosen = [*_names_of_scenario(layer, scenario, name), *overrides]
     root = _with_overrides(layer, chosen, name)
-    return _draft(name, root, sets, layer.faults, chosen, tuple(layer.scenarios))
+    faults = [*layer.faults, *_unknown_variants(root, layer)]
+    return _draft(name, root, sets, faults, chosen, tuple(layer.scenarios))
 
 
 def redraft(loaded: LoadedScenario, sets: Sequence[str]) -> Draft:
@@ -297,7 +298,8 @@ def _names_of_scenario(layer: _Layer, scenario: str | None, path: str) -> list[s
         return []
     if scenario in layer.scenarios:
         return layer.scenarios[scenario][1]
-    advice = did_you_mean(scenario, layer.scenarios) or "the file has no scenarios"
+    none = "the file has no scenarios; write it under scenarios, or leave --scenario out"
+    advice = did_you_mean(scenario, layer.scenarios) or none
     message = f"no scenario is called {shown(scenario)}; {advice}"
     layer.faults.append(Place(path).fault(message, "scenarios"))
     return []
@@ -309,7 +311,8 @@ def _with_overrides(layer: _Layer, names: Sequence[str], path: str) -> Node:
         if name in layer.overrides:
             root = _merged(root, layer.overrides[name], layer.faults)
         else:
-            advice = did_you_mean(name, layer.overrides) or "the file has no overrides"
+            none = "the file has no overrides; write it under overrides, or leave --override out"
+            advice = did_you_mean(name, layer.overrides) or none
             message = f"no override is called {shown(name)}; {advice}"
             layer.faults.append(Place(path).fault(message, "overrides"))
     return root
@@ -345,6 +348,18 @@ def _settable(path: str) -> Location:
     if steps[0] in SECTIONS:
         raise PathError(f"{steps[0]} cannot be changed by a layer; edit the file")
     return steps
+
+
+def _unknown_variants(root: Node, layer: _Layer) -> Iterator[Fault]:
+    """Yield a fault for every override or scenario that `regress` names and the file has not."""
+    for section, names in (("overrides", layer.overrides), ("scenarios", layer.scenarios)):
+        node, taken = root.follow(("regress", section))
+        items = node.value if taken == 2 and isinstance(node.value, list) else []
+        for index, item in enumerate(items):
+            if isinstance(item.value, str) and item.value not in names:
+                advice = did_you_mean(item.value, names) or f"the file has no {section}"
+                message = f"no {section.removesuffix('s')} is called {shown(item.value)}; {advice}"
+                yield place_fault(root, ("regress", section, index), message)
 
 
 def _repeated_names(root: Node) -> list[Fault]:

@@ -16,8 +16,9 @@ from planner.scenario.nodes import Location, Node
 from planner.scenario.schema.fields import Part
 from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import NodePrice, Plan, Prices
-from planner.scenario.schema.optimise import Optimise
+from planner.scenario.schema.optimise import Optimise, SelfHost
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.regress import Regress
 from planner.scenario.schema.site import Site
 from planner.scenario.schema.workload import RequestClass, TraceInput
 from planner.units import parse_quantity
@@ -42,6 +43,10 @@ class Parts:
     """None if it has a fault."""
     optimise: Optimise | None
     """None if it is absent or has a fault."""
+    regress: Regress | None
+    """None if it is absent or has a fault."""
+    self_host: SelfHost | None
+    """None if it is absent or has a fault."""
     trace: TraceInput | None
     duration_s: float | None
     """`workload.duration`; None if it is missing or has a fault."""
@@ -61,6 +66,8 @@ class Parts:
             forecast=_valid(_at(root, ("forecast",)), Forecast),
             site=_valid(_at(root, ("site",)), Site, absent=Site()),
             optimise=_valid(_at(root, ("optimise",)), Optimise),
+            regress=_valid(_at(root, ("regress",)), Regress),
+            self_host=_valid(_at(root, ("self_host",)), SelfHost),
             trace=_valid(_at(root, ("workload", "trace")), TraceInput),
             duration_s=_duration_s(_at(root, ("workload", "duration"))),
             has_trace=_at(root, ("workload", "trace")) is not None,

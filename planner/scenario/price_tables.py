@@ -8,11 +8,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from planner.catalog import Catalog, PriceTable, read_price_table
+from planner.catalog.reader import place_of
 from planner.errors import CatalogError, did_you_mean, shown
 from planner.scenario.nodes import Location, Node
 from planner.scenario.schema.money import PriceTable as StatedTable
 
 Finding = tuple[Location, str]
+_LIST_CHIPS = "`planner catalog list chips` shows them all"
 _TABLES: Location = ("prices", "tables")
 
 
@@ -52,8 +54,9 @@ def check_table(
     """
     for name, price in table.machine_prices.items():
         if price.chip not in catalog.chips:
-            advice = did_you_mean(price.chip, catalog.chips)
-            raise CatalogError(f"{path}: {name}.chip: unknown chip {shown(price.chip)}; {advice}")
+            place = place_of(path, ("machines", name, "chip"))
+            advice = did_you_mean(price.chip, catalog.chips) or _LIST_CHIPS
+            raise CatalogError(f"{place}: {name}.chip: unknown chip {shown(price.chip)}; {advice}")
     names = {price.series or price.name for price in table.machine_prices.values()}
     names |= {price.series or price.name for price in table.api_prices.values()}
     for name in sorted(names & set(taken or {})):

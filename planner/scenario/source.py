@@ -63,7 +63,10 @@ def _read_text(path: str) -> str:
         with Path(path).open("rb") as file:
             raw = file.read(MAXIMUM_BYTES + 1)
     except IsADirectoryError:
-        raise ScenarioError([place.fault("is a folder; name a scenario file in it")]) from None
+        is_result = (Path(path) / "result.json").is_file()
+        stored = "is the folder of a result, which `planner cost` reads; name a scenario file"
+        message = stored if is_result else "is a folder; name a scenario file in it"
+        raise ScenarioError([place.fault(message)]) from None
     except FileNotFoundError:
         raise ScenarioError([place.fault(f"no such file{_similar_files(path)}")]) from None
     except (OSError, ValueError) as error:
@@ -92,4 +95,4 @@ def _similar_files(path: str) -> str:
     except (OSError, ValueError):
         return ""
     advice = did_you_mean(Path(path).name, [n for n in names if n.endswith((".yaml", ".yml"))])
-    return f"; {advice}" if advice else ""
+    return f"; {advice or 'check the path; `planner init` writes a first scenario'}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from planner.errors import did_you_mean, shown
-from planner.scenario.distributions import Distribution, distribution_of
+from planner.scenario.distributions import Distribution, distribution_of, z_of
 from planner.scenario.merge import PathError
 from planner.scenario.nodes import Location
 from planner.scenario.schema import Scenario
@@ -84,6 +84,17 @@ class ResolvedInput:
     def factor(self, u: float) -> float:
         """Return the factor of a source at a quantile."""
         return self.distributions[0](u)
+
+    @property
+    def drawn_as(self) -> str:
+        """Return what `drawn` is: a factor, a value in base units, or standard deviations."""
+        if not self.distributions:
+            return "deviations"
+        return "factor" if self.stated.factor is not None else "value"
+
+    def drawn(self, u: float) -> float:
+        """Return what is drawn at a quantile; of sources that know their error, deviations."""
+        return self.distributions[0](u) if self.distributions else z_of(u)
 
 
 def resolved(stated: UncertainInput, scenario: Scenario) -> ResolvedInput:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pandas as pd
+
 from planner.jsonable import json_text
+from planner.results.notebook import Shown, Summary
 from planner.search.quantities import Quantity
 from planner.search.subsets import Key, Measured
 from planner.search.switches import Switch
@@ -51,8 +54,8 @@ class Decomposition:
         return None if self.none is None or self.all is None else self.all - self.none
 
 
-@dataclass(frozen=True)
-class Ablation:
+@dataclass(frozen=True, repr=False)
+class Ablation(Shown):
     """What the techniques of a scenario are worth."""
 
     name: str
@@ -111,6 +114,51 @@ class Ablation:
             | {"nodes": _nodes(each), "obstacle": each.obstacle, "broken": "; ".join(each.broken)}
             for each in self.subsets
         ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per quantity and technique: what it does alone, removed, and its share.
+
+        Amounts are in the `unit` of their row.
+        """
+        return pd.DataFrame(
+            [
+                {
+                    "quantity": each.quantity.name,
+                    "class": each.quantity.request_class,
+                    "unit": each.quantity.unit,
+                    "technique": effect.technique,
+                    "alone": effect.alone,
+                    "removed": effect.removed,
+                    "share": effect.share,
+                    "standard_error": effect.error,
+                }
+                for each in self.decompositions
+                for effect in each.effects
+            ]
+        )
+
+    def summary(self) -> Summary:
+        """Return what all techniques do together, and the share of each in the cost."""
+        overall = [each for each in self.decompositions if not each.quantity.request_class]
+        cards = tuple(
+            (
+                f"{each.quantity.written(each.none)} → {each.quantity.written(each.all)}",
+                f"{each.quantity.title}, without and with all",
+            )
+            for each in overall[:4]
+        )
+        rows = [
+            {"technique": name}
+            | {
+                f"{each.quantity.title}": each.quantity.written(effect.share)
+                for each in overall[:4]
+                for effect in each.effects
+                if effect.technique == name
+            }
+            for name in self.techniques
+        ]
+        detail = "each technique's share of the change"
+        return Summary(self.name, detail, cards, pd.DataFrame(rows))
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""

@@ -8,13 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from planner.catalog import Catalog, load_catalog
 from planner.economics.capital import capital_recovery_per_hour_usd
-from planner.economics.cost import Policy, node_hour_usd
-from planner.economics.own_chip import BreakEven, ChipCost
+from planner.economics.cost import Policy
+from planner.economics.energy import HOURS_PER_MONTH
+from planner.economics.own_chip import BreakEven, ChipCost, DeviceHour, Swing, swings
 from planner.economics.rates import MachineRate
 from planner.errors import PlannerError
 from planner.pricing import policy_of, rate_of
+from planner.results.formatting import count
+from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
@@ -33,8 +38,8 @@ class BreakEvenError(PlannerError):
     """The two chips cannot be compared."""
 
 
-@dataclass(frozen=True)
-class OwnChipCase:
+@dataclass(frozen=True, repr=False)
+class OwnChipCase(Shown):
     """The answer of `breakeven`."""
 
     name: str
@@ -45,12 +50,30 @@ class OwnChipCase:
     bought_price: MachineRate
     policy: Policy
     """Overhead and power prices of both."""
+    own_hour: DeviceHour
+    """What an own device costs, without engineering."""
+    bought_hour: DeviceHour
     found: BreakEven
+    swings: tuple[Swing, ...]
+    """What the break-even does if a figure is larger."""
     relative_efficiency_rate: float
     """Tokens per second and device of the own chip over the bought one."""
     curve: tuple[tuple[float, float, float], ...]
     """Million tokens a year, cost of a million on the own chip and on the bought one, USD."""
     seed: int
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return what a million tokens cost on both chips, by volume."""
+        from planner.search.own_chip_content import case_rows
+
+        return pd.DataFrame(case_rows(self))
+
+    def summary(self) -> Summary:
+        """Return the volume from which the own chip pays, and the costs around it."""
+        volume = self.found.mtok_per_year
+        pays = "never" if volume is None else f"{count(volume * 1e6)} tokens a year"
+        cards = ((pays, "from which the own chip is cheaper"),)
+        return Summary(self.name, self.description, cards, self.to_pandas())
 
 
 def breakeven(
@@ -83,8 +106,9 @@ def breakeven(
     terms = content.own_chip
     if terms is None:
         raise BreakEvenError(
-            f"{content.name} has no section `own_chip`, which states what the chip costs; see "
-            "scenarios/economics/own_chip.yaml"
+            f"{content.name} has no section `own_chip`, which states what the chip costs (see "
+            "scenarios/economics/own_chip.yaml), nor `self_host`, which compares a fleet with an "
+            "API (scenarios/economics/self_host_or_api.yaml)"
         )
     pools = {pool.name: pool for pool in content.pools}
     probe = Probe(loaded, known, terms.operating_time, on_trial)
@@ -96,9 +120,11 @@ def breakeven(
         content.prices,
         known,
     )
+    own_hour, own = _own(content, known, terms, pools[terms.pool], own_points, price)
+    bought_hour, bought = _bought(content, known, terms, pools[terms.against], bought_points, price)
     found = BreakEven(
-        own=_own(content, known, terms, pools[terms.pool], own_points, price),
-        bought=_bought(content, known, terms, pools[terms.against], bought_points, price),
+        own=own,
+        bought=bought,
         engineering_usd=terms.engineering,
         life_years=terms.life / YEAR_S,
         cost_of_capital_rate=terms.cost_of_capital,
@@ -111,7 +137,10 @@ def breakeven(
         bought_points=bought_points,
         bought_price=price,
         policy=policy_of(content.prices),
+        own_hour=own_hour,
+        bought_hour=bought_hour,
         found=found,
+        swings=swings(found, own_hour, bought_hour),
         relative_efficiency_rate=found.own.tokens_per_s / found.bought.tokens_per_s,
         curve=_curve(found),
         seed=content.seed,
@@ -155,29 +184,49 @@ def _own(
     pool: Pool,
     points: Sequence[OperatingPoint],
     against: MachineRate,
-) -> ChipCost:
+) -> tuple[DeviceHour, ChipCost]:
     node = catalog.node(pool.node)
     policy = policy_of(scenario.prices)
     tokens_per_s, power_w = _tokens_per_s(scenario, points, node.devices)
-    drawn_w = terms.unit_power or power_w / node.devices * policy.power.pue
     capital_usd = capital_recovery_per_hour_usd(
         terms.unit_cost,
         life_years=terms.life / YEAR_S,
         cost_of_capital_rate=terms.cost_of_capital,
     )
-    usd = own_device_hour_usd(
+    loaded_kw = (terms.unit_power or power_w / node.devices * policy.power.pue) / 1e3
+    hour = own_device_hour(
         capital_usd,
         policy,
         overhead=not against.is_owned,
+        operations_usd=terms.operations,
         provisioned_kw=float(node.power_w) / node.devices / 1e3,
-        mean_kw=drawn_w / 1e3,
+        mean_kw=_mean_kw(loaded_kw, float(node.power_w) / node.devices, terms, policy),
     )
-    return ChipCost(usd, tokens_per_s, terms.utilisation)
+    return hour, ChipCost(hour.usd, tokens_per_s, terms.utilisation)
 
 
-def own_device_hour_usd(
-    capital_usd: float, policy: Policy, *, overhead: bool, provisioned_kw: float, mean_kw: float
-) -> float:
+def _mean_kw(loaded_kw: float, nameplate_w: float, terms: OwnChip, policy: Policy) -> float:
+    """Return what a device draws in the mean: loaded for the share used, else as it waits.
+
+    Args:
+        loaded_kw: PUE included, at the most load that keeps the promises.
+        nameplate_w: IT power of the device.
+        terms: share used.
+        policy: power of a device that waits, PUE.
+    """
+    waiting_kw = nameplate_w / 1e3 * policy.power.idle_rate * policy.power.pue
+    return terms.utilisation * loaded_kw + (1.0 - terms.utilisation) * waiting_kw
+
+
+def own_device_hour(
+    capital_usd: float,
+    policy: Policy,
+    *,
+    overhead: bool,
+    operations_usd: float = 0.0,
+    provisioned_kw: float,
+    mean_kw: float,
+) -> DeviceHour:
     """Return what an own device costs per hour: capital, overhead, electricity, housing.
 
     It is housed by nameplate IT power, as the ledger has it. Where the bought chip is rented, with
@@ -188,12 +237,17 @@ def own_device_hour_usd(
         capital_usd: of the device, per hour.
         policy: overhead and power prices.
         overhead: whether the bought chip bears the overhead of nodes.
+        operations_usd: staff, maintenance and software, per hour.
         provisioned_kw: nameplate IT power of the device.
         mean_kw: drawn in the mean, PUE included.
     """
-    burdened_usd = capital_usd * (1.0 + policy.node_overhead_rate * overhead)
-    return node_hour_usd(
-        burdened_usd, 1, policy, owned=True, provisioned_kw=provisioned_kw, mean_kw=mean_kw
+    power = policy.power
+    return DeviceHour(
+        machine_usd=capital_usd,
+        overhead_usd=capital_usd * policy.node_overhead_rate * overhead,
+        operations_usd=operations_usd,
+        electricity_usd=mean_kw * power.electricity_usd_per_kwh,
+        housing_usd=provisioned_kw * power.colocation_usd_per_kw_month / HOURS_PER_MONTH,
     )
 
 
@@ -204,19 +258,24 @@ def _bought(
     pool: Pool,
     points: Sequence[OperatingPoint],
     rate: MachineRate,
-) -> ChipCost:
+) -> tuple[DeviceHour, ChipCost]:
     node = catalog.node(pool.node)
     policy = policy_of(scenario.prices)
     tokens_per_s, power_w = _tokens_per_s(scenario, points, node.devices)
-    usd = node_hour_usd(
-        rate.per_device_hour_usd,
-        node.devices,
-        policy,
-        owned=rate.is_owned,
-        provisioned_kw=float(node.power_w) / 1e3,
-        mean_kw=power_w / 1e3 * policy.power.pue,
+    hour = DeviceHour(
+        rate.per_device_hour_usd, rate.per_device_hour_usd * policy.node_overhead_rate
     )
-    return ChipCost(usd / node.devices, tokens_per_s, terms.utilisation)
+    if rate.is_owned:
+        nameplate_w = float(node.power_w) / node.devices
+        loaded_kw = power_w / node.devices / 1e3 * policy.power.pue
+        hour = own_device_hour(
+            rate.per_device_hour_usd,
+            policy,
+            overhead=False,
+            provisioned_kw=nameplate_w / 1e3,
+            mean_kw=_mean_kw(loaded_kw, nameplate_w, terms, policy),
+        )
+    return hour, ChipCost(hour.usd, tokens_per_s, terms.utilisation)
 
 
 def _curve(found: BreakEven) -> tuple[tuple[float, float, float], ...]:

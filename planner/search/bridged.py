@@ -13,6 +13,8 @@ from planner.economics import DEFINITION_TEXT, DEFINITIONS
 from planner.economics.bridge import QUANTITIES, RATE_UNITS, Quantity
 from planner.economics.drivers import BEHAVIOUR, FACTOR_TEXT, FACTORS
 from planner.jsonable import json_text
+from planner.results.formatting import money, percent
+from planner.results.notebook import Shown, Summary
 from planner.search.bridge_techniques import Techniques
 from planner.search.shapley import standard_error
 from planner.search.sides import Side
@@ -79,8 +81,8 @@ class Figure:
     source_after: str
 
 
-@dataclass(frozen=True)
-class Bridge:
+@dataclass(frozen=True, repr=False)
+class Bridge(Shown):
     """From the cost and margin of one side to those of the other."""
 
     before: Side
@@ -199,6 +201,26 @@ class Bridge:
         names = ["quantity", "definition", "group", "factor", "cause", "amount", "standard_error"]
         frame = pd.DataFrame(rows, columns=[*names, "unit"])
         return frame.astype({"amount": "int64", "standard_error": "float64"})
+
+    def summary(self) -> Summary:
+        """Return cost and margin of both sides, and what each cause did to them per hour."""
+        cost, margin = self.ends["cost", ""], self.ends.get(("margin", self.definition))
+        cards = [(f"{money(cost[0] / 1e6)} → {money(cost[1] / 1e6)}", "cost per hour")]
+        if margin is not None:
+            text = f"{percent(margin[0] / 1e9)} → {percent(margin[1] / 1e9)}"
+            cards.append((text, f"gross margin ({self.definition})"))
+        by_cause: dict[tuple[str, str], dict[str, float]] = {}
+        for (quantity, definition), column, size in (
+            (("cost", ""), "cost_per_hour_usd", 1e6),
+            (("revenue", ""), "revenue_per_hour_usd", 1e6),
+            (("margin", self.definition), "margin_points", 1e7),
+        ):
+            known = (quantity, definition) in self.ends
+            for row in self.rows(quantity, definition) if known else ():
+                by_cause.setdefault((row.group, row.label), {})[column] = row.amount / size
+        rows = [{"group": g, "cause": cause} | found for (g, cause), found in by_cause.items()]
+        title = f"{self.before.label} → {self.after.label}"
+        return Summary(title, "each cause's share of the change", tuple(cards), pd.DataFrame(rows))
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""

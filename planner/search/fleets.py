@@ -66,6 +66,7 @@ class Search:
         progress: Callable[[float, float], None] | None,
         lowered: tuple[LoweredPool, ...] | None = None,
     ) -> None:
+        require_all_traffic(loaded)
         self.loaded = loaded
         self.catalog = catalog
         self.on_trial = on_trial
@@ -293,6 +294,21 @@ class Search:
 
 def _with(nodes: Nodes, index: int, count: int) -> Nodes:
     return (*nodes[:index], count, *nodes[index + 1 :])
+
+
+def require_all_traffic(loaded: LoadedScenario) -> None:
+    """Refuse a scenario whose traffic is a sample.
+
+    Raises:
+        SizingError: it is.
+    """
+    rate = loaded.scenario.workload.sample
+    if rate < 1.0:
+        raise SizingError(
+            f"{loaded.path}: workload.sample is {rate:.4g}: a fleet that serves a sample says "
+            "nothing of all traffic, so none can be sized by it; state the rates of all traffic "
+            "and leave `sample` out, if need be for a shorter time"
+        )
 
 
 def failures_of(result: Result) -> list[str]:

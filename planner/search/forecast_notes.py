@@ -7,6 +7,7 @@ from itertools import chain
 
 from planner.economics.forecast import Outlook
 from planner.pricing import SCENARIO
+from planner.provenance import plan_assumptions
 from planner.results.formatting import count
 from planner.results.result import Assumption
 from planner.scenario.schema.forecast import Forecast
@@ -23,7 +24,7 @@ def assumptions(
         _changes(stated),
         _paths(stated),
         _capacity(stated),
-        _prices(outlook),
+        _prices(stated, outlook),
         (each for sample in samples for each in sample.assumptions),
     )
     return tuple(dict.fromkeys(found))
@@ -86,17 +87,33 @@ def _capacity(stated: Forecast) -> Iterator[Assumption]:
         yield _own(name, value, unit, "", stated.start)
 
 
-def _prices(outlook: Outlook) -> Iterator[Assumption]:
-    for (pool, _), rates in outlook.rates.items():
-        rate = rates[0]
-        yield Assumption(
-            f"price {rate.name} ({rate.terms}), {pool}",
-            rate.per_device_hour_usd,
-            "USD/device-hour",
-            rate.source,
-            rate.date,
-            rate.tier,
-        )
+def _prices(stated: Forecast, outlook: Outlook) -> Iterator[Assumption]:
+    """Yield prices as they begin, those of later days where there are any, and which stay."""
+    moving = {path.name for path in (*stated.machine_prices, *stated.plan_prices)}
+    still: dict[str, str] = {}
+    for (pool, number), rates in outlook.rates.items():
+        has_path = outlook.machines[pool, number].node in moving
+        for rate in rates[:1] if has_path else dict.fromkeys(rates):
+            yield Assumption(
+                f"price {rate.name} ({rate.terms}), {pool}",
+                rate.per_device_hour_usd,
+                "USD/device-hour",
+                rate.source,
+                rate.date,
+                rate.tier,
+            )
+        if not has_path and len(set(rates)) == 1:
+            still[rates[0].name] = rates[0].date
+    for plans in outlook.plans.values():
+        priced = [plan for plan in plans if plan is not None]
+        for plan in priced[:1] if priced and priced[0].name in moving else dict.fromkeys(priced):
+            yield from plan_assumptions(plan)
+        is_still = len(set(priced)) == 1 and priced[0].name not in moving
+        if is_still and any(plan_assumptions(priced[0])):
+            still[priced[0].name] = priced[0].date
+    for name, date in still.items():
+        until = f"that of the first quarter, until {stated.until}"
+        yield Assumption(f"price {name} in later quarters", until, "", SCENARIO, date, "scenario")
 
 
 def notes(prospect: Prospect, stated: Forecast) -> Iterator[str]:
@@ -114,16 +131,17 @@ def notes(prospect: Prospect, stated: Forecast) -> Iterator[str]:
                 f"nodes per load change by {curve.pooling:+.1%}, where half a node is "
                 f"{curve.rounding(curve.top.load_rps):.1%}: so much is left of pooling."
             )
-    worst = max(e.error_rate for q in prospect.projection.quarters for e in q.holdings)
-    if worst > stated.surface.tolerance:
+    yield from _above_tolerance(prospect, stated)
+    if outlook.last_order < last:
+        known = "none of its orders is" if outlook.last_order < 0 else "its orders are"
+        until = "" if outlook.last_order < 0 else f" up to {outlook.labels[outlook.last_order]}"
         yield (
-            f"The error of the surface, where quarters use it, is up to {worst:.1%}, above the "
-            f"tolerance of {stated.surface.tolerance:.1%}. Raise forecast.surface.largest, so that "
-            "half a node is less of a cell, or forecast.surface.simulations."
+            f"The forecast ends with {outlook.labels[last]}, so {known} known{until}: what is "
+            "ordered later arrives after it, for a demand that nobody has stated."
         )
     yield (
-        "The band is the error of the surface alone. Errors of step times, prices and demand come "
-        "on top of it."
+        "The band is the error of the surface alone, of accelerators, and of spend and margin as "
+        "far as they follow from them. Errors of step times, prices and demand come on top of it."
     )
     yield (
         "Utilisation, and with it electricity, counts the batches of the peak: at lower load, "
@@ -131,3 +149,36 @@ def notes(prospect: Prospect, stated: Forecast) -> Iterator[str]:
     )
     if any(rate < 1 for rate in prospect.quarters["served_rate"]):
         yield "Demand for which there are no nodes is not served, and earns nothing."
+
+
+def _above_tolerance(prospect: Prospect, stated: Forecast) -> Iterator[str]:
+    """Yield why the error of the surface is above its tolerance, where it is."""
+    surface = stated.surface
+    held = [(q, each) for q in prospect.projection.quarters for each in q.holdings]
+    quarter, worst = max(held, key=lambda found: found[1].error_rate)
+    if worst.error_rate <= surface.tolerance:
+        return
+    number = prospect.outlook.labels.index(quarter.label)
+    parts = prospect.error_parts(worst.pool, worst.generation, number)
+    is_cut_short = prospect.simulations >= surface.simulations
+    where = f"{worst.machine.node} of {worst.pool} in {quarter.label}"
+    remedy = {
+        "rounding": "nodes are whole, and half a node is so much of a fleet as small as this, "
+        "which no further simulation makes less",
+        "misses": "the curve misses points that are left out by so much; raise "
+        f"forecast.surface.{'simulations' if is_cut_short else 'duration'}",
+        "pooling": "the fleet is many cells of the largest simulated one, which is still gaining "
+        "by its size; raise forecast.surface.largest",
+        "mix": "what lies between the two sampled mixes is missed by so much; split the forecast "
+        "where the mix shifts most",
+    }
+    largest = max(parts, key=lambda name: parts[name])
+    if largest == "rounding" and prospect.is_beyond(worst.pool, worst.generation, number):
+        remedy["rounding"] = (
+            "half a node is so much of the largest simulated fleet; raise forecast.surface.largest"
+        )
+    yield (
+        f"The error of the surface, where quarters use it, is up to {worst.error_rate:.1%} "
+        f"({where}), above the tolerance of {surface.tolerance:.1%}. Most of it "
+        f"({parts[largest]:.1%}): {remedy[largest]}."
+    )

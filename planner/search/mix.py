@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pandas as pd
+
 from planner.catalog import Catalog, load_catalog
 from planner.economics.cost import node_hour_usd
 from planner.economics.mix import Mix, MixProblem, PoolOffer, TermOffer, restricted
@@ -20,6 +22,8 @@ from planner.economics.rates import ELASTIC_TERMS
 from planner.errors import PlannerError
 from planner.lowering.workload import class_workloads, start_s_of_week
 from planner.pricing import policy_of, rate_of
+from planner.results.formatting import MISSING, money
+from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
@@ -59,7 +63,9 @@ class Offer:
     """on_demand, committed_1y, committed_3y, spot or owned."""
     per_device_hour_usd: float
     usd_per_node_hour: float
-    """With overhead (rented) or power and housing (owned)."""
+    """With overhead (rented), or housing and the power of a node that waits (owned)."""
+    load_usd_per_node_hour: float
+    """Electricity of an owned node that serves all it carries, beyond that of waiting."""
     block_hours: int | None
     usable_rate: float
     lead_time_s: float
@@ -70,8 +76,8 @@ class Offer:
     """It takes longer to get than there is time, so it was left out."""
 
 
-@dataclass(frozen=True)
-class Optimum:
+@dataclass(frozen=True, repr=False)
+class Optimum(Shown):
     """The answer of `optimise`."""
 
     name: str
@@ -102,6 +108,22 @@ class Optimum:
     def cost_per_hour_usd(self) -> float:
         """Mean cost of the mix, start-up included."""
         return self.mix.cost_per_hour_usd
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per hour: demand, what each pool serves, nodes by term, power."""
+        from planner.search.mix_content import hour_rows
+
+        return pd.DataFrame(hour_rows(self))
+
+    def summary(self) -> Summary:
+        """Return the cost of the mix against its alternatives, and its hours."""
+        others = tuple(
+            (MISSING if other is None else money(other.cost_per_hour_usd), f"per hour: {name}")
+            for name, other in self.alternatives.items()
+        )
+        cards = ((money(self.cost_per_hour_usd), "per hour: the cheapest mix"), *others)
+        broken = ("The simulated fleet breaks promises.",) if self.kept is False else ()
+        return Summary(self.name, "by hour", cards, self.to_pandas(), broken)
 
 
 def optimise(
@@ -232,6 +254,9 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
     rate = rate_of(term.price, node.chip, scenario.prices, catalog)
     policy = policy_of(scenario.prices)
     needed_in_s = scenario.optimise.needed_in
+    power = policy.power
+    idle_w = float(node.power_w) * power.idle_rate
+    load_kwh = max(power_w - idle_w, 0.0) / 1e3 * power.pue
     return Offer(
         pool=pool.name,
         term=term.name,
@@ -244,8 +269,9 @@ def _offer(scenario: Scenario, catalog: Catalog, pool: Pool, term: Term, power_w
             policy,
             owned=rate.is_owned,
             provisioned_kw=float(node.power_w) / 1e3,
-            mean_kw=power_w / 1e3 * policy.power.pue,
+            mean_kw=idle_w / 1e3 * power.pue,
         ),
+        load_usd_per_node_hour=load_kwh * power.electricity_usd_per_kwh if rate.is_owned else 0.0,
         block_hours=_block_hours(term, rate.terms in ELASTIC_TERMS),
         usable_rate=usable_rate(term.interruptions, term.recovery),
         lead_time_s=term.lead_time,
@@ -312,6 +338,7 @@ def _term_offers(choice: Choice, offers: Sequence[Offer]) -> tuple[TermOffer, ..
             priced[term.name].usable_rate,
             term.maximum_nodes,
             term.maximum_share,
+            priced[term.name].load_usd_per_node_hour,
         )
         for term in choice.terms
         if not priced[term.name].late

@@ -17,7 +17,7 @@ from planner.results.result import Result
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.schema.pools import Pool
 from planner.scenario.schema.workload import RequestClass
-from planner.search.fleets import failures_of
+from planner.search.fleets import failures_of, require_all_traffic
 from planner.simulation import run
 
 SAME_LOAD: Final = 0.03
@@ -86,6 +86,7 @@ class Probe:
         time_s: float,
         on_trial: Callable[[str], None] | None = None,
     ) -> None:
+        require_all_traffic(loaded)
         self.loaded = loaded
         self.catalog = catalog
         self.time_s = time_s

@@ -10,6 +10,8 @@ import pandas as pd
 
 from planner.economics.forecast import Outlook, Projection, Quarter
 from planner.jsonable import json_text
+from planner.results.formatting import money, percent
+from planner.results.notebook import Shown, Summary
 from planner.results.result import Assumption
 from planner.search.segments import SampledResponse, Segment
 from planner.search.solve import (
@@ -18,6 +20,7 @@ from planner.search.solve import (
     Trade,
     Unknown,
     gross_profit_usd,
+    margin_error,
     margin_rate,
     solve,
     trades,
@@ -28,8 +31,8 @@ from planner.version import VERSION
 SCHEMA: Final = "planner-forecast/v1"
 
 
-@dataclass(frozen=True)
-class Prospect:
+@dataclass(frozen=True, repr=False)
+class Prospect(Shown):
     """Quarters and years ahead; `quarters`, `surface` and `years` are its tables."""
 
     name: str
@@ -72,7 +75,10 @@ class Prospect:
     @cached_property
     def quarters(self) -> pd.DataFrame:
         """One row per quarter: demand by class, accelerators by chip, spend, revenue, margin."""
-        return pd.DataFrame(self.quarter_rows(self.projection))
+        rows = self.quarter_rows(self.projection)
+        ordered = [row["ordered_accelerators"] for row in rows]
+        known = pd.Series(ordered, dtype=object)  # whole, or None
+        return pd.DataFrame(rows).assign(ordered_accelerators=known)
 
     @cached_property
     def years(self) -> pd.DataFrame:
@@ -89,6 +95,29 @@ class Prospect:
         """Chips that are ever held, in order of their appearance."""
         held = (each.machine.chip for q in self.projection.quarters for each in q.holdings)
         return tuple(dict.fromkeys(held))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per quarter."""
+        return self.quarters.copy()
+
+    def summary(self) -> Summary:
+        """Return where the forecast ends, and its quarters."""
+        first, last = self.quarters.iloc[0], self.quarters.iloc[-1]
+        devices = f"{first['accelerators']:,.0f} → {last['accelerators']:,.0f}"
+        cards = (
+            (devices, f"accelerators, {first['quarter']} to {last['quarter']}"),
+            (money(self.quarters["spend_usd"].sum()), "spend in all quarters"),
+            (
+                percent(last["margin_rate"]),
+                f"gross margin at the end ({last['margin_definition']})",
+            ),
+        )
+        columns = [
+            *("quarter", "accelerators", "ordered_accelerators", "spend_usd", "revenue_usd"),
+            *("gross_profit_usd", "margin_rate", "served_rate"),
+        ]
+        detail = f"{self.simulations} fleets simulated"
+        return Summary(self.name, detail, cards, self.quarters[columns])
 
     def quarter_rows(self, projection: Projection) -> list[dict[str, Any]]:
         """Return flat rows, one per quarter."""
@@ -108,14 +137,20 @@ class Prospect:
                 "gross_profit_usd": gross_profit_usd([each]),
                 "margin_definition": margin.definition,
                 "margin_rate": margin.margin_rate,
+                "margin_error": margin_error([each]),
             }
             row |= {f"margin_rate[{name}]": rate for name, rate in margin.others.items()}
             row["served_rate"] = min(each.served_rates.values(), default=1.0)
             rows.append(row)
         return rows
 
-    def ordered_devices(self, quarter: Quarter) -> int:
-        """Return the devices that are ordered in a quarter."""
+    def ordered_devices(self, quarter: Quarter) -> int | None:
+        """Return the devices that are ordered in a quarter; None where that is not known.
+
+        What is ordered for the time after the forecast is not.
+        """
+        if not quarter.orders_are_known:
+            return None
         machines = self.outlook.machines
         return sum(nodes * machines[kind].devices for kind, nodes in quarter.ordered.items())
 
@@ -138,6 +173,7 @@ class Prospect:
                         "revenue_usd": sum(q.statement.revenue_usd for q in part),
                         "gross_profit_usd": gross_profit_usd(part),
                         "margin_rate": margin_rate(part),
+                        "margin_error": margin_error(part),
                     }
                 )
         return rows
@@ -206,10 +242,24 @@ class Prospect:
 
     def cells(self, pool: str, quarter: int) -> float:
         """Return of how many of the largest simulated fleets a pool consists in a quarter."""
-        load = self.outlook.load(next(g for g in self.outlook.groups if pool in g.pools))
-        asked = load[quarter] / self.outlook.throughput(pool, load)[quarter]
+        asked = self._asked_rps(pool, quarter)
         curve = self.curve(pool, quarter)
         return asked / curve.top.load_rps if curve.top.nodes else 0.0
+
+    def _asked_rps(self, pool: str, quarter: int) -> float:
+        """Return the load of a pool in terms of what the surface knows."""
+        load = self.outlook.load(next(g for g in self.outlook.groups if pool in g.pools))
+        return load[quarter] / self.outlook.throughput(pool, load)[quarter]
+
+    def error_parts(self, pool: str, generation: int, quarter: int) -> dict[str, float]:
+        """Return what the error of the nodes is made of: rounding, misses, pooling, mix."""
+        segment = self.response.segment(pool, generation, quarter)
+        return segment.error_parts(pool, self._asked_rps(pool, quarter))
+
+    def is_beyond(self, pool: str, generation: int, quarter: int) -> bool:
+        """Tell whether a pool is larger than any fleet that was simulated."""
+        segment = self.response.segment(pool, generation, quarter)
+        return segment.is_beyond(pool, self._asked_rps(pool, quarter))
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from planner.results.formatting import level
 from planner.results.result import Result
 from planner.scenario.schema import Scenario
 
@@ -38,6 +39,10 @@ class Quantity:
             return float(result.frames.total[self.name].iloc[0])
         classes = result.frames.classes
         return float(classes.loc[classes["class"] == self.request_class, self.name].iloc[0])
+
+    def written(self, value: float | None) -> str:
+        """Return an amount of it as a person reads it."""
+        return level(self.unit, value)
 
 
 def quantities(scenario: Scenario, *, sized: bool) -> tuple[Quantity, ...]:

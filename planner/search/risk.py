@@ -9,6 +9,8 @@ from typing import Any, Final, get_args
 import pandas as pd
 
 from planner.jsonable import json_text
+from planner.results.formatting import MISSING
+from planner.results.notebook import Shown, Summary
 from planner.scenario.schema.uncertainty import Source, UncertainInput
 from planner.scenario.uncertain import ResolvedInput
 from planner.search.points import HIGH, LOW
@@ -66,8 +68,8 @@ class Answer:
         return sum(found) if found else None
 
 
-@dataclass(frozen=True)
-class Risk:
+@dataclass(frozen=True, repr=False)
+class Risk(Shown):
     """What is known of a scenario's answers where its inputs are not known exactly."""
 
     name: str
@@ -108,9 +110,14 @@ class Risk:
         return {each.key: each for each in self.answers}[name, request_class]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row per sample: inputs as drawn, then answers and nodes."""
+        """Return one row per sample: quantiles drawn, what inputs are there, answers, nodes.
+
+        `input.NAME` is the quantile of an input or group, 0 to 1; `draw.NAME.factor` (or `.value`,
+        in base units, or `.deviations`) what the input is at it.
+        """
         return [
             {f"input.{name}": u for name, u in zip(self.columns, sample.point, strict=True)}
+            | self._drawn(sample)
             | {_column(each.key): sample.values.get(each.key) for each in self.answers}
             | {
                 f"nodes.{pool}": None if sample.nodes is None else sample.nodes[pool]
@@ -120,6 +127,13 @@ class Risk:
             for sample in self.samples
         ]
 
+    def _drawn(self, sample: Sample) -> dict[str, float]:
+        quantiles = dict(zip(self.columns, sample.point, strict=True))
+        return {
+            f"draw.{each.name}.{each.drawn_as}": each.drawn(quantiles[each.column])
+            for each in self.inputs
+        }
+
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per answer: median, ends of the interval, their sampling error, moments.
 
@@ -127,6 +141,24 @@ class Risk:
         `_low` and `_high` where other draws would put it, mean, deviation.
         """
         return pd.DataFrame([_flat(answer) for answer in self.answers])
+
+    def summary(self) -> Summary:
+        """Return the answers that a plan is judged by, as intervals."""
+        cards = tuple(
+            (f"{_written(a, 'low')} to {_written(a, 'high')}", a.quantity.title)
+            for a in self.headlines
+            if a.interval is not None
+        )
+        rows = [
+            {
+                "answer": answer.quantity.title,
+                "class": answer.quantity.request_class or "all",
+                **{end: _written(answer, end) for end in ("low", "median", "high")},
+            }
+            for answer in self.answers
+        ]
+        detail = f"{self.confidence:.0%} intervals of {len(self.samples)} draws"
+        return Summary(self.name, detail, cards, pd.DataFrame(rows))
 
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
@@ -235,6 +267,14 @@ def _read_sample(
         kept=row["kept"],
         obstacle=row["obstacle"],
     )
+
+
+def _written(answer: Answer, end: str) -> str:
+    """Return an end of the interval of an answer, or its median, with its unit."""
+    if answer.interval is None:
+        return MISSING
+    found: Estimate = getattr(answer.interval, end)
+    return answer.quantity.written(found.value)
 
 
 def _column(key: tuple[str, str]) -> str:

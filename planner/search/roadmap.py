@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from planner.billing import role_of
@@ -14,10 +15,12 @@ from planner.economics.paths import Move, dated_path
 from planner.economics.plans import Plan
 from planner.economics.rates import ELASTIC_TERMS
 from planner.economics.scaling import scaled_plan, scaled_rate
-from planner.pricing import plan_of, policy_of, rate_of
+from planner.errors import CatalogError
+from planner.pricing import long_above, plan_of, policy_of, rate_of
 from planner.scenario import LoadedScenario, replicas_of
 from planner.scenario.price_tables import with_price_tables
-from planner.scenario.schema.forecast import Forecast, PricePath
+from planner.scenario.schema.forecast import Forecast, PricePath, first_day_of
+from planner.scenario.schema.money import Plan as StatedPlan
 from planner.scenario.schema.money import Prices
 from planner.scenario.schema.pools import Pool
 from planner.scenario.variants import upgrades_by, variant
@@ -150,8 +153,23 @@ class Roadmap:
         return loaded.scenario.prices, self._catalogs[quarter]
 
     def _rate(self, pool: Pool, quarter: int) -> MachineRate:
+        """Return the price of a pool's nodes in a quarter.
+
+        The catalogue and price tables may have prices of later days: from the day on which a
+        quarter begins it has theirs. A node type with a path has the scenario's own, times that.
+        """
         chip = self.catalog.node(pool.node).chip
-        return rate_of(pool.price, chip, *self._prices(quarter))
+        stated, catalog = self._prices(quarter)
+        has_path = any(each.name == pool.node for each in self.forecast.machine_prices)
+        if not has_path:
+            with suppress(CatalogError):  # a price may end before
+                dated = stated.model_copy(update={"date": self._day(stated, quarter)})
+                return rate_of(pool.price, chip, dated, catalog)
+        return rate_of(pool.price, chip, stated, catalog)
+
+    def _day(self, stated: Prices, quarter: int) -> str:
+        """Return the day whose prices a quarter has: its first, if that is after the scenario's."""
+        return max(first_day_of(self.labels[quarter]), stated.date)
 
     def rates(self, name: str, number: int) -> tuple[MachineRate, ...]:
         """Return the price of a pool's nodes of one generation, by quarter."""
@@ -165,12 +183,12 @@ class Roadmap:
             rate = self._rate(held, quarter)
             path = paths.get(held.node)
             factor = 1.0 if path is None else self.factors(path)[quarter]
-            if path is not None and factor != 1.0:
-                origin = path.source or "path of the forecast"
-                source = f"{rate.source}; × {factor:.4g} by {self.labels[quarter]}: {origin}"
-                rate = scaled_rate(rate, factor, source)
-            found.append(rate)
+            found.append(scaled_rate(rate, factor, self._reason(path, quarter)))
         return tuple(found)
+
+    def _reason(self, path: PricePath | None, quarter: int) -> str:
+        origin = (path and path.source) or "path of the forecast"
+        return f"{origin}, {self.labels[quarter]}"
 
     def machine(self, name: str, number: int) -> Machine:
         """Return what a node of a generation is."""
@@ -196,9 +214,27 @@ class Roadmap:
                 found.append(None)
                 continue
             path = paths.get(stated.name)
-            factor = 1.0 if path is None else self.factors(path)[quarter]
-            found.append(scaled_plan(plan_of(stated, prices.date, catalog), factor))
+            if path is None:
+                found.append(self._dated_plan(stated, quarter))
+                continue
+            plan = plan_of(stated, prices.date, catalog)
+            factor = self.factors(path)[quarter]
+            found.append(scaled_plan(plan, factor, self._reason(path, quarter)))
         return tuple(found)
+
+    def _dated_plan(self, stated: StatedPlan, quarter: int) -> Plan:
+        """Return what a plan costs in a quarter, as `_rate` does for machines."""
+        prices, catalog = self._prices(quarter)
+        own = plan_of(stated, prices.date, catalog)
+        if stated.api_price is None:
+            return own
+        with suppress(CatalogError):  # a price may end before
+            day = self._day(prices, quarter)
+            dated = plan_of(stated, day, catalog)
+            # Tokens of long prompts were counted by the threshold of the scenario's day.
+            if long_above(dated) == long_above(own):
+                return dated
+        return own
 
     # --- demand ----------------------------------------------------------------------------------
 

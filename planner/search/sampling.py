@@ -153,7 +153,7 @@ def take_sample(task: SampleTask) -> Sample:
         key=task.key,
         nodes=dict(zip(search.names, fleet, strict=True)),
         strides=dict(zip(search.names, search.strides, strict=True)),
-        busy_devices=_busy_devices(result),
+        busy_devices=_busy_devices(result, task.loaded.scenario),
         served=_served(result, task.loaded.scenario),
         simulations=len(search.log),
         assumptions=tuple(
@@ -162,30 +162,54 @@ def take_sample(task: SampleTask) -> Sample:
     )
 
 
-def _busy_devices(result: Result) -> dict[str, float]:
+def _busy_devices(result: Result, scenario: Scenario) -> dict[str, float]:
+    """Return by pool the devices in steps at the mean rates of the classes.
+
+    What is simulated is the busiest part of a shape, with as many arrivals as chance gave it: the
+    time that a class takes is divided by its arrivals there over those of its mean rate.
+    """
     assert result.finance is not None
-    costs, hours = result.finance.pool_costs, result.finance.hours
-    by_pool = costs.groupby("pool", sort=False)["busy_device_hours"].sum()
-    return {str(name): float(busy) / hours for name, busy in by_pool.items()}
+    counted, mean = _arrivals(result), _mean_arrivals(result, scenario)
+    busy: dict[str, float] = {}
+    for row in result.finance.class_pools.to_dict("records"):
+        name, pool = str(row["class"]), str(row["pool"])
+        if counted[name]:
+            hours = float(row["busy_device_hours"]) * mean[name] / counted[name]
+            busy[pool] = busy.get(pool, 0.0) + hours / result.finance.hours
+    return busy
+
+
+def _arrivals(result: Result) -> dict[str, float]:
+    """Return by class the arrivals after the warm-up: of sessions, those that began."""
+    measured = result.frames.classes.set_index("class")["measured"]
+    begun = result.frames.tasks.set_index("class")["begun"]
+    return {str(name): float(n) for name, n in {**measured, **begun}.items()}
+
+
+def _mean_arrivals(result: Result, scenario: Scenario) -> dict[str, float]:
+    """Return by class what would arrive in the same time at its mean rate."""
+    measured_s = result.duration_s - result.warmup_s
+    classes = scenario.workload.classes
+    return {each.name: each.open.rate * measured_s for each in classes if each.open is not None}
 
 
 def _served(result: Result, scenario: Scenario) -> dict[str, Served]:
     """Return what an arrival becomes.
 
     Tokens and cost are those per request of the arrival period; how many requests come of an
-    arrival is counted after the warm-up, when sessions are in full swing.
+    arrival is counted after the warm-up, when sessions are in full swing, over the arrivals of that
+    time: neither the shape of the day nor chance makes more of a request than it is.
     """
     assert result.finance is not None
     assert result.books is not None
     costs = result.finance.class_costs.set_index("class")["cost_usd"]
     usages = {book.usage.name: book.usage for book in Books.of_json(result.books).classes}
     counts = result.frames.classes.set_index("class")["measured_served"]
-    measured_s = result.duration_s - result.warmup_s
+    arrivals = _arrivals(result)
     found = {}
     for each in scenario.workload.classes:
-        assert each.open is not None
         usage, long = usages[each.name], usages[each.name].long_context
-        per_arrival = float(counts[each.name]) / (measured_s * each.open.rate)
+        per_arrival = float(counts[each.name]) / max(arrivals[each.name], 1.0)
         share = per_arrival / max(usage.requests, 1)
         found[each.name] = Served(
             requests=per_arrival,

@@ -63,19 +63,33 @@ class Segment:
 
     def nodes(self, pool: str, mix: Mix, load_rps: float) -> float:
         """Return the nodes of a pool; a fraction is rounded up."""
-        return self._between(mix, [c[pool].nodes(load_rps) for c in self.curves if pool in c])
+        known = [c[pool].nodes(load_rps) if pool in c else 0.0 for c in self.curves]
+        return self._between(mix, known)
 
     def busy_devices(self, pool: str, mix: Mix, load_rps: float) -> float:
         """Return the devices in steps."""
-        return self._between(
-            mix, [c[pool].busy_devices(load_rps) for c in self.curves if pool in c]
-        )
+        known = [c[pool].busy_devices(load_rps) if pool in c else 0.0 for c in self.curves]
+        return self._between(mix, known)
 
     def error_rate(self, pool: str, load_rps: float) -> float:
         """Return the error of the nodes, as a share of them."""
         errors = [c[pool].error_rate(load_rps) for c in self.curves if pool in c]
         mixing = max((abs(miss) for miss in self.mix_misses.get(pool, [])), default=0.0)
         return hypot(max(errors, default=0.0), mixing)
+
+    def error_parts(self, pool: str, load_rps: float) -> dict[str, float]:
+        """Return what the error is made of, each part the largest of the curves'."""
+        curves = [c[pool] for c in self.curves if pool in c]
+        return {
+            "rounding": max(each.rounding(load_rps) for each in curves),
+            "misses": max(each.miss_near(load_rps) for each in curves),
+            "pooling": max(each.pooling_beyond(load_rps) for each in curves),
+            "mix": max((abs(miss) for miss in self.mix_misses.get(pool, [])), default=0.0),
+        }
+
+    def is_beyond(self, pool: str, load_rps: float) -> bool:
+        """Tell whether a load is larger than any that was simulated."""
+        return any(c[pool].is_beyond(load_rps) for c in self.curves if pool in c)
 
     def served_of(self, name: str, mix: Mix) -> Served:
         """Return what the demand of a class becomes."""
@@ -111,6 +125,10 @@ class SampledResponse:
     """(group, quarter) → shares of its classes."""
     group_of: Mapping[str, int]
     """By class."""
+
+    def segment(self, pool: str, generation: int, quarter: int) -> Segment:
+        """Return the part of the surface that a pool of one generation stands on in a quarter."""
+        return self.segments[self.keys[pool, generation, quarter]]
 
     def _segment(self, pool: str, generation: int, quarter: int) -> tuple[Segment, Mix]:
         key = self.keys[pool, generation, quarter]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from planner.catalog import Catalog, load_catalog
+from planner.results.notebook import Shown, Summary
 from planner.results.result import Result
 from planner.scenario import LoadedScenario
 from planner.scenario.site_power import PowerNeed, power_need
@@ -17,8 +18,8 @@ from planner.search.ratio import Ratio, best_ratios
 from planner.simulation import resolve
 
 
-@dataclass(frozen=True)
-class Sizing:
+@dataclass(frozen=True, repr=False)
+class Sizing(Shown):
     """The answer of a search."""
 
     nodes: dict[str, int]
@@ -51,6 +52,11 @@ class Sizing:
                 "limit": [self.limits[name] for name in self.nodes],
             }
         )
+
+    def summary(self) -> Summary:
+        """Return the four numbers of the smallest fleet, and what limits each pool."""
+        detail = f"smallest fleet that keeps every promise, of {len(self.trials)} simulated"
+        return Summary(self.result.name, detail, self.result.cards(), self.to_pandas())
 
 
 def size(

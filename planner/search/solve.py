@@ -19,6 +19,8 @@ from planner.errors import PlannerError
 
 Unknown = Literal["growth", "efficiency", "price", "demand", "work"]
 QUANTITIES: Final = ("spend_usd", "revenue_usd", "gross_profit_usd", "margin_rate", "accelerators")
+_WITHOUT_PRICES: Final = ("spend_usd", "accelerators")
+"""Quantities that what classes pay does not move."""
 MULTIPLES: Final = ("demand", "work")
 """Unknowns that are a factor, not a rate per year."""
 _BRACKETS: Final[dict[str, tuple[float, float]]] = {
@@ -95,6 +97,17 @@ def margin_rate(quarters: Sequence[Quarter]) -> float:
     return profit / revenue if revenue else float("nan")
 
 
+def margin_error(quarters: Sequence[Quarter]) -> float | None:
+    """Return the error of the headline's margin of several quarters; None without revenue.
+
+    Revenue does not hang on the surface, so it is the error of the cost that the margin counts over
+    the revenue: as if all quarters erred the same way.
+    """
+    revenue_usd = sum(each.statement.margin.revenue_usd for each in quarters)
+    error_usd = sum(each.counted_error_usd for each in quarters)
+    return error_usd / revenue_usd if revenue_usd else None
+
+
 def gross_profit_usd(quarters: Sequence[Quarter]) -> float:
     """Return the gross profit of several quarters together."""
     return sum(each.statement.margin.headline.gross_profit_microusd for each in quarters) / 1e6
@@ -143,14 +156,32 @@ def changed(outlook: Outlook, unknown: Unknown, value: float) -> Outlook:
     }[unknown](value)
 
 
+def require_solvable(unknowns: Sequence[str], target: Target, labels: Sequence[str]) -> None:
+    """Raise where no simulation is needed to tell that a target cannot be solved for.
+
+    Args:
+        unknowns: what is to be found.
+        target: what is to come out.
+        labels: the quarters of the forecast.
+
+    Raises:
+        SolveError: an unknown is none, the target does not depend on it, or it lies outside.
+    """
+    for unknown in unknowns:
+        if unknown not in get_args(Unknown):
+            raise SolveError(f"cannot solve for {unknown!r}; choose {', '.join(get_args(Unknown))}")
+        if unknown == "price" and target.quantity in _WITHOUT_PRICES:
+            raise SolveError(f"{target.quantity} does not depend on {unknown}")
+    target.quarters(labels)
+
+
 def solve(outlook: Outlook, response: Response, unknown: Unknown, target: Target) -> Solution:
     """Return the value of the unknown at which the target comes out.
 
     Raises:
         SolveError: no value does, or the target does not depend on it.
     """
-    if unknown not in get_args(Unknown):
-        raise SolveError(f"cannot solve for {unknown!r}; choose {', '.join(get_args(Unknown))}")
+    require_solvable([unknown], target, outlook.labels)
     only = target.quarters(outlook.labels)
 
     def excess(value: float) -> float:

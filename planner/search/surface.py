@@ -4,7 +4,8 @@ Sizing answers in whole steps of nodes: n are enough, a step fewer is not. What 
 the middle of the two, which at a sampled load rounds up to n again. Between loads a monotone cubic
 (PCHIP; F. N. Fritsch and R. E. Carlson, SIAM J. Numer. Anal. 17, 1980) in the logarithms of both
 is used, so that more load never needs fewer nodes. Beyond the largest load the fleet is so many
-cells of that size: nodes grow in proportion.
+cells of that size: the nodes that it has, in proportion. A pool that a load leaves unused (it takes
+the overflow of others) needs none up to there.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Curve:
     """By load; at least one."""
     missed: tuple[float, float] | None = None
     """Load of the last point that tested the curve, and by how much the curve had missed it."""
+    used: tuple[Point, ...] = field(init=False)
+    """Points with nodes: what is interpolated."""
     _levels: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +65,9 @@ class Curve:
             if point.load_rps > kept[-1].load_rps * (1 + _SAME_LOAD):
                 kept.append(point)
         object.__setattr__(self, "points", tuple(kept))
-        levels = np.maximum.accumulate([point.level for point in kept])
+        used = tuple(point for point in kept if point.nodes)
+        object.__setattr__(self, "used", used)
+        levels = np.maximum.accumulate([point.level for point in used])
         object.__setattr__(self, "_levels", tuple(float(level) for level in levels))
 
     @property
@@ -77,14 +82,22 @@ class Curve:
 
     def nodes(self, load_rps: float) -> float:
         """Return the nodes for a load; rounded up to whole steps they are enough."""
-        if load_rps <= 0 or self.top.nodes == 0:
+        if load_rps <= self._unused_rps or not self.used:
             return 0.0
-        if load_rps >= self.top.load_rps:
-            return self._levels[-1] * load_rps / self.top.load_rps
-        if load_rps <= self.bottom.load_rps:
-            share = self._levels[0] * load_rps / self.bottom.load_rps
-            return max(share, 0.5 * self.bottom.stride)
+        first, last = self.used[0], self.used[-1]
+        if load_rps > last.load_rps:
+            return max(last.nodes, self._levels[-1]) * load_rps / last.load_rps
+        if load_rps <= first.load_rps:
+            part = (load_rps - self._unused_rps) / (first.load_rps - self._unused_rps)
+            return max(self._levels[0] * part, 0.5 * first.stride)
         return float(np.exp(self._spline(math.log(load_rps))))
+
+    @cached_property
+    def _unused_rps(self) -> float:
+        """The largest load below the first nodes at which none were needed."""
+        first_rps = self.used[0].load_rps if self.used else math.inf
+        unused = [point.load_rps for point in self.points if point.load_rps < first_rps]
+        return max(unused, default=0.0)
 
     def busy_devices(self, load_rps: float) -> float:
         """Return the devices in steps: by load, in straight lines through the points and zero."""
@@ -95,8 +108,8 @@ class Curve:
 
     @cached_property
     def _spline(self) -> PchipInterpolator:
-        logs = np.log([point.load_rps for point in self.points])
-        return PchipInterpolator(logs, np.log(np.maximum(self._levels, 1e-9)))
+        logs = np.log([point.load_rps for point in self.used])
+        return PchipInterpolator(logs, np.log(self._levels))
 
     @cached_property
     def misses(self) -> tuple[tuple[float, float], ...]:
@@ -106,9 +119,9 @@ class Curve:
         taken to test the curve: the curve as it was before.
         """
         found = [] if self.missed is None else [self.missed]
-        for index in range(1, len(self.points) - 1):
-            others = Curve(self.points[:index] + self.points[index + 1 :])
-            point = self.points[index]
+        for index in range(1, len(self.used) - 1):
+            others = Curve(self.used[:index] + self.used[index + 1 :])
+            point = self.used[index]
             found.append((point.load_rps, point.miss(others.nodes(point.load_rps))))
         return tuple(sorted(found))
 
@@ -119,7 +132,9 @@ class Curve:
 
     def rounding(self, load_rps: float) -> float:
         """Return half a step of nodes at a load, as a share of them; of a cell beyond the top."""
-        nodes = self.nodes(min(max(load_rps, self.bottom.load_rps), self.top.load_rps))
+        if not self.used:
+            return 0.0
+        nodes = self.nodes(min(max(load_rps, self.used[0].load_rps), self.used[-1].load_rps))
         half = 0.5 * self.top.stride
         return half / (nodes + half) if nodes > 0 else 0.0
 
@@ -127,11 +142,21 @@ class Curve:
         """Return the error of the nodes at a load, as a share of them.
 
         The miss of the curve nearby; and half a step of nodes, finer than which sizing does not
-        see. The two are taken as independent.
+        see. The two are taken as independent. Beyond the largest load comes what pooling still
+        changed up to there: cells side by side have no more of it, a larger fleet may.
         """
-        if load_rps <= 0 or self.top.nodes == 0:
+        if not self.nodes(load_rps):
             return 0.0
-        return math.hypot(self.miss_near(load_rps), self.rounding(load_rps))
+        within = math.hypot(self.miss_near(load_rps), self.rounding(load_rps))
+        return within + self.pooling_beyond(load_rps)
+
+    def is_beyond(self, load_rps: float) -> bool:
+        """Tell whether a load is larger than any that was simulated."""
+        return load_rps > self.top.load_rps * (1 + _SAME_LOAD)
+
+    def pooling_beyond(self, load_rps: float) -> float:
+        """Return what pooling may still change beyond the largest load, as a share of the nodes."""
+        return abs(self.pooling) if self.is_beyond(load_rps) else 0.0
 
     @property
     def pooling(self) -> float:
@@ -139,12 +164,13 @@ class Curve:
 
         It cannot be told apart from `rounding` at these two loads where it is not larger.
         """
-        if len(self.points) < 2 or self.top.nodes == 0:
+        if len(self.used) < 2:
             return 0.0
-        halves = [abs(math.log(2.0 * p.load_rps / self.top.load_rps)) for p in self.points[:-1]]
+        last = self.used[-1]
+        halves = [abs(math.log(2.0 * p.load_rps / last.load_rps)) for p in self.used[:-1]]
         near = halves.index(min(halves))
-        half = self._levels[near] / self.points[near].load_rps
-        return (self._levels[-1] / self.top.load_rps) / half - 1.0
+        half = self._levels[near] / self.used[near].load_rps
+        return (self._levels[-1] / last.load_rps) / half - 1.0
 
     def next_load(self, asked_rps: Sequence[float], most_rps: float, tolerance: float) -> float:
         """Return the load at which one more fleet would help most; 0 where none is needed.
@@ -160,15 +186,16 @@ class Curve:
         """
         asked = [load for load in asked_rps if load > 0]
         limit = min(max(asked, default=0.0), most_rps)
-        if not self.top.nodes or not asked:
+        if not self.used or not asked:
             return 0.0
         top = self.top.load_rps
         coarse = self.rounding(top) > 0.5 * tolerance or abs(self.pooling) > tolerance
+        coarse = coarse or self.error_rate(max(asked)) > tolerance
         if limit > top * (1 + _SAME_LOAD) and coarse:
             return min(2.0 * top, limit)
         worst = max(asked, key=self.miss_near)
-        floor = self.rounding(worst)
-        if self.miss_near(worst) <= max(tolerance, floor) or len(self.points) < 2:
+        is_rounding = self.miss_near(worst) <= self.rounding(worst)  # no point makes that less
+        if self.error_rate(worst) <= tolerance or is_rounding or len(self.points) < 2:
             return 0.0
         at = min(max(worst, self.bottom.load_rps), top)
         gaps = [

@@ -92,6 +92,17 @@ def length_preset_names() -> tuple[str, ...]:
     return tuple(_load(_LENGTHS)["presets"])
 
 
+def length_pairs() -> tuple[str, ...]:
+    """Return the names that stand for a shipped pair of prompt and answer lengths.
+
+    >>> "azure-2023-conversation" in length_pairs()
+    True
+    """
+    names = length_preset_names()
+    inputs = [name.removesuffix("-input") for name in names if name.endswith("-input")]
+    return tuple(name for name in inputs if f"{name}-output" in names)
+
+
 def load_length_preset(name: str) -> LengthPreset:
     """Return a shipped length distribution.
 

@@ -7,11 +7,10 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event
 
 import psutil
 
@@ -38,15 +37,16 @@ def jupyter_lab(folder: Path, settings: Path) -> Iterator[str]:
         f"--LabApp.user_settings_dir={settings / 'settings'}",
     ]  # fmt: skip
     _ask_no_questions(settings / "settings")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options],
-        env={**os.environ, **own, "IPYTHONDIR": str(settings / "ipython")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    log = settings / "log"
+    with log.open("wb") as said:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options],
+            env={**os.environ, **own, "IPYTHONDIR": str(settings / "ipython")},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
     try:
-        _wait_until_it_serves(server)
+        _wait_until_it_serves(server, port, log)
         yield f"http://127.0.0.1:{port}/doc/tree/{{path}}?token={token}"
     finally:
         _end(server)
@@ -65,19 +65,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_serves(server: subprocess.Popen[str]) -> None:
-    assert server.stdout is not None
-    said = []
-    for line in server.stdout:
-        said.append(line)
-        if "is running at" in line:
-            # What else it says has to go somewhere, or it would stop when the pipe is full.
-            Thread(target=deque, args=(server.stdout, 0), daemon=True).start()
-            return
-    raise AssertionError(f"JupyterLab did not start:\n{''.join(said)}")
+def _wait_until_it_serves(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    # NOTE: it says that it runs before it listens, so its log is no sign
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None:
+            break
+        Event().wait(0.1)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-def _end(server: subprocess.Popen[str]) -> None:
+def _end(server: subprocess.Popen[bytes]) -> None:
     # Kernels have sessions of their own, so they are ended one by one if the server does not.
     processes = [*psutil.Process(server.pid).children(recursive=True), psutil.Process(server.pid)]
     server.terminate()

@@ -64,7 +64,7 @@ def test_a_moved_slider_changes_numbers_and_figures(
         assert moved["bars"] != figure["bars"]
         assert moved["promises"] == figure["promises"]
         row(page, "Weights").get_by_role("combobox").select_option("bf16")
-        page.get_by_text("promises broken").wait_for(timeout=LONG_MS)
+        page.get_by_text("of 9 promises broken").wait_for(timeout=LONG_MS)
 
 
 def run_until_the_panel(page: Page) -> None:

@@ -14,6 +14,18 @@ from planner.cli import app
 from planner.simulation import run
 from tests.small import SMALL
 
+TABLE = """\
+sources:
+  contract: {citation: our contract, date: 2026-01, tier: official}
+machines:
+  ours:
+    title: reserved H999
+    chip: h999
+    terms: committed_1y
+    provider: a cloud
+    source: contract
+    price: 1.9 USD/h
+"""
 pytestmark = pytest.mark.compiled
 
 
@@ -37,6 +49,8 @@ def test_prints_the_bill_units_revenue_and_margins(folder: Path) -> None:
     titles = ("The bill", "What one unit costs", "Revenue", "Gross margin", "Prices")
     assert [line.split("  ")[0] for line in lines if line.startswith(titles)] == list(titles)
     assert "of which the partner's share" in done.stdout
+    assert "colocation" not in done.stdout  # in the price of what is rented
+    assert "Cost, revenue and tokens are those of the arrival period" in done.stdout
     for definition in ("paid_only", "all_users_in_cogs", "free_in_marketing"):
         assert f"({definition}): " in done.stdout.replace("\n", " ")
 
@@ -83,10 +97,25 @@ def test_bad_input_is_named(folder: Path) -> None:
         assert done.exit_code == 2
         return done.stderr
 
-    assert "is no day" in stderr("--date", "tomorrow")
+    for day in ("tomorrow", "20260105", "2026-W01-1"):
+        assert "is no day" in stderr("--date", day)
+    assert stderr("--set", "pools.chat.nodes=3") == (
+        "--set pools.chat.nodes=3: a stored result is priced again, not simulated again: only "
+        "`prices`, pools[].price and pools[].price_mix can be changed. Name the scenario file "
+        "instead of the result to simulate it with this value\n"
+    )
+    assert stderr("--set", "prices.plans.api.api_price=gpt-5") == (
+        "the stored result: prices.plans[1]: api_price does not go with input, output; delete one "
+        "of them (`--set prices.plans[1].FIELD=null` deletes a field)\n"
+    )
     assert "no on_demand price for h100-sxm on 2001-01-01" in stderr("--date", "2001-01-01")
     table = folder / "prices.json"
     table.write_text('{"m": {\n"input_cost_per_token": -1,\n"output_cost_per_token": 1}}')
+    unknown = folder / "prices.yaml"
+    unknown.write_text(TABLE, encoding="utf-8")
+    assert f"{unknown}:6: ours.chip: unknown chip 'h999'; `planner catalog list chips`" in stderr(
+        "--prices", str(unknown)
+    )
     assert f"{table}:2: m.input_cost_per_token: must not be negative" in stderr(
         "--prices", str(table)
     )

@@ -116,12 +116,21 @@ def test_json_csv_and_report(call: Callable[..., Result], folder: Path) -> None:
         (("--solve", "growth", "--target", "spend=1"), "ahead.yaml", "is no target"),
         (("--solve", "weather", "--target", "spend_usd=1@2027"), "ahead.yaml", "cannot solve for"),
         (("--solve", "price", "--target", "spend_usd=1e9@2027"), "ahead.yaml", "does not depend"),
+        (("--solve", "growth", "--target", "spend_usd=1@2035"), "ahead.yaml", "2035 is not wholly"),
         ((), "small.yaml", "has no section `forecast`"),
     ],
 )
 def test_refuses_what_makes_no_sense(
-    call: Callable[..., Result], arguments: tuple[str, ...], file: str, message: str
+    call: Callable[..., Result],
+    arguments: tuple[str, ...],
+    file: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def no(_: object) -> None:
+        raise AssertionError("simulated before the question was checked")
+
+    monkeypatch.setattr("planner.search.sampler.take_sample", no)
     done = call(*arguments, file=file)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())

@@ -52,7 +52,32 @@ def test_breakeven_writes_what_is_asked_for(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "pays from" in done.stdout
     assert "mtok_per_year" in (folder / "own.csv").read_text("utf-8")
-    assert "own chip or bought" in (folder / "own.html").read_text("utf-8")
+    page = (folder / "own.html").read_text("utf-8")
+    assert "own chip or bought" in page
+    assert "How it is computed" in page
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_reader_can_compute_the_break_even_again(folder: Path) -> None:
+    operations = ("--set", "own_chip.operations=0.05 USD/h")
+    done = call("breakeven", "day.yaml", *NODE, *operations, "--json")
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    own, bought, inputs = content["own"], content["bought"], content["inputs"]
+    rate, years = inputs["cost_of_capital"], content["life_years"]
+    factor = rate / (1 - (1 + rate) ** -years)
+    assert own["hour"]["machine_usd"] == pytest.approx(inputs["unit_cost"] * factor / 8760)
+    assert own["hour"]["operations_usd"] == 0.05
+    for each in (own, bought):
+        assert sum(each["hour"].values()) == pytest.approx(each["usd_per_device_hour"])
+        yearly = each["tokens_per_s"] * inputs["utilisation"] * 3600 * 8760 / 1e6
+        assert each["usd_per_mtok"] == pytest.approx(each["usd_per_device_hour"] * 8760 / yearly)
+    saved = bought["usd_per_mtok"] - own["usd_per_mtok"]
+    volume = inputs["engineering"] * factor / saved
+    assert content["break_even_mtok_per_year"] == pytest.approx(volume)
+    swings = {each["name"]: each for each in content["swings"]}
+    assert swings["engineering"]["change_rate"] == pytest.approx(0.1)
+    assert sum(each["share_rate"] for each in swings.values()) == pytest.approx(1.0)
 
 
 def test_a_scenario_without_the_section_is_told_so(folder: Path) -> None:

@@ -246,6 +246,41 @@ def test_the_band_is_that_of_the_response() -> None:
     assert quarter.devices == 1000
     assert quarter.devices_error == pytest.approx(100.0)
     assert quarter.spend_error_usd == pytest.approx(0.1 * quarter.spend_usd)
+    margin = quarter.statement.margin
+    assert quarter.margin_error_rate == pytest.approx(0.1 * quarter.spend_usd / margin.revenue_usd)
+
+
+@dataclass(frozen=True)
+class Unsure(Linear):
+    """The second generation is known less well than the first."""
+
+    def error_rate(self, pool: str, generation: int, quarter: int, load_rps: float) -> float:
+        return (0.1, 0.3)[generation]
+
+
+def test_generations_on_one_kind_of_node_have_errors_of_their_own() -> None:
+    """As where the later one has another setting, not another node."""
+    machine, rate = Machine("one", "h100", 1, 1000.0), 2.0
+    leases = tuple(Generation(n, n, "committed_3y", lead=0, life=12) for n in range(2))
+    price = MachineRate("lease", "h100", "committed_3y", rate, "2026-01-01", "example")
+    outlook = outlook_of(
+        {"chat": (120.0, 240.0)},
+        generations={"pool": leases},
+        machines={("pool", n): machine for n in range(2)},
+        rates={("pool", n): (price,) * 2 for n in range(2)},
+    )
+    _, second = project(outlook, Unsure(1.0)).quarters
+    assert [(each.generation, each.nodes) for each in second.holdings] == [(1, 130), (0, 110)]
+    hours = HOURS_PER_QUARTER * rate
+    assert second.spend_error_usd == pytest.approx((0.3 * 130 + 0.1 * 110) * hours)
+
+
+def test_orders_that_arrive_after_the_end_are_not_known() -> None:
+    lease = Generation(0, 0, "committed_1y", lead=2, life=4)
+    found = project(outlook_of({"chat": (100.0,) * 5}, generations={"pool": (lease,)}), Linear(1.0))
+    assert [each.orders_are_known for each in found.quarters] == [True, True, True, False, False]
+    elastic = project(outlook_of({"chat": (100.0,) * 2}), Linear(1.0))
+    assert all(each.orders_are_known for each in elastic.quarters)
 
 
 def test_committed_nodes_stay_when_demand_falls_and_keep_their_price() -> None:

@@ -44,12 +44,21 @@ def test_revenue_moves_with_the_prices(plan: Plan) -> None:
         long_context=Tokens(2 * 10**9, 10**9, 10**8) if plan is API else Tokens(),
     )  # fmt: skip
     before = sum(line.amount_microusd for line in revenue_lines(usage))
-    after = revenue_lines(replace(usage, plan=scaled_plan(plan, 0.5)))
+    after = revenue_lines(replace(usage, plan=scaled_plan(plan, 0.5, "a path")))
     assert sum(line.amount_microusd for line in after) == pytest.approx(0.5 * before, abs=5)
 
 
 def test_no_plan_has_no_price() -> None:
-    assert scaled_plan(None, 2.0) is None
+    assert scaled_plan(None, 2.0, "a path") is None
+
+
+def test_a_price_that_is_multiplied_says_so() -> None:
+    """It is nobody's price any more, however well the one it follows from is founded."""
+    listed = replace(API, date="2026-11", source="price list", tier="official")
+    moved = scaled_plan(listed, 1.25, "a path")
+    assert isinstance(moved, ApiPlan)
+    assert (moved.tier, moved.source) == ("estimated", "× 1.25 of 2026-11, price list; a path")
+    assert scaled_plan(listed, 1.0, "a path") is listed
 
 
 def test_a_machine_price_moves_with_its_parts() -> None:
@@ -59,4 +68,4 @@ def test_a_machine_price_moves_with_its_parts() -> None:
     moved = scaled_rate(rate, 0.8, "a path")
     assert moved.per_device_hour_usd == pytest.approx(0.8 * total)
     assert [part.line for part in moved.parts] == [part.line for part in parts]
-    assert moved.source == "a path"
+    assert (moved.source, moved.tier) == ("× 0.8 of 2026-01-01, example; a path", "estimated")

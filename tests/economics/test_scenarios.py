@@ -8,7 +8,10 @@ import pytest
 
 from planner.catalog import load_catalog
 from planner.costing import Costing, cost, price_again
+from planner.report.cost_wording import headline
 from planner.results.result import Result
+from planner.search.fleets import SizingError
+from planner.search.size import size
 from planner.simulation import run
 
 FOLDER = Path("scenarios/economics")
@@ -23,8 +26,8 @@ pytestmark = pytest.mark.compiled
 @pytest.fixture(scope="module")
 def day() -> Costing:
     """The day's fleet, with one request in ten thousand: as many as a test has time for."""
-    rate = "workload.classes.all.open.rate=0.16052 /s"
-    return cost(FOLDER / "deepseek_day.yaml", sets=[rate])
+    sets = ["workload.classes.all.open.rate=0.16052 /s", "workload.sample=0.01%"]
+    return cost(FOLDER / "deepseek_day.yaml", sets=sets)
 
 
 def test_the_nodes_of_the_day_cost_what_was_published(day: Costing) -> None:
@@ -35,14 +38,22 @@ def test_the_nodes_of_the_day_cost_what_was_published(day: Costing) -> None:
 
 
 def test_the_tokens_of_the_day_earn_what_was_published(day: Costing) -> None:
-    tokens = day.finance.class_costs.iloc[0] * 10_000
+    tokens = day.finance.class_costs.iloc[0]
     assert tokens["input_tokens"] == pytest.approx(608e9, rel=0.05)
     assert tokens["cached_input_tokens"] == pytest.approx(342e9, rel=0.05)
     assert tokens["output_tokens"] == pytest.approx(168e9, rel=0.05)
-    revenue_usd = day.finance.revenue_usd * 10_000
-    assert revenue_usd == pytest.approx(PUBLISHED_REVENUE_USD, rel=0.05)
-    margin = 1 - day.finance.cost_usd / revenue_usd
-    assert margin == pytest.approx(PUBLISHED_MARGIN, abs=0.01)
+    assert day.finance.revenue_usd == pytest.approx(PUBLISHED_REVENUE_USD, rel=0.05)
+    assert day.finance.gross_margin_rate == pytest.approx(PUBLISHED_MARGIN, abs=0.01)
+
+
+def test_a_sample_is_told_and_nothing_is_sized_by_it(day: Costing) -> None:
+    words = " ".join(headline(day))
+    assert "a sample of the traffic, 1 request in 10,000; all of it is counted" in words
+    assert "for idle ones" not in words
+    assert day.notes[0].startswith("The traffic is a sample, 0.0001 of all.")
+    message = r"deepseek_day.yaml: workload.sample is 0.001: a fleet that serves a sample says"
+    with pytest.raises(SizingError, match=message):
+        size(FOLDER / "deepseek_day.yaml")
 
 
 @pytest.mark.xfail(

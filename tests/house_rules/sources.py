@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,19 +63,20 @@ def _imports(node: ast.AST, *, typing_only: bool) -> Iterator[Import]:
             case ast.ImportFrom():
                 for alias in child.names:
                     yield Import(f"{child.module}.{alias.name}", child.lineno, typing_only)
-            case ast.If() if ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
                 yield from _imports(ast.Module(child.body, []), typing_only=True)
                 yield from _imports(ast.Module(child.orelse, []), typing_only=typing_only)
             case _:
                 yield from _imports(child, typing_only=typing_only)
 
 
-def modules(folder: str) -> list[Module]:
-    """Read every Python file under a folder of the project."""
-    return [
+@cache
+def modules(folder: str) -> tuple[Module, ...]:
+    """Read every Python file under a folder of the project, once for all rules."""
+    return tuple(
         Module(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
         for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
+    )
 
 
 def project_files() -> list[Path]:

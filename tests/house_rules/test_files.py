@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from planner.cli import app
 from planner.version import VERSION
 from tests.house_rules.sources import ROOT, project_files
 
@@ -61,15 +61,8 @@ def test_there_is_a_quickstart() -> None:
 
 @pytest.mark.parametrize("path", scenario_files(), ids=lambda path: path.name)
 def test_scenario_passes_planner_check(path: Path) -> None:
-    command = "from planner.cli import main; main()"
-    checked = subprocess.run(
-        [sys.executable, "-c", command, "check", str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = CliRunner().invoke(app, ["check", str(path)])
+    assert checked.exit_code == 0, checked.output
 
 
 @pytest.mark.parametrize("path", scenario_files(), ids=lambda path: path.name)

@@ -49,7 +49,7 @@ LAYERS = {
     "scenario.replicas": Layer(
         "scenario curves.heads curves.layout curves.memory catalog errors units"
     ),
-    "scenario.checks": Layer("scenario curves catalog errors units"),
+    "scenario.checks": Layer("scenario curves catalog errors units", "yaml"),
     "scenario.check_pools": Layer("scenario curves catalog errors units"),
     "scenario.check_speculation": Layer("scenario curves.speculation catalog errors units"),
     "scenario.check_quality": Layer("scenario curves.quality catalog errors units"),
@@ -100,21 +100,27 @@ LAYERS = {
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "costing": Layer(f"simulation {BELOW_RUN}", "pandas pydantic"),
     "steps": Layer(f"simulation {BELOW_RUN}", "numpy pandas"),
+    "starter": Layer("lowering scenario curves catalog trace errors units"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
     "report": Layer(
         f"calibration validation measurements simulation {BELOW_RUN}",
         "numpy pandas plotly rich",
         typing="search costing",
     ),
-    "regress": Layer(f"simulation {BELOW_RUN}", "numpy pandas rich"),
+    "notebook": Layer(
+        f"report search simulation {BELOW_RUN}", "anywidget ipywidgets numpy pandas plotly"
+    ),
+    "regress": Layer(
+        f"search.crew search.sides report.console simulation {BELOW_RUN}", "pydantic rich scipy"
+    ),
     "cli": Layer(
         "calibration validation measurements microbench "
-        f"regress report search costing steps simulation {BELOW_RUN}",
+        f"regress report search starter costing steps simulation {BELOW_RUN}",
         "numpy pandas plotly pyarrow rich typer yaml",
     ),
     "__main__": Layer("cli"),
     "": Layer(
-        "version", typing=f"regress report search costing simulation {BELOW_RUN}"
+        "version", typing=f"notebook regress report search costing simulation {BELOW_RUN}"
     ),  # planner/__init__.py: lazy names
 }
 
@@ -192,11 +198,24 @@ def test_the_table_has_no_cycle() -> None:
     TopologicalSorter(rows).prepare()
 
 
+def names_in(requirements: list[str]) -> set[str]:
+    """Return the packages of requirements, without versions."""
+    return {re.split(r"[^\w-]", line)[0].lower() for line in requirements}
+
+
 def test_third_party_imports_are_declared_dependencies() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w-]", line)[0].lower() for line in project["dependencies"]}
+    declared = names_in(project["dependencies"])
+    optional = {
+        f"planner.{part}": names_in(lines)
+        for part, lines in project["optional-dependencies"].items()
+    }
     imported = {
-        found.target.partition(".")[0] for module in modules("planner") for found in module.imports
+        package
+        for module in modules("planner")
+        for found in module.imports
+        if (package := found.target.partition(".")[0])
+        not in optional.get(".".join(module.name.split(".")[:2]), ())
     }
     needed = {"yaml": "pyyaml"}
     missing = {

@@ -127,5 +127,6 @@ def test_tables(tmp_path: Path, table: str, listed: str, message: str) -> None:
     if message:
         assert message in found
         assert found.startswith("q.yaml:")
+        assert "unknown price" not in found  # for want of the table, which is what to mend
     else:
         assert not found

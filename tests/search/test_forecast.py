@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.catalog import load_catalog
+from planner.economics.forecast import project
 from planner.errors import PlannerError, ScenarioError, SimulationError
 from planner.scenario import LoadedScenario
 from planner.search import forecast as module
 from planner.search.forecast import forecast
 from planner.search.prospect import Prospect
-from planner.search.sampling import SampleTask, take_sample
+from planner.search.sampling import SampleTask, sub_scenario, take_sample
+from planner.search.solve import Target
 from tests.small import SMALL, load
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
@@ -123,6 +126,31 @@ def test_tokens_of_long_requests_are_sampled(found: Prospect) -> None:
     served = found.response.served("reasoning", 0)
     assert 0.5 < served.long_input_tokens / served.input_tokens < 0.85
     assert 0.3 < served.long_output_tokens / served.output_tokens < 0.7
+
+
+def test_neither_the_busiest_hour_nor_chance_goes_into_a_request(folder: Path) -> None:
+    """Nodes are those of the busiest hour; what an arrival becomes and takes is of the mean."""
+    flat = load(folder, "workload.duration=24 h", "workload.warmup=1 min")
+    shape = [1] * 22 + [2, 1]
+    peaked = load(
+        folder,
+        *("workload.duration=24 h", "workload.warmup=1 min", 'workload.start="00:00"'),
+        *(f"workload.classes.{name}.open.shape={shape}" for name in ("chat", "reasoning")),
+    )
+    rates = {"chat": 12.0, "reasoning": 12.0}
+    catalog = load_catalog()
+    samples = []
+    for each in (flat, peaked):
+        part = sub_scenario(each, rates, rates, 240.0)
+        samples.append(take_sample(SampleTask("", part, catalog, {"chat": 4, "reasoning": 2}, 16)))
+    even, busiest = samples
+    for name in rates:
+        assert even.served[name].requests == busiest.served[name].requests == 1.0
+    peak_to_mean = 2 / (25 / 24)
+    for pool in ("chat", "reasoning"):
+        assert busiest.nodes[pool] >= even.nodes[pool]
+        most = 8 * busiest.nodes[pool] / peak_to_mean
+        assert 0.5 * most < busiest.busy_devices[pool] < 1.1 * most
 
 
 def test_the_books_are_those_of_settling(found: Prospect) -> None:
@@ -238,10 +266,12 @@ def test_the_function_is_public() -> None:
 # --- the forecast to 2030 ------------------------------------------------------------------------
 
 
-def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
+def test_the_forecast_to_2030_against_what_is_published_and_not_solved_for() -> None:
     """On the first chips and models alone, from smaller cells and shorter runs than its own.
 
-    A fifth is left for the error of the small surface.
+    The bill of 2025 is solved for (`work`), so it checks nothing but that the factor is still the
+    one that was solved. Revenue is not: 13.07 billion USD are audited, 11.2 come out. Nor is what
+    the open models would cost without the factor, a seventh of the 8.4 billion that are reported.
     """
     small = (
         *("workload.duration=2 min", "workload.warmup=45 s", "forecast.surface.simulations=1"),
@@ -251,8 +281,12 @@ def test_the_forecast_to_2030_starts_from_the_published_bill() -> None:
     file = Path(__file__).parents[2] / "scenarios" / "economics" / "forecast_2030.yaml"
     found = forecast(file, sets=small)
     years = found.years.set_index("year")
-    assert years.loc["2025", "spend_usd"] == pytest.approx(8.4e9, rel=0.2)
-    assert years.loc["2025", "revenue_usd"] == pytest.approx(11.4e9, rel=0.02)
+    solved_usd = years.loc["2025", "spend_usd"]
+    assert solved_usd == pytest.approx(8.4e9, rel=0.2)  # a fifth for the error of a small surface
+    assert years.loc["2025", "revenue_usd"] == pytest.approx(13.07e9, rel=0.15)
+    target = Target.parse("spend_usd=1@2025")
+    alone = target.of(project(found.outlook.with_work(1 / 7.05), found.response))
+    assert alone == pytest.approx(1.19e9, rel=0.2)
     needed = found.solve("growth", "spend_usd=85e9@2030")
     assert needed.reached == pytest.approx(85e9, rel=1e-3)
     assert found.cells("api", 23) > 1000

@@ -108,6 +108,32 @@ def test_the_mix_is_the_best_of_all(
     assert all(within(found))
 
 
+def test_owned_nodes_pay_for_the_load_of_each_hour() -> None:
+    """Three nodes for loads of 30, 10 and 0: 3 + 1 + 0 node-hours of work at 0.5 beyond waiting."""
+    owned = TermOffer("own", 1.0, load_usd_per_node_hour=0.5)
+    found = solve(problem(pool(owned), load=(30.0, 10.0, 0.0)))
+    assert found.nodes["a", "own"] == (3, 3, 3)
+    assert found.cost_usd == pytest.approx(9.0 + 0.5 * 4)
+    assert found.gap_rate < 1e-6
+
+
+def test_electricity_of_the_load_decides_between_owned_and_rented_nodes() -> None:
+    """Waiting it is cheaper than rent by the hour; at work, in most hours, it is not."""
+    for load_usd, chosen in ((0.5, (1, 1, 1, 1)), (2.0, (0, 0, 0, 0))):
+        owned = TermOffer("own", 1.0, load_usd_per_node_hour=load_usd)
+        found = solve(problem(pool(owned, TermOffer("hour", 2.0, 1)), load=(10.0, 10.0, 10.0, 0.0)))
+        assert found.nodes["a", "own"] == chosen
+
+
+def test_load_is_spread_evenly_and_what_the_programme_hides_is_in_the_gap() -> None:
+    """Two owned and a rented node in an hour of 25: each serves 5/6 of what it carries."""
+    owned = TermOffer("own", 1.0, maximum_nodes=2, load_usd_per_node_hour=0.6)
+    found = solve(problem(pool(owned, TermOffer("hour", 2.0, 1)), load=(25.0,)))
+    assert found.cost_usd == pytest.approx(2 * 1.0 + 2.0 + 0.6 * 2 * 25 / 30)
+    bound_usd = 2 * 1.0 + 2.0 + 0.6 * 1.5
+    assert found.gap_rate == pytest.approx(1 - bound_usd / found.cost_usd, abs=1e-6)
+
+
 def test_spot_within_its_share_is_the_best_of_all() -> None:
     given_ = problem(pool(BASE, PEAK, SPOT), load=(8.0, 21.0, 35.0))
     found = solve(given_)

@@ -72,6 +72,17 @@ def drawing(loaded: LoadedScenario) -> Drawing:
 # --- against theory -------------------------------------------------------------------------------
 
 
+def test_every_draw_says_what_its_inputs_were(own: Risk) -> None:
+    rent = stats.lognorm(0.3)
+    for row in own.rows():
+        assert row["draw.rent.factor"] == pytest.approx(rent.ppf(row["input.rent"]), rel=1e-6)
+        assert 0.5 < row["draw.traffic.factor"] < 2.0
+    centre = own.of("cost_per_hour_usd").centre
+    assert centre is not None
+    for row in own.rows():
+        assert row["cost_per_hour_usd"] == pytest.approx(centre * row["draw.rent.factor"])
+
+
 def test_cost_is_linear_in_price(own: Risk, loaded: LoadedScenario) -> None:
     """The own fleet's hourly cost is its cost at the median times the factor, draw by draw."""
     cost = own.of("cost_per_hour_usd")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from planner.catalog import load_catalog
 from planner.economics.forecast import Outlook
 from planner.economics.plans import AdvertisingPlan, ApiPlan
+from planner.search.forecast_notes import assumptions
 from planner.search.roadmap import Roadmap
 from tests.small import SMALL, load
 
@@ -67,3 +70,32 @@ def test_plans_move_with_all_their_prices(outlook: Outlook) -> None:
     assert isinstance(paid, ApiPlan)
     assert paid.long_context is not None
     assert paid.long_context.output_usd_per_mtok == pytest.approx(8.0)
+
+
+LATER = """\
+sources:
+  contract: {citation: our contract, date: 2026-01, tier: official}
+  amendment: {citation: its amendment, date: 2026-07, tier: official}
+machines:
+  ours-1: {title: H200, chip: h200-sxm, terms: on_demand, provider: a cloud, source: contract,
+    price: 3 USD/h, series: ours, until: 2026-06-30}
+  ours-2: {title: H200, chip: h200-sxm, terms: on_demand, provider: a cloud, source: amendment,
+    price: 4 USD/h, series: ours, until: 2026-12-31}
+"""
+
+
+def test_prices_of_later_days_are_those_of_their_quarters(tmp_path: Path) -> None:
+    """They rise here; after the last one ends, and where none is dated, the first one stays."""
+    (tmp_path / "prices.yaml").write_text(LATER, encoding="utf-8")
+    loaded = load(
+        tmp_path, "pools.chat.price=own", "pools.reasoning.price=ours", "prices.date=2026-02-01",
+        text=SMALL + FORECAST,
+    )  # fmt: skip
+    roadmap = Roadmap(loaded, load_catalog())
+    outlook = roadmap.outlook()
+    prices = [rate.per_device_hour_usd for rate in outlook.rates["reasoning", 0]]
+    assert prices == [3.0, 3.0, 4.0, 4.0, 3.0]
+    told = {each.name: each for each in assumptions(roadmap.forecast, outlook, ())}
+    assert "price ours-2 (on_demand), reasoning" in told
+    assert told["plan members, seat"].value == 20.0
+    assert "price members in later quarters" not in told  # it has a path

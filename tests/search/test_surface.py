@@ -43,9 +43,25 @@ def test_between_points_the_error_covers_the_rule() -> None:
 
 def test_beyond_the_largest_load_it_is_so_many_cells() -> None:
     found = curve(250.0, 500.0, 1000.0)
-    assert found.nodes(1e6) == pytest.approx(1000 * found.nodes(1000.0))
+    assert found.nodes(1e6) == pytest.approx(1000 * 100)  # not 99.5, where one is not enough
     assert found.busy_devices(1e6) == pytest.approx(1e5)
-    assert found.error_rate(1e6) == found.error_rate(1000.0)
+    assert found.error_rate(1e6) == pytest.approx(found.error_rate(1000.0) + abs(found.pooling))
+    pooled = curve(25.0, 50.0, 100.0, spare=10.0)
+    assert pooled.error_rate(1e6) > abs(pooled.pooling) > 0.10
+
+
+def test_a_load_that_leaves_a_pool_unused_needs_no_nodes_of_it() -> None:
+    """As a pool that takes what others do not hold; it says nothing of larger loads."""
+    found = Curve((Point(50.0, 0, 1, 0.0), *(fleet(load) for load in (100.0, 200.0, 400.0))))
+    used = curve(100.0, 200.0, 400.0)
+    assert found.nodes(50.0) == 0.0
+    assert found.error_rate(50.0) == 0.0
+    assert found.nodes(75.0) == pytest.approx(0.5 * 9.5)
+    for load in (100.0, 150.0, 399.0, 4000.0):
+        assert found.nodes(load) == used.nodes(load)
+        assert found.error_rate(load) == used.error_rate(load)
+    assert found.pooling == used.pooling
+    assert found.misses == used.misses
 
 
 def test_pooling_vanishes_where_nodes_follow_the_load() -> None:

@@ -13,8 +13,9 @@ from pydantic import Field
 from planner.scenario.schema.fields import Name, Part
 from planner.scenario.schema.forecast import Forecast
 from planner.scenario.schema.money import Prices
-from planner.scenario.schema.optimise import Optimise, OwnChip
+from planner.scenario.schema.optimise import Optimise, OwnChip, SelfHost
 from planner.scenario.schema.pools import Pool
+from planner.scenario.schema.regress import Regress
 from planner.scenario.schema.site import Site
 from planner.scenario.schema.uncertainty import Uncertainty
 from planner.scenario.schema.workload import Workload
@@ -67,5 +68,10 @@ class Scenario(Part):
     """What `planner optimise` may choose from; absent: nothing is optimised."""
     own_chip: OwnChip | None = None
     """A chip of one's own against a bought one, for `planner breakeven`; absent: none."""
+    regress: Regress | None = None
+    """What `planner regress` simulates and what fails it; absent: the file as it stands, and the
+    default gates."""
+    self_host: SelfHost | None = None
+    """Serving oneself against buying the tokens, for `planner breakeven`; absent: none."""
     output: Output = Output()
     """What is written."""

@@ -43,6 +43,16 @@ def quarter_of(number: int) -> str:
     return f"{number // QUARTERS_PER_YEAR}-Q{number % QUARTERS_PER_YEAR + 1}"
 
 
+def first_day_of(quarter: str) -> str:
+    """Return the day on which a quarter begins, YYYY-MM-DD.
+
+    >>> first_day_of("2027-Q3")
+    '2027-07-01'
+    """
+    year, _, part = quarter.partition("-Q")
+    return f"{year}-{3 * int(part) - 2:02d}-01"
+
+
 class DemandPoint(Part):
     """Demand of a class in one quarter."""
 

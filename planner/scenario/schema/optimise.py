@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.scenario.schema.fields import Name, Nodes, Part
-from planner.units import Duration, Fraction, Money, PositiveDuration, Power, Rate
+from planner.units import Duration, Fraction, Money, MoneyPerHour, PositiveDuration, Power, Rate
 
 
 class Term(Part):
@@ -60,6 +60,20 @@ class Optimise(Part):
     """Simulated time per load that is tried, to find what a node carries."""
 
 
+class SelfHost(Part):
+    """Serving a model oneself against buying the same tokens: from which load is it cheaper?
+
+    What the plans of the classes (of kind `api`) charge is the bill of the one who buys.
+    """
+
+    loads: Annotated[
+        list[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=2, max_length=24)
+    ] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    """Loads to simulate, in multiples of the scenario's own rates."""
+    spare_nodes: Nodes = 1
+    """Nodes of each pool beyond the smallest fleet that keeps the promises, for when one fails."""
+
+
 class OwnChip(Part):
     """A chip of one's own against one that is bought: from which volume is it cheaper?
 
@@ -74,9 +88,11 @@ class OwnChip(Part):
     """Non-recurring: design, verification, masks, software; the same however many are made."""
     unit_cost: Money
     """Making one device, with its share of memory, package, board, host and network."""
+    operations: MoneyPerHour = 0.0
+    """Staff, maintenance and software per device-hour, as `capital.operations` of a bought one."""
     unit_power: Power | None = None
     """All-in power of one device under load, PUE included; absent: the node's nameplate share at
-    the simulated load, times PUE."""
+    the simulated load, times PUE. The rest of the time it draws `prices.power.idle`."""
     life: PositiveDuration = 4 * 365 * 86400.0
     """Years over which engineering and devices are recovered: until the next generation."""
     cost_of_capital: Fraction = 0.10

@@ -391,6 +391,11 @@ class Workload(Part):
     """After `duration` the simulation goes on until all is served, at most this long."""
     window: PositiveDuration = 60.0
     """Widest reporting window; it is made narrower so that at least ten fill `duration` evenly."""
+    sample: Annotated[Fraction, Field(gt=0)] = 1.0
+    """Share of the real traffic that is stated and simulated, where all of it would take too long
+    and the fleet is known to serve it: of `0.1%`, requests, tokens, revenue and what follows from
+    them are counted 1,000-fold; machine time, and so cost, is that of the whole fleet. Latency and
+    utilisation are those of the sample, so nothing can be sized by it."""
     trace: TraceInput | None = None
     """A trace shared by the classes that have a `share` of it, or that its class column names."""
     classes: Annotated[list[RequestClass], Field(min_length=1)]

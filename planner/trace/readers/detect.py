@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +63,29 @@ def detect_format(path: Path) -> str:
         return "burstgpt"
     if set(planner_format.REQUIRED) <= set(header):
         return "planner"
-    known = [*planner_format.REQUIRED, *azure.TITLES.values(), *burstgpt.REQUIRED]
+    raise TraceError(f"{path}:1: {_unknown_columns(header)}")
+
+
+def _unknown_columns(header: Sequence[str]) -> str:
+    """Return what is wrong with the columns of no format: those missing from the nearest one."""
+    needed = {
+        "a planner trace": planner_format.REQUIRED,
+        "an Azure trace": tuple(azure.TITLES.values()),
+        "a BurstGPT trace": burstgpt.REQUIRED,
+    }
+    found = ", ".join(header)[:200]
+    nearest = max(needed, key=lambda name: len(set(needed[name]) & set(header)))
+    missing = [column for column in needed[nearest] if column not in header]
+    if len(missing) < len(needed[nearest]):
+        plural = "s" if len(missing) > 1 else ""
+        lacks = f"{nearest} lacks the column{plural} {', '.join(missing)}"
+        others = [column for column in header if column not in needed[nearest]]
+        hints = (did_you_mean(column, missing, list_up_to=0) for column in others)
+        hint = next(filter(None, hints), "rename a column, or add what is missing")
+        return f"{lacks}; found {found}; {hint}"
+    known = [column for columns in needed.values() for column in columns]
     hint = did_you_mean(header[0], known, list_up_to=0)
-    raise TraceError(
-        f"{path}:1: no known trace format has the columns {', '.join(header)[:200]}"
-        f"{hint and '; ' + hint}; the planner format needs {', '.join(planner_format.REQUIRED)}"
+    return (
+        f"no known trace format has the columns {found}{hint and '; ' + hint}; the planner format "
+        f"needs {', '.join(planner_format.REQUIRED)}"
     )

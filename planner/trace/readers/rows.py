@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from planner.errors import TraceError
 from planner.trace.table import MAXIMUM_TOKENS, HashIds, RequestBlock, Rows, new_rows
 
+_MEND: Final = "correct the row, or delete it"
 SHOWN_FAULTS: Final = 10
 LATEST_ARRIVAL_S: Final = 1e9
 """31 years: an arrival beyond is a date or a count of milliseconds."""
@@ -178,14 +179,14 @@ class RowBuilder:
     def _whole(self, note: _Note, name: str, column: pa.Array) -> NDArray[np.int64]:
         values = to_floats(note, name, column)
         if name in ("input_tokens", "output_tokens"):
-            note.mask(np.isnan(values), name, values, "is missing or not a number")
+            note.mask(np.isnan(values), name, values, f"is missing or not a number; {_MEND}")
         values = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
-        note.mask(values < 0, name, values, "is negative")
-        note.mask(
-            values > MAXIMUM_TOKENS, name, values, f"is above the limit of {MAXIMUM_TOKENS:,}"
-        )
+        note.mask(values < 0, name, values, f"is negative; {_MEND}")
+        above = f"is above the limit of {MAXIMUM_TOKENS:,}; {_MEND}"
+        note.mask(values > MAXIMUM_TOKENS, name, values, above)
         inside = (values >= 0) & (values <= MAXIMUM_TOKENS)
-        note.mask(inside & (values != np.floor(values)), name, values, "is not a whole number")
+        broken = inside & (values != np.floor(values))
+        note.mask(broken, name, values, f"is not a whole number; {_MEND}")
         return np.where(inside, values, 0).astype(np.int64)
 
     def _arrivals(self, note: _Note, rows: Rows, later: _Mask, columns: Columns) -> None:
@@ -199,9 +200,10 @@ class RowBuilder:
             "stands beside think_s; leave it empty for a later turn, or leave think_s empty",
         )
         own = ~later
-        note.mask(own & np.isnan(arrival_s), name, arrival_s, "is missing or not a number")
+        missing = own & np.isnan(arrival_s)
+        note.mask(missing, name, arrival_s, f"is missing or not a number; {_MEND}")
         if self._ordered:
-            note.mask(own & (arrival_s < 0), name, arrival_s, "is negative")
+            note.mask(own & (arrival_s < 0), name, arrival_s, f"is negative; {_MEND}")
         note.mask(
             own & (arrival_s > LATEST_ARRIVAL_S),
             name,
@@ -282,7 +284,7 @@ def _parse_each(note: _Note, name: str, column: pa.Array) -> list[float | None]:
         try:
             values.append(None if text is None else _number(str(text)))
         except ValueError:
-            note.row(row, name, f"{str(text)[:40]!r} is not a number")
+            note.row(row, name, f"{str(text)[:40]!r} is not a number; {_MEND}")
             values.append(0.0)
     return values
 

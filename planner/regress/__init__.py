@@ -1,0 +1,1 @@
+"""Regression of forecasts: stored baselines, what changed since, and whether that fails."""

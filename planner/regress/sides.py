@@ -1,0 +1,72 @@
+"""What `planner diff` compares: a scenario, a stored result, or a baseline file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.catalog import Catalog
+from planner.errors import PlannerError
+from planner.regress.baseline import Baseline, read_baseline
+from planner.regress.compare import Comparison, Rules, compare
+from planner.regress.forecasting import Forecast, forecast_of, forecast_of_result
+from planner.regress.old_prices import at_old_prices
+from planner.results.result import Result
+from planner.scenario import LoadedScenario, load_checked
+from planner.scenario.schema.regress import Gate
+from planner.search.sides import open_source
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two things to compare."""
+
+    baseline: Baseline
+    result: Result | None = None
+    """None: a baseline, which cannot be priced again."""
+    gates: tuple[Gate, ...] = ()
+
+
+def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
+    """Return what is named: a baseline file, the folder of a result, or a scenario, simulated.
+
+    Args:
+        named: `FILE.json`, `FOLDER`, `FILE.yaml`, or `FILE.yaml@NAME` for a named scenario.
+        catalog: models, chips, nodes and prices.
+        sets: values to change in a scenario.
+
+    Raises:
+        PlannerError: it cannot be read or simulated, or nothing can be set in it.
+    """
+    path = Path(named)
+    if path.suffix == ".json" and path.name != "result.json":
+        if sets:
+            raise PlannerError(
+                f"{named}: is a baseline, in which nothing can be set ({sets[0]}); name its "
+                "scenario"
+            )
+        return Side(read_baseline(path))
+    opened = open_source(named, catalog, sets)
+    if isinstance(opened.content, Result):
+        found = forecast_of_result(opened.content)
+        return Side(found.baseline, found.result)
+    return _simulated(opened.content, catalog, sets)
+
+
+def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) -> Side:
+    """Return a scenario as `planner regress` simulates it."""
+    stated = loaded.scenario.regress
+    if stated is not None and stated.overrides:
+        names = [each for each in loaded.applied if not each.startswith("--set ")]
+        loaded = load_checked(
+            loaded.path, catalog, overrides=[*names, *stated.overrides], sets=sets
+        )
+    found: Forecast = forecast_of(loaded, catalog=catalog)
+    return Side(found.baseline, found.result, tuple(stated.gates) if stated else ())
+
+
+def compare_sides(before: Side, after: Side) -> Comparison:
+    """Compare two sides, by the gates of the second."""
+    repriced = None if after.result is None else at_old_prices(after.result, before.baseline.prices)
+    return compare(before.baseline, after.baseline, Rules(after.gates), repriced)
