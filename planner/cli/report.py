@@ -39,16 +39,15 @@ def report(
     """Put stored results and what other commands found on one HTML page.
 
     Nothing is simulated. The first result is shown in full; others stand beside it, with their
-    differences. Intervals of planner risk stand under the four numbers. The page is one file
-    that loads nothing. Exit codes: 0 written; 2 bad input.
+    differences. Intervals of planner risk stand under the four numbers. A FILE is what the
+    command prints with --json. The page is one file that loads nothing.
+    Exit codes: 0 written; 2 bad input.
 
     For example:
 
         planner report results/quickstart results/eight-nodes --html compared.html
 
-        planner risk FILE --json > risk.json
-
-        planner report results/quickstart --risk risk.json --ablation ablation.json
+        planner report results/quickstart --risk risk.json -o plan.html
     """
     from planner.cli.outputs import check_outputs, write_report
     from planner.errors import OutputError
