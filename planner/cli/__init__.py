@@ -44,6 +44,10 @@ COMMANDS = {
         "planner.cli.breakeven:breakeven",
         "Find the volume from which an own chip is cheaper per token.",
     ),
+    "report": (
+        "planner.cli.report:report",
+        "Put stored results and other answers on one HTML page.",
+    ),
     "explain": ("planner.cli.explain:explain", "Show where the time of a pool's steps goes."),
     "check": ("planner.cli.check:check", "Check scenario files; every fault with its place."),
     "schema": ("planner.cli.schema:schema", "Print the JSON Schema of scenario files."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,7 @@ def run(
     from planner.results.storage import check_output_folder
     from planner.simulation import load_scenario
     from planner.simulation import run as simulate
+    from planner.steps import step_table
 
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
     wishes = loaded.scenario.output
@@ -66,6 +68,7 @@ def run(
         rows = Path(scratch) / "requests.parquet" if scratch is not None else None
         with LateBar(f"simulating {loaded.scenario.name}") as bar:
             result = simulate(loaded, requests_to=rows, progress=bar, invariants=check_invariants)
+        result = replace(result, steps=step_table(loaded, result))
         html = _html(result) if (wishes.report if report is None else report) else None
         written = result.write(folder, html=html, requests=rows, force=force)
     if json_output:

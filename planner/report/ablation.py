@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from planner.report.ablation_wording import (
     scale_of,
     title_of,
 )
+from planner.report.figures import Figure
 from planner.report.fragments import (
     Cell,
     chart,
@@ -29,7 +31,7 @@ from planner.report.fragments import (
     table,
     tools,
 )
-from planner.report.page import Data, data_table, lead, render_page, rounded
+from planner.report.page import Chapter, Data, data_table, lead, render_page, rounded
 from planner.results.formatting import MISSING
 from planner.version import VERSION
 
@@ -45,15 +47,9 @@ def render_ablation_html(found: Ablation) -> str:
     figures = waterfalls(found)
     titles = [("worth", "Worth"), ("effects", "Effects"), ("techniques", "Techniques")]
     titles += [("subsets", "Subsets"), ("assumptions", "Assumptions")]
-    text = (
-        "Each bar is a technique's Shapley share, one after another from none of the techniques to "
-        "all of them; the shares add up exactly. Diamonds show how far the bar would reach if the "
-        "technique were judged on its own, or by what its removal from the full stack undoes."
-    )
-    grid = f'<div class="grid">{"".join(chart(figure) for figure in figures)}</div>'
     parts = [
         _lead(found),
-        section("worth", "What each technique is worth", text, legend(LEGEND), grid),
+        _worth(figures),
         _effects(found),
         _techniques(found),
         _subsets(found),
@@ -66,6 +62,18 @@ def render_ablation_html(found: Ablation) -> str:
         figures,
         _tables(found),
         f"planner {VERSION} · seed {found.seed}",
+    )
+
+
+def ablation_chapter(found: Ablation) -> Chapter:
+    """Return what a page of several answers shows of an ablation."""
+    figures = waterfalls(found)
+    said = f"{' '.join(headline(found))} {run_words(found)}."
+    return Chapter(
+        sections=(("worth", "Techniques"),),
+        body=(_worth(figures, said),),
+        figures=tuple(figures),
+        tables=_tables(found),
     )
 
 
@@ -83,6 +91,18 @@ def _lead(found: Ablation) -> str:
         cards.append((title_of(each.quantity), scale.level(each.all), note))
     title = f"{found.name}: what each technique is worth"
     return lead(title, " ".join(headline(found)), [run_words(found)], cards)
+
+
+def _worth(figures: Sequence[Figure], said: str = "") -> str:
+    text = (
+        "Each bar is a technique's Shapley share, one after another from none of the techniques to "
+        "all of them; the shares add up exactly. Diamonds show how far the bar would reach if the "
+        "technique were judged on its own, or by what its removal from the full stack undoes."
+    )
+    grid = f'<div class="grid">{"".join(chart(figure) for figure in figures)}</div>'
+    answer = f"<p>{escape(said)}</p>" if said else ""
+    title = "What each technique is worth"
+    return section("worth", title, text, answer, legend(LEGEND), grid)
 
 
 def _free(found: Ablation, each: Decomposition) -> list[str]:

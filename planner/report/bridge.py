@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from planner.report.bridge_wording import (
     shown,
     title_of,
 )
+from planner.report.figures import Figure
 from planner.report.fragments import (
     Cell,
     chart,
@@ -28,12 +30,13 @@ from planner.report.fragments import (
     table,
     tools,
 )
-from planner.report.page import Data, data_table, lead, render_page
+from planner.report.page import Chapter, Data, data_table, lead, render_page
 from planner.results.formatting import MISSING, quantity
 from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.results.result import Assumption, Result
+    from planner.search.account import Account
     from planner.search.bridge_techniques import Fleet, Techniques
     from planner.search.bridged import Bridge
 
@@ -51,14 +54,7 @@ def render_bridge_html(found: Bridge, per: str = "hour") -> str:
     first, others = figures[: len(shown(found))], figures[len(shown(found)) :]
     parts = [
         _lead(found, per),
-        section(
-            "bridge",
-            "From one to the other",
-            "Each bar is a part of the change, one after another; their order means nothing, and "
-            "they add up exactly.",
-            legend(LEGEND),
-            f'<div class="grid">{"".join(chart(figure) for figure in first)}</div>',
-        ),
+        _bridge(first),
         _parts(found, per),
         _margins(found, "".join(chart(figure) for figure in others)),
     ]
@@ -77,6 +73,41 @@ def render_bridge_html(found: Bridge, per: str = "hour") -> str:
         _tables(found, per),
         f"planner {VERSION} · {_identity(found)}",
     )
+
+
+def account_chapter(found: Account, per: str = "hour") -> Chapter:
+    """Return what a page of several answers shows of a bridge that was kept."""
+    figures = waterfalls(found, per)[: len(shown(found))]
+    said = f"{found.labels[0]} → {found.labels[1]}. {' '.join(headline(found, per))}"
+    tables = {name: data for name, data in _part_tables(found).items() if name in _drawn(figures)}
+    tables["bridge_parts"] = data_table(
+        ["quantity", "definition", "kind", "part", "change", "standard_error", "meaning"],
+        [
+            (*key, row.group, row.label, row.amount, row.error, row.meaning)
+            for key in found.ends
+            for row in found.rows(*key, every=True)
+        ],
+    )
+    return Chapter(
+        sections=(("bridge", "Bridge"),),
+        body=(_bridge(figures, said), _parts(found, per, "bridge_parts")),
+        figures=tuple(figures),
+        tables=tables,
+    )
+
+
+def _drawn(figures: Sequence[Figure]) -> set[str]:
+    return {figure.table for figure in figures}
+
+
+def _bridge(figures: Sequence[Figure], said: str = "") -> str:
+    text = (
+        "Each bar is a part of the change, one after another; their order means nothing, and "
+        "they add up exactly."
+    )
+    answer = f"<p>{escape(said)}</p>" if said else ""
+    grid = f'<div class="grid">{"".join(chart(figure) for figure in figures)}</div>'
+    return section("bridge", "Why cost and margin changed", text, answer, legend(LEGEND), grid)
 
 
 def _identity(found: Bridge) -> str:
@@ -98,7 +129,7 @@ def _lead(found: Bridge, per: str) -> str:
     return lead(title, " ".join(headline(found, per)), [run_words(found, per)], cards)
 
 
-def _parts(found: Bridge, per: str) -> str:
+def _parts(found: Bridge | Account, per: str, listed: str = "parts") -> str:
     keys = shown(found)
     scales = [scale_of(found, *key, per) for key in keys]
     columns = [{(r.group, r.label): r for r in found.rows(*key, every=True)} for key in keys]
@@ -139,9 +170,9 @@ def _parts(found: Bridge, per: str) -> str:
     shown_table = table("Parts of the change", head, rows, total=total)
     return section(
         "parts",
-        "Parts",
+        "Parts of the change",
         text,
-        panel(tools("Every part", "parts"), shown_table),
+        panel(tools("Every part", listed), shown_table),
         panel("<h3>Kinds</h3>", f'<dl class="words">{words}</dl>'),
     )
 
@@ -263,22 +294,7 @@ def _assumptions(found: Bridge) -> str:
 
 
 def _tables(found: Bridge, per: str) -> dict[str, Data]:
-    tables = {
-        table_of(*key): data_table(
-            [
-                "kind",
-                "part",
-                ("change", "1e-9" if key[0] == "margin" else "µUSD/h", "exact"),
-                "standard_error",
-                "meaning",
-            ],
-            [
-                (row.group, row.label, row.amount, row.error, row.meaning)
-                for row in found.rows(*key)
-            ],
-        )
-        for key in found.ends
-    }
+    tables = _part_tables(found)
     frame = found.to_pandas().astype(object)
     parts = frame.where(frame.notna(), None).to_numpy().tolist()
     tables["parts"] = data_table(map(str, frame.columns), parts)
@@ -305,3 +321,22 @@ def _tables(found: Bridge, per: str) -> dict[str, Data]:
         ],
     )
     return tables
+
+
+def _part_tables(found: Bridge | Account) -> dict[str, Data]:
+    return {
+        table_of(*key): data_table(
+            [
+                "kind",
+                "part",
+                ("change", "1e-9" if key[0] == "margin" else "µUSD/h", "exact"),
+                "standard_error",
+                "meaning",
+            ],
+            [
+                (row.group, row.label, row.amount, row.error, row.meaning)
+                for row in found.rows(*key)
+            ],
+        )
+        for key in found.ends
+    }

@@ -9,6 +9,7 @@ from planner.report.figures import Figure, label_axis, numbers, unmarked
 
 if TYPE_CHECKING:
     from planner.report.bridge_wording import Scale
+    from planner.search.account import Account
     from planner.search.bridged import Bridge
 
 LEGEND: Final = (
@@ -18,17 +19,17 @@ LEGEND: Final = (
 )
 
 
-def waterfalls(found: Bridge, per: str) -> list[Figure]:
+def waterfalls(found: Bridge | Account, per: str) -> list[Figure]:
     """Return one figure per quantity, the margin first, then the margin's other definitions."""
     keys = shown(found)
     keys += [("margin", name) for name in found.definitions if name != found.definition]
     return [_waterfall(found, quantity, definition, per) for quantity, definition in keys]
 
 
-def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figure:
+def _waterfall(found: Bridge | Account, quantity: str, definition: str, per: str) -> Figure:
     scale = scale_of(found, quantity, definition, per)
     before, after = found.ends[quantity, definition]
-    labels, starts, sizes = [found.before.label], [0], [before]
+    labels, starts, sizes = [found.labels[0]], [0], [before]
     texts, colours = [scale.level(before)], ["var:series-1"]
     at = before
     for row in found.rows(quantity, definition):
@@ -39,7 +40,7 @@ def _waterfall(found: Bridge, quantity: str, definition: str, per: str) -> Figur
             texts.append(scale.part(row))
             colours.append("var:good" if is_better(quantity, row.amount) else "var:bad")
         at += row.amount
-    labels.append(found.after.label)
+    labels.append(found.labels[1])
     starts.append(0)
     sizes.append(after)
     texts.append(scale.level(after))

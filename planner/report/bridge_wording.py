@@ -14,6 +14,7 @@ from planner.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from planner.search.account import Account
     from planner.search.bridged import Bridge, Row
     from planner.search.sides import Side
 
@@ -70,7 +71,9 @@ class Scale:
         return f"{self.prefix}{abs(amount) * self.factor:,.{self.decimals}f}"
 
 
-def scale_of(found: Bridge, quantity: str, definition: str = "", per: str = "hour") -> Scale:
+def scale_of(
+    found: Bridge | Account, quantity: str, definition: str = "", per: str = "hour"
+) -> Scale:
     """Return how the amounts of a quantity are written."""
     if quantity == "margin":
         return Scale(100 / RATE_UNITS, 1, "", "%", " pp")
@@ -99,7 +102,7 @@ def is_better(quantity: str, amount: int) -> bool | None:
     return None if amount == 0 else (amount < 0) == (quantity == "cost")
 
 
-def shown(found: Bridge) -> list[tuple[str, str]]:
+def shown(found: Bridge | Account) -> list[tuple[str, str]]:
     """Return the quantities that are shown first, the margin as the headline has it."""
     keys = [("cost", ""), ("revenue", "")]
     if ("margin", found.definition) in found.ends:
@@ -107,7 +110,7 @@ def shown(found: Bridge) -> list[tuple[str, str]]:
     return [*keys, ("profit", found.definition)]
 
 
-def headline(found: Bridge, per: str = "hour") -> list[str]:
+def headline(found: Bridge | Account, per: str = "hour") -> list[str]:
     """Return the answer in a few sentences with its numbers."""
     sentences = []
     for quantity, definition in shown(found)[:2]:
@@ -128,7 +131,7 @@ def headline(found: Bridge, per: str = "hour") -> list[str]:
     return sentences
 
 
-def _largest(found: Bridge, quantity: str, definition: str, scale: Scale) -> str:
+def _largest(found: Bridge | Account, quantity: str, definition: str, scale: Scale) -> str:
     rows = sorted(found.rows(quantity, definition), key=lambda row: -abs(row.amount))
     named = rows[:_HEADLINE_PARTS]
     rest = sum(row.amount for row in rows[_HEADLINE_PARTS:])

@@ -53,6 +53,8 @@ class Figure:
     """What a reader should know to read it, under the title."""
     table_filter: tuple[str, str] | None = None
     """Column and value of the rows of the table that the chart shows; None: all."""
+    more_tables: tuple[str, ...] = ()
+    """Further tables behind the chart, each as a whole."""
 
 
 def series_colour(number: int) -> str:
@@ -107,6 +109,7 @@ def demand_figure(result: Result) -> Figure:
         note=note,
         spec={"data": traces, "layout": layout},
         table="class_windows",
+        more_tables=("pool_windows",),
         height=520,
         legend=tuple(legend),
     )
@@ -135,7 +138,7 @@ def _capacity_traces(result: Result, pools: Sequence[tuple[str, pd.DataFrame]]) 
     every = pd.concat([rows for _, rows in pools]).groupby("window_start_s", as_index=False)
     total = every.agg({"window_end_s": "first", "accelerators": "sum"})
     traces.append(
-        _steps(result, total, "accelerators", "in service", "%{y:.0f}")
+        _steps(result, total, "accelerators", "accelerators in service", "%{y:.0f}")
         | {"yaxis": "y2", "line": {"color": "var:ink", "width": 1.5, "dash": "dash", "shape": "hv"}}
     )
     return traces
@@ -150,7 +153,7 @@ def latency_figures(result: Result) -> list[Figure]:
     for metric in shown_metrics(reasoning_tokens)[:-1]:  # the last is the queue, of no promise
         rows = quantiles[quantiles["metric"] == metric]
         traces = [
-            _distribution(rows[rows["class"] == name], name, series_colour(number))
+            distribution(rows[rows["class"] == name], name, series_colour(number))
             for number, name in enumerate(names)
         ]
         promises = result.frames.objectives
@@ -158,8 +161,8 @@ def latency_figures(result: Result) -> list[Figure]:
         traces += [_promise(row, names) for row in promises.to_dict("records")]
         shown = [value for trace in traces for value in trace["x"]]
         layout = {
-            "xaxis": _latency_axis(shown),
-            "yaxis": _nines_axis(),
+            "xaxis": latency_axis(shown),
+            "yaxis": nines_axis(),
             "hovermode": "closest",
             "margin": {"l": 56, "t": 6, "b": 30, "r": 12},
         }
@@ -179,22 +182,30 @@ def latency_figures(result: Result) -> list[Figure]:
     return figures
 
 
-def _distribution(rows: pd.DataFrame, name: str, colour: str) -> Spec:
+def distribution(rows: pd.DataFrame, title: str, colour: str, **more: Any) -> Spec:
+    """Return the line of a latency distribution.
+
+    Args:
+        rows: of the table of quantiles, of one class and metric.
+        title: what it is called where the mouse is over it.
+        colour: of the line.
+        more: entries of the trace that differ.
+    """
     kept = rows[(rows["percentile"] < 100) & (rows["value_s"] > 0)]
     kept = kept.drop_duplicates("value_s", keep="last")  # neighbours in one bin make no stairs
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name,
+        "name": title,
         "x": numbers(kept["value_s"]),
         "y": numbers(nines(p) for p in kept["percentile"]),
         "text": [
             f"{percentile(p)} {duration(v)}"
             for p, v in zip(kept["percentile"], kept["value_s"], strict=True)
         ],
-        "hovertemplate": f"%{{text}}<extra>{name}</extra>",
+        "hovertemplate": f"%{{text}}<extra>{title}</extra>",
         "line": {"color": colour, "width": 2},
-    }
+    } | more
 
 
 def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
@@ -207,6 +218,7 @@ def _promise(row: dict[Any, Any], names: Sequence[str]) -> Spec:
         "type": "scatter",
         "mode": "lines+markers",
         "name": f"promise of {row['class']}",
+        "legendgroup": row["class"],
         "x": numbers([row["limit"], row["limit"]]),
         "y": numbers([0.0, height]),
         "text": [text, text],
@@ -231,7 +243,8 @@ def nines(percent: float) -> float:
     return -math.log10(1.0 - percent / 100.0) if percent else 0.0
 
 
-def _nines_axis() -> Spec:
+def nines_axis() -> Spec:
+    """Return the vertical axis of a latency distribution: as far from 99 to 99.9% as from 90."""
     marks = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
     return {
         "tickvals": numbers(nines(p) for p in marks),
@@ -240,7 +253,8 @@ def _nines_axis() -> Spec:
     }
 
 
-def _latency_axis(values: Sequence[float]) -> Spec:
+def latency_axis(values: Sequence[float]) -> Spec:
+    """Return the logarithmic axis over which latencies lie [s], with marks in words."""
     positive = [value for value in values if value > 0]
     low, high = (min(positive), max(positive)) if positive else (0.01, 1.0)
     low, high = low / 1.15, high * 1.15
@@ -276,8 +290,8 @@ def pool_figures(result: Result) -> list[Figure]:
     )
     layout = {
         "xaxis": _time_axis(result) | {"anchor": "y2"},
-        "yaxis": {"domain": [0.40, 1.0], "tickformat": ".0%", "range": [0, 1.04]},
-        "yaxis2": {"domain": [0.0, 0.28], "rangemode": "tozero", "title": {"text": "waiting"}},
+        "yaxis": {"domain": [0.50, 1.0], "tickformat": ".0%", "range": [0, 1.04]},
+        "yaxis2": {"domain": [0.0, 0.38], "rangemode": "tozero", "title": {"text": "requests"}},
         "hovermode": "x unified",
     }
     figures = []
@@ -287,27 +301,35 @@ def pool_figures(result: Result) -> list[Figure]:
             | {"line": {"color": colour, "width": 1.8, "dash": dash, "shape": "hv"}}
             for column, label, colour, dash in rates
         ]
-        traces.append(
-            _steps(result, rows, "waiting", "waiting", "%{y:.3s}")
+        per_replica = rows.assign(
+            batch=rows["running"] / rows["replicas"].where(rows["replicas"] > 0),
+            queue=rows["waiting"] / rows["replicas"].where(rows["replicas"] > 0),
+        )
+        traces += [
+            _steps(result, per_replica, column, label, "%{y:.3s} per replica")
             | {
                 "yaxis": "y2",
                 "fill": "tozeroy",
-                "fillcolor": "var:series-3/0.35",
-                "line": {"color": "var:series-3", "width": 1.2, "shape": "hv"},
+                "fillcolor": f"{colour}/0.25",
+                "line": {"color": colour, "width": 1.4, "shape": "hv"},
             }
-        )
+            for column, label, colour in (
+                ("batch", "batch size", "var:series-7"),
+                ("queue", "waiting requests", "var:series-3"),
+            )
+        ]
         figures.append(
             Figure(
                 key=f"pool-{name}",
                 title=name,
                 caption=(
                     f"Pool {name} over time: shares of busy time, arithmetic, memory bandwidth and "
-                    "KV memory in use; below, the requests that wait."
+                    "KV memory in use; below, requests that run and that wait, per replica."
                 ),
-                note="Shares in use; below, waiting requests",
+                note="Shares in use; below, requests per replica that run (batch size) and wait",
                 spec={"data": traces, "layout": layout},
                 table="pool_windows",
-                height=330,
+                height=380,
                 table_filter=("pool", name),
             )
         )
@@ -319,6 +341,7 @@ POOL_LEGEND: Final = (
     ("var:series-1", "line", "compute"),
     ("var:series-2", "line", "memory bandwidth"),
     ("var:series-4", "line", "KV memory"),
+    ("var:series-7", "area", "batch size"),
     ("var:series-3", "area", "waiting requests"),
 )
 

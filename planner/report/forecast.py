@@ -10,13 +10,11 @@ import pandas as pd
 
 from planner.report.figures import Figure
 from planner.report.forecast_figures import figures_of
+from planner.report.forecast_quarters import quarter_figures, quarters_section
 from planner.report.forecast_wording import (
     change,
-    devices_words,
     headline,
     margin_title,
-    margin_words,
-    money_words,
     run_words,
     solution_sentence,
 )
@@ -31,13 +29,13 @@ from planner.report.fragments import (
     tier_cell,
     tools,
 )
-from planner.report.page import Data, data_table, lead, render_page, rounded
-from planner.report.wording import DEFINITION_TITLES
+from planner.report.page import Chapter, Data, data_table, lead, render_page, rounded
 from planner.results.formatting import MISSING, count, money, percent, quantity
 from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.search.prospect import Prospect
+    from planner.search.stored import StoredForecast
 
 _SURFACE = "surface-"
 
@@ -51,7 +49,7 @@ def render_forecast_html(found: Prospect) -> str:
     titles += [("assumptions", "Assumptions")]
     parts = [
         _lead(found),
-        _quarters(found, figures),
+        quarters_section(found.quarter_rows(found.projection), found.year_rows()),
         _target(found, figures) if found.solutions else "",
         _orders(found),
         _surface(found, figures),
@@ -98,58 +96,6 @@ def _lead(found: Prospect) -> str:
     ]
     facts = (found.description, run_words(found))
     return lead(f"{found.name}: forecast", " ".join(headline(found)), facts, cards)
-
-
-def _quarters(found: Prospect, figures: Iterable[Figure]) -> str:
-    shown = [f for f in figures if not f.key.startswith(_SURFACE) and f.key != "trades"]
-    grid = f'<div class="grid">{"".join(chart(figure) for figure in shown)}</div>'
-    rows = [
-        [
-            Cell(each.label),
-            number(_rates(each.demand.values())),
-            number(devices_words(each.devices, each.devices_error)),
-            number(money_words(each.spend_usd, each.spend_error_usd)),
-            number(money(each.statement.revenue_usd)),
-            number(margin_words(each.statement.margin.margin_rate, each.margin_error_rate)),
-            *(number(percent(rate)) for rate in each.statement.margin.others.values()),
-            number(percent(min(each.served_rates.values(), default=1.0))),
-        ]
-        for each in found.projection.quarters
-    ]
-    others = found.projection.quarters[0].statement.margin.others
-    head = ["quarter", "#demand /s", "#accelerators", "#spend", "#revenue", "#margin"]
-    head += [f"#{DEFINITION_TITLES.get(name, name)}" for name in others]
-    listed = table("Quarters", [*head, "#served"], rows)
-    years = _years(found)
-    text = (
-        f"Margin is that of {margin_title(found)}; the others stand beside it. "
-        "± is the error of the response surface alone, of margins in points."
-    )
-    return section(
-        "quarters", "Quarters", text, grid, panel(tools("By quarter", "quarters"), listed), years
-    )
-
-
-def _years(found: Prospect) -> str:
-    rows = [
-        [
-            Cell(str(row["year"])),
-            number(_rates([row["demand_rps"]])),
-            number(devices_words(row["accelerators"], row["accelerators_error"])),
-            number(money_words(row["spend_usd"], row["spend_error_usd"])),
-            number(money(row["revenue_usd"])),
-            number(margin_words(row["margin_rate"], row["margin_error"])),
-        ]
-        for row in found.year_rows()
-    ]
-    if not rows:
-        return ""
-    head = ["year", "#demand /s", "#accelerators at its end", "#spend", "#revenue", "#margin"]
-    return panel(tools("By year", "years"), table("Years", head, rows))
-
-
-def _rates(values: Iterable[float]) -> str:
-    return count(float(f"{sum(values):.4g}"))
 
 
 def _target(found: Prospect, figures: Iterable[Figure]) -> str:
@@ -258,6 +204,22 @@ def _value(value: float | str, unit: str) -> str:
 # --- tables behind the page -----------------------------------------------------------------------
 
 
+def stored_forecast_chapter(found: StoredForecast) -> Chapter:
+    """Return what a page of several answers shows of a forecast that was kept."""
+    frames = {"quarters": pd.DataFrame(found.quarters), "years": pd.DataFrame(found.years)}
+    more = f"Of the scenario {found.name}; planner forecast --html shows the surface behind it."
+    return Chapter(
+        sections=(("quarters", "Quarters ahead"),),
+        body=(quarters_section(found.quarters, found.years, more),),
+        figures=tuple(quarter_figures(found.quarters)),
+        tables={name: _data(frame) for name, frame in frames.items()},
+    )
+
+
+def _data(frame: pd.DataFrame) -> Data:
+    return data_table(map(str, frame.columns), map(rounded, frame.itertuples(index=False)))
+
+
 def _tables(found: Prospect) -> dict[str, Data]:
     orders = [
         {"quarter": q.label, "pool": pool, "generation": kind, "nodes": nodes}
@@ -273,7 +235,4 @@ def _tables(found: Prospect) -> dict[str, Data]:
         "trades": pd.DataFrame([vars(each) for each in found.trades]),
         "assumptions": pd.DataFrame([vars(each) for each in found.assumptions]),
     }
-    return {
-        name: data_table(map(str, frame.columns), map(rounded, frame.itertuples(index=False)))
-        for name, frame in tables.items()
-    }
+    return {name: _data(frame) for name, frame in tables.items()}

@@ -84,7 +84,7 @@ def table(
         body += f'<tr class="sum">{_row(total)}</tr>'
     kind = ' class="stacked"' if stacked else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {escape(caption)}">'
         f"<table{kind}>"
         f'<caption class="unseen">{escape(caption)}</caption>'
         f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -95,14 +95,24 @@ def _row(cells: Sequence[Cell]) -> str:
     return cells[0].html("th") + "".join(cell.html() for cell in cells[1:])
 
 
-def copy_button(name: str, table_filter: tuple[str, str] | None = None) -> str:
-    """Return a button that copies a table, or the rows of it that a filter keeps, as CSV."""
-    kept = f" data-filter='{_attribute(table_filter)}'" if table_filter else ""
-    return f'<button type="button" data-copy="{name}"{kept}>Copy as CSV</button>'
+def copy_button(name: str, title: str, table_filter: tuple[str, str] | None = None) -> str:
+    """Return a button that copies a table, or the rows of it that a filter keeps, as CSV.
+
+    Args:
+        name: of the table.
+        title: what it shows, to tell the button from the others of the page.
+        table_filter: column and value of the rows that are copied; None: all.
+    """
+    return (
+        f'<button type="button" data-copy="{name}"{_kept(table_filter)}><span>Copy as CSV</span>'
+        f'<span class="unseen">: {escape(title)}</span></button>'
+    )
 
 
-def _attribute(table_filter: tuple[str, str]) -> str:
-    return escape(json.dumps(table_filter), quote=True)
+def _kept(table_filter: tuple[str, str] | None) -> str:
+    if table_filter is None:
+        return ""
+    return f' data-filter="{escape(json.dumps(table_filter), quote=True)}"'
 
 
 def legend(entries: Iterable[tuple[str, str, str]]) -> str:
@@ -127,22 +137,32 @@ def _css(colour: str) -> str:
 
 
 def chart(figure: Figure) -> str:
-    """Return a panel with the chart, its caption and the table behind it."""
-    kept = f" data-filter='{_attribute(figure.table_filter)}'" if figure.table_filter else ""
-    key = escape(figure.key, quote=True)
+    """Return a panel with the chart, its caption and the tables behind it."""
+    key, title = escape(figure.key, quote=True), escape(figure.title)
+    behind = _data(figure.table, figure.title, figure.table_filter)
+    behind += "".join(_data(name, figure.title, None) for name in figure.more_tables)
+    word = "Tables" if figure.more_tables else "Table"
     return (
         f'<div class="panel"><figure aria-labelledby="title-{key}">'
-        f'<h3 id="title-{key}">{escape(figure.title)}</h3>'
+        f'<h3 id="title-{key}">{title}</h3>'
         f'<figcaption class="caption">{escape(figure.note)}</figcaption>'
         f"{legend(figure.legend) if figure.legend else ''}"
         f'<div class="chart" id="chart-{key}" role="img" '
         f'aria-label="{escape(figure.caption, quote=True)}" '
         f'style="height:{figure.height}px"></div></figure>'
-        f'<details class="data" data-table="{figure.table}"{kept}>'
-        "<summary>Table behind this chart</summary>"
-        f'<div class="tools"><span>table <code>{figure.table}</code></span>'
-        f"{copy_button(figure.table, figure.table_filter)}</div>"
-        '<div class="scroll" tabindex="0"></div></details></div>'
+        f'<details class="data"><summary>{word} behind this chart'
+        f'<span class="unseen">: {title}</span></summary>{behind}</details></div>'
+    )
+
+
+def _data(name: str, title: str, table_filter: tuple[str, str] | None) -> str:
+    """Return the place of a table that is built when a reader asks for it."""
+    label = escape(f"{title}: table {name}", quote=True)
+    return (
+        f'<div class="tools"><span>table <code>{name}</code></span>'
+        f"{copy_button(name, title, table_filter)}</div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}" '
+        f'data-table="{name}"{_kept(table_filter)}></div>'
     )
 
 
@@ -162,7 +182,7 @@ def panel(*parts: str) -> str:
 
 def tools(title: str, name: str) -> str:
     """Return the head of a panel with a table: its title and the button that copies it."""
-    return f'<div class="tools"><h3>{escape(title)}</h3>{copy_button(name)}</div>'
+    return f'<div class="tools"><h3>{escape(title)}</h3>{copy_button(name, title)}</div>'
 
 
 def notes(sentences: Iterable[str]) -> str:

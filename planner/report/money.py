@@ -69,7 +69,7 @@ def margin_table(finance: Finance) -> str:
         )
     head = [
         "definition",
-        "",
+        "role",
         "#revenue",
         "#cost counted",
         "#to a partner",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -18,6 +19,17 @@ from planner.results.result import records
 
 Data = dict[str, list[list[Any]]]
 """A table behind the page, as its script takes it: columns (name, unit, meaning) and rows."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What one answer adds to a page that holds several."""
+
+    sections: tuple[tuple[str, str], ...]
+    """Key and title of those in the navigation."""
+    body: tuple[str, ...]
+    figures: tuple[Figure, ...] = ()
+    tables: Mapping[str, Data] = field(default_factory=dict)
 
 
 def render_page(
@@ -80,11 +92,31 @@ def lead(
     )
 
 
-def card(label: str, value: str, note: str, kind: str = "") -> str:
-    """Return a number of the first screen; `kind` is a further class of its element."""
+def card(
+    label: str,
+    value: str,
+    note: str,
+    kind: str = "",
+    sure: str = "",
+    beside: Iterable[tuple[str, str]] = (),
+) -> str:
+    """Return a number of the first screen.
+
+    Args:
+        label: what it is.
+        value: the number.
+        note: what it stands on.
+        kind: a further class of its element.
+        sure: its interval.
+        beside: title and value of the same number under other definitions.
+    """
+    interval = f'<dd class="sure">{escape(sure)}</dd>' if sure else ""
+    items = "".join(f"<li>{escape(title)} <b>{escape(text)}</b></li>" for title, text in beside)
+    others = f"<dd><ul>{items}</ul></dd>" if items else ""
     return (
         f'<div class="card{kind and f" {kind}"}"><dt>{escape(label)}</dt>'
-        f'<dd class="value">{escape(value)}</dd><dd class="note">{escape(note)}</dd></div>'
+        f'<dd class="value">{escape(value)}</dd>{interval}<dd class="note">{escape(note)}</dd>'
+        f"{others}</div>"
     )
 
 

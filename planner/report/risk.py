@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from planner.report.fragments import Cell, chart, notes, number, panel, section, table, tools
-from planner.report.page import Data, data_table, lead, render_page, rounded
+from planner.report.page import Chapter, Data, data_table, lead, render_page, rounded
 from planner.report.risk_figures import distribution_figures, tornado_figures
 from planner.report.risk_wording import (
     WORDS,
@@ -43,6 +43,16 @@ def render_risk_html(found: Risk) -> str:
     )
 
 
+def risk_chapter(found: Risk) -> Chapter:
+    """Return what a page of several answers shows of a risk analysis."""
+    return Chapter(
+        sections=(("answers", "Intervals"), ("drivers", "Drivers")),
+        body=(_answers(found), _drivers(found), _inputs(found)),
+        figures=(*distribution_figures(found), *tornado_figures(found)),
+        tables=_tables(found),
+    )
+
+
 def _lead(found: Risk) -> str:
     cards = []
     for answer in found.headlines:
@@ -70,7 +80,9 @@ def _answers(found: Risk) -> str:
     below = panel(
         tools("Every answer", "answers"), f'<p class="caption">{escape(caption)}</p>', shown
     )
-    return section("answers", "Answers", text, f'<div class="grid">{grid}</div>', below)
+    return section(
+        "answers", "How sure the answer is", text, f'<div class="grid">{grid}</div>', below
+    )
 
 
 def _answer_row(answer: Answer) -> list[Cell]:
@@ -102,7 +114,14 @@ def _drivers(found: Risk) -> str:
     )
     listed = panel(tools("Words", "drivers"), f'<dl class="words">{words}</dl>')
     charts = f'<div class="grid">{grid}</div>'
-    return section("drivers", "Drivers", text, charts, listed, f'<div class="grid">{panels}</div>')
+    return section(
+        "drivers",
+        "What the answer hangs on",
+        text,
+        charts,
+        listed,
+        f'<div class="grid">{panels}</div>',
+    )
 
 
 def _driver_table(answer: Answer) -> str:

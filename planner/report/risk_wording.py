@@ -29,6 +29,13 @@ WORDS: Final = (
     ("in all", "total Sobol index: share that stays if all others were known"),
 )
 _MOST_NAMES: Final = 4
+_HEADLINES: Final = (
+    "accelerators",
+    "ttft_p99_s",
+    "cost_per_million_output_tokens_usd",
+    "gross_margin_rate",
+)
+"""Answers in the order of the four numbers of a result."""
 
 
 def title_of(answer: Answer) -> str:
@@ -42,6 +49,21 @@ def fleet_of(answer: Answer) -> str:
     """Return of which fleet an answer is."""
     smallest = answer.quantity.fleet == "smallest"
     return "smallest fleet of each draw" if smallest else "the scenario's own fleet in each draw"
+
+
+def headline_intervals(found: Risk) -> tuple[str, ...]:
+    """Return the interval of each of the four numbers of a result, or why there is none."""
+    known = {answer.quantity.name: answer for answer in found.headlines}
+    return tuple(_interval_of(found, known.get(name)) for name in _HEADLINES)
+
+
+def _interval_of(found: Risk, answer: Answer | None) -> str:
+    if answer is None:
+        return "no interval" if found.sized else "no interval: the fleet was given"
+    if answer.interval is None:
+        return "no interval: too few draws have one"
+    of = ", smallest fleet of each draw" if answer.quantity.fleet == "smallest" else ""
+    return f"{share(found.confidence)} interval {between(answer)}{of}"
 
 
 def between(answer: Answer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
@@ -26,12 +26,15 @@ from planner.report.fragments import (
 )
 from planner.report.money import class_cost_table, ledger_table, margin_table
 from planner.report.page import card
+from planner.report.risk_wording import headline_intervals
+from planner.report.step_time import step_figure
 from planner.report.wording import (
     FATE_TITLES,
     METRIC_SHORT,
     handover_words,
     headline_cards,
     light_sentence,
+    other_margins,
     promise_found,
     promise_limit,
     promise_title,
@@ -57,12 +60,19 @@ from planner.results.formatting import (
 from planner.results.pool_table import RESOURCE_TITLES
 from planner.results.result import Assumption, Result
 
+if TYPE_CHECKING:
+    from planner.search.risk import Risk
+
 _VERDICTS: Final = {
     columns.KEPT: ("", "✓"),
     columns.BROKEN: (" broken", "✗"),
     columns.NO_SAMPLE: ("", MISSING),
 }
 """How a verdict on a promise is shown: its style, and its mark."""
+_UNSURE: Final = (
+    "No intervals: run planner risk. It draws what is not known exactly and says how sure these "
+    "numbers are."
+)
 _WORDS: Final = (
     ("TTFT", "time from a request's arrival to its first token, queueing included"),
     ("TTFAT", "time from a request's arrival to the first token of its answer, after the "
@@ -83,17 +93,26 @@ _WORDS: Final = (
 )  # fmt: skip
 
 
-def lead(result: Result) -> str:
-    """Return name, facts, the four numbers and the verdict."""
+def lead(result: Result, risk: Risk | None = None) -> str:
+    """Return name, facts, the four numbers with their intervals, and the verdict.
+
+    Args:
+        result: what the page is about.
+        risk: of the same scenario; None: nothing is known of intervals, and it says so.
+    """
+    shown = headline_cards(result)
+    intervals = ("",) * len(shown) if risk is None else headline_intervals(risk)
+    beside = [(), (), (), other_margins(result)]
     cards = "".join(
-        card(each.label, each.value, each.note, "alarm" if each.alarm else "")
-        for each in headline_cards(result)
+        card(each.label, each.value, each.note, "alarm" if each.alarm else "", sure, others)
+        for each, sure, others in zip(shown, intervals, beside, strict=True)
     )
+    unsure = "" if risk is not None else f'<p class="unsure">{escape(_UNSURE)}</p>'
     description = f"<p>{escape(result.description)}</p>" if result.description else ""
     return (
         f'<div class="lead"><h1>{escape(result.name)}</h1>{description}'
         f'<p class="facts">{escape(run_facts(result))}</p>'
-        f'<dl class="cards">{cards}</dl>{_status(result)}</div>'
+        f'<dl class="cards">{cards}</dl>{unsure}{_status(result)}</div>'
     )
 
 
@@ -208,7 +227,7 @@ def _quantile_table(classes: pd.DataFrame) -> str:
             name = Cell(row["class"], "repeat" if at else "")
             cells = [number(duration(value)) for value in (row[f"{metric}_mean_s"], *values)]
             rows.append([name, Cell(METRIC_SHORT[metric]), *cells])
-    head = ["class", "", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
+    head = ["class", "metric", "#mean", *(f"#{percentile(p)}" for p in columns.PERCENTILES)]
     return table("Latency quantiles by class", head, rows)
 
 
@@ -294,6 +313,7 @@ def pools(result: Result) -> str:
     cached, drafted = caches(result), drafts(result)
     rows = [_pool_cells(row, cached, drafted) for row in result.frames.pools.to_dict("records")]
     charts = "".join(chart(figure) for figure in figures.pool_figures(result))
+    steps = step_figure(result)
     head = [
         "pool", "hardware", "step times", "#nodes", "#accelerators", "#busy", "#compute",
         "#bandwidth", "#KV memory", "#running", "#waiting",
@@ -308,6 +328,7 @@ def pools(result: Result) -> str:
         panel(tools("Pools at a glance", "pools"), table("Pools", head, rows)),
         legend(figures.POOL_LEGEND),
         f'<div class="grid">{charts}</div>',
+        chart(steps) if steps else "",
     )
 
 

@@ -245,6 +245,17 @@ def trouble_title(result: Result) -> str:
     return "cannot keep up" if result.overloaded else "not known to keep up"
 
 
+def other_margins(result: Result) -> tuple[tuple[str, str], ...]:
+    """Return title and gross margin of each definition but the headline's."""
+    if result.finance is None or result.finance.gross_margin_rate is None:
+        return ()
+    return tuple(
+        (DEFINITION_TITLES.get(row["definition"], row["definition"]), percent(row["margin_rate"]))
+        for row in result.finance.margins.to_dict("records")
+        if not row["headline"]
+    )
+
+
 def margin_sentence(result: Result) -> str:
     """Return the gross margin under every definition, the headline's first.
 

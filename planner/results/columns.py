@@ -308,6 +308,15 @@ POOL_WINDOWS: Final = (
     *_USE,
     *_FLOW,
 )
+STEPS: Final = (
+    _POOL,
+    Column("kind", "", "kind of work: matrix products, experts, attention, …", "key"),
+    Column("step_s", "s", "time of it in a step of the mean batch", "recompute"),
+    Column("share_rate", "1", "its share of that step", "recompute"),
+    Column("sequences", "", "sequences that decode in the mean batch of a replica", "same"),
+    Column("context_tokens", "tokens", "KV in use in it, of all its sequences", "same"),
+    Column("prefill_tokens", "tokens", "prompt tokens computed in it", "same"),
+)
 _COST_KINDS = (
     Column("workload_usd", "USD", "cost of machines while they work", "sum"),
     Column("idle_usd", "USD", "cost of machines that are paid for and do not work", "sum"),
@@ -464,6 +473,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "class_pools": CLASS_POOLS,
     "class_footprint": CLASS_FOOTPRINT,
     "pool_footprint": POOL_FOOTPRINT,
+    "steps": STEPS,
     "assumptions": ASSUMPTIONS,
 }
 """Table name → its columns, in order."""

@@ -153,6 +153,8 @@ class Result(Shown):
     books: Mapping[str, Any] | None = None
     """What the money was computed from, as `planner.pricing.Books` reads it, to price it again."""
     impact: Impact | None = None
+    steps: pd.DataFrame | None = None
+    """Where the time of a step goes, by pool, from `planner.steps.step_table`; None: not asked."""
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
@@ -218,7 +220,7 @@ class Result(Shown):
         Args:
             table: classes, total, fates, tasks, objectives, pools, quantiles, class_windows,
                 pool_windows, ledger, margins, class_costs, pool_costs, class_pools,
-                class_footprint, pool_footprint or assumptions.
+                class_footprint, pool_footprint, steps or assumptions.
 
         Raises:
             KeyError: there is no such table.
@@ -251,6 +253,8 @@ class Result(Shown):
         if self.impact is not None:
             tables["class_footprint"] = self.impact.class_footprint
             tables["pool_footprint"] = self.impact.pool_footprint
+        if self.steps is not None:
+            tables["steps"] = self.steps
         rows = [asdict(a) | {"value": str(a.value)} for a in self.assumptions]
         tables["assumptions"] = pd.DataFrame(rows, columns=columns.names("assumptions"))
         return tables

@@ -162,6 +162,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
     if content["impact"] is not None:
         parts = {name: table(name) for name in ("class_footprint", "pool_footprint")}
         impact = Impact(**content["impact"] | parts)
+    steps = folder / "steps.parquet"
     return Result(
         **{name: content[name] for name in ("name", "description", "seed", "version")},
         scenario_sha256=content["scenario_sha256"],
@@ -170,6 +171,7 @@ def _result(content: dict[str, Any], folder: Path) -> Result:
         finance=finance,
         books=content["books"],
         impact=impact,
+        steps=pd.read_parquet(steps) if steps.exists() else None,
         assumptions=tuple(Assumption(**row) for row in content["assumptions"]),
         notes=tuple(content["notes"]),
         counters=content["counters"],

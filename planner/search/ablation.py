@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,6 +15,9 @@ from planner.search.subsets import Key, Measured
 from planner.search.switches import Switch
 from planner.search.techniques import TECHNIQUES
 from planner.version import VERSION
+
+SCHEMA: Final = "planner-ablation/v1"
+_ERROR: Final = "standard_error"
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ class Ablation(Shown):
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         content = {
+            "schema": SCHEMA,
             "planner": VERSION,
             "scenario": self.name,
             "seed": self.seed,
@@ -182,6 +186,7 @@ class Ablation(Shown):
             "cannot_be_switched_off": dict(self.fixed),
             "could_be_switched_on": {} if self.switches or self.fixed else settings(),
             "orders": self.orders,
+            "sized": self.sized,
             "quantities": [_decomposition(each) for each in self.decompositions],
             "subsets": [
                 {
@@ -191,12 +196,70 @@ class Ablation(Shown):
                     "obstacle": each.obstacle,
                     "broken": list(each.broken),
                     "near_miss": each.near_miss,
+                    "simulations": each.simulations,
                 }
                 for each in self.subsets
             ],
             "notes": list(self.notes),
         }
         return json_text(content)
+
+
+def read_ablation(content: Mapping[str, Any]) -> Ablation:
+    """Return the ablation that `Ablation.to_json` wrote.
+
+    Raises:
+        KeyError, TypeError: it is of another version, or damaged.
+    """
+    known = {technique.name: technique for technique in TECHNIQUES}
+    part = content["part"]
+    decompositions = tuple(map(_read_decomposition, content["quantities"]))
+    keys = {_column(key): key for each in decompositions for key in [_key(each)]}
+    return Ablation(
+        name=content["scenario"],
+        seed=content["seed"],
+        part=part["words"],
+        **{name: part[name] for name in ("whole", "start", "weekday", "duration_s")},
+        switches=tuple(
+            Switch(known[each["name"]], each["stays_on_in"]) for each in content["techniques"]
+        ),
+        fixed=content["cannot_be_switched_off"],
+        decompositions=decompositions,
+        subsets=tuple(
+            Measured(
+                on=frozenset(each["on"]),
+                values={
+                    keys[name]: value for name, value in each["values"].items() if name in keys
+                },
+                broken=tuple(each["broken"]),
+                **{name: each[name] for name in ("nodes", "obstacle", "near_miss", "simulations")},
+            )
+            for each in content["subsets"]
+        ),
+        orders=content["orders"],
+        sized=content["sized"],
+        notes=tuple(content["notes"]),
+    )
+
+
+def _read_decomposition(content: Mapping[str, Any]) -> Decomposition:
+    stated = ("name", "title", "unit", "fleet", "less_is_better")
+    return Decomposition(
+        quantity=Quantity(
+            **{name: content[name] for name in stated}, request_class=content["class"] or ""
+        ),
+        none=content["none"],
+        all=content["all"],
+        effects=tuple(
+            Effect(*(each[name] for name in ("technique", "alone", "removed", "share", _ERROR)))
+            for each in content["effects"]
+        ),
+        needed=tuple(content["needed"]),
+    )
+
+
+def _key(each: Decomposition) -> Key:
+    return each.quantity.name, each.quantity.request_class
 
 
 def settings() -> dict[str, str]:
@@ -232,7 +295,7 @@ def _decomposition(each: Decomposition) -> dict[str, Any]:
                 "alone": effect.alone,
                 "removed": effect.removed,
                 "share": effect.share,
-                "standard_error": effect.error,
+                _ERROR: effect.error,
             }
             for effect in each.effects
         ],

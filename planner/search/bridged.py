@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import pandas as pd
@@ -20,6 +20,7 @@ from planner.search.shapley import standard_error
 from planner.search.sides import Side
 from planner.version import VERSION
 
+SCHEMA: Final = "planner-bridge/v1"
 CATALOGUE: Final = "catalogue"
 SPARE: Final = "spare capacity"
 GROUPS: Final[Mapping[str, str]] = {
@@ -95,6 +96,11 @@ class Bridge(Shown):
     """Those not of the scenarios themselves that differ."""
     notes: tuple[str, ...] = ()
     """What a reader has to know to read the numbers right."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Labels of the two sides."""
+        return self.before.label, self.after.label
 
     @property
     def definition(self) -> str:
@@ -219,6 +225,7 @@ class Bridge(Shown):
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         content = {
+            "schema": SCHEMA,
             "planner": VERSION,
             "before": _side(self.before),
             "after": _side(self.after),
@@ -242,6 +249,7 @@ class Bridge(Shown):
                         }
                         for part in self.parts
                     ],
+                    "bars": [asdict(row) for row in self.rows(quantity, definition, every=True)],
                 }
                 for (quantity, definition), (before, after) in self.ends.items()
             ],

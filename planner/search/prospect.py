@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -27,6 +27,8 @@ from planner.search.solve import (
 )
 from planner.search.surface import Curve, Point
 from planner.version import VERSION
+
+SCHEMA: Final = "planner-forecast/v1"
 
 
 @dataclass(frozen=True, repr=False)
@@ -262,6 +264,7 @@ class Prospect(Shown):
     def to_json(self) -> str:
         """Return everything as JSON: sorted keys, the same bytes each time."""
         content = {
+            "schema": SCHEMA,
             "planner": VERSION,
             "scenario": self.name,
             "seed": self.seed,

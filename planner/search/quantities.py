@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,15 +23,22 @@ class Quantity:
     fleet: Literal["smallest", "own"]
     """Of which fleet: the smallest that keeps every promise, or the scenario's own."""
     less_is_better: bool
-    of: Callable[[Result], float | None]
-    """None where the result has no such number."""
     request_class: str = ""
     """Of which class; empty: of all requests."""
 
     def value(self, result: Result) -> float | None:
         """Return the number; None where there is none."""
-        found = self.of(result)
+        found = self._found(result)
         return None if found is None or not math.isfinite(found) else float(found)
+
+    def _found(self, result: Result) -> float | None:
+        if self.unit != "s":
+            named: float | None = result.headline[_HEADLINES.get(self.name, self.name)]
+            return named
+        if not self.request_class:
+            return float(result.frames.total[self.name].iloc[0])
+        classes = result.frames.classes
+        return float(classes.loc[classes["class"] == self.request_class, self.name].iloc[0])
 
     def written(self, value: float | None) -> str:
         """Return an amount of it as a person reads it."""
@@ -49,51 +55,30 @@ def quantities(scenario: Scenario, *, sized: bool) -> tuple[Quantity, ...]:
     fleet: Literal["smallest", "own"] = "smallest" if sized else "own"
     names = [klass.name for klass in scenario.workload.classes]
     found = [
+        Quantity("cost_per_hour_usd", "cost per hour", "usd/h", fleet, True),
         Quantity(
-            "cost_per_hour_usd", "cost per hour", "usd/h", fleet, True, _of("cost_per_hour_usd")
+            name="cost_per_million_output_tokens_usd",
+            title="cost per 1M output tokens",
+            unit="usd/Mtok",
+            fleet=fleet,
+            less_is_better=True,
         ),
-        Quantity(
-            *("cost_per_million_output_tokens_usd", "cost per 1M output tokens", "usd/Mtok", fleet),
-            *(True, _of("cost_per_million_output_tokens_usd")),
-        ),
-        Quantity(
-            "gross_margin_rate", "gross margin", "rate", fleet, False, _of("gross_margin_rate")
-        ),
+        Quantity("gross_margin_rate", "gross margin", "rate", fleet, False),
         *(_latency(metric) for metric in _LATENCIES),
-        Quantity(
-            *("slo_attainment_rate", "requests within all promises", "rate", "own", False),
-            _of("slo_attainment_rate"),
-        ),
+        Quantity("slo_attainment_rate", "requests within all promises", "rate", "own", False),
     ]
     if sized:
-        accelerators = _of("accelerators_at_peak")
-        needed = Quantity(
-            "accelerators", "accelerators needed", "accelerators", "smallest", True, accelerators
-        )
-        found.insert(0, needed)
+        title = "accelerators needed"
+        found.insert(0, Quantity("accelerators", title, "accelerators", "smallest", True))
     if len(names) > 1:
         found += [_latency(metric, name) for metric in _LATENCIES for name in names]
     return tuple(found)
 
 
 _LATENCIES: Final = {"ttft": "time to first token, p99", "tpot": "time per output token, p99"}
-
-
-def _of(key: str) -> Callable[[Result], float | None]:
-    def value(result: Result) -> float | None:
-        found: float | None = result.headline[key]
-        return found
-
-    return value
+_HEADLINES: Final = {"accelerators": "accelerators_at_peak"}
+"""Quantities that the headline of a result calls otherwise."""
 
 
 def _latency(metric: str, request_class: str = "") -> Quantity:
-    column = f"{metric}_p99_s"
-
-    def value(result: Result) -> float | None:
-        if not request_class:
-            return float(result.frames.total[column].iloc[0])
-        classes = result.frames.classes
-        return float(classes.loc[classes["class"] == request_class, column].iloc[0])
-
-    return Quantity(column, _LATENCIES[metric], "s", "own", True, value, request_class)
+    return Quantity(f"{metric}_p99_s", _LATENCIES[metric], "s", "own", True, request_class)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pandas as pd
 
 from planner.jsonable import json_text
 from planner.results.formatting import MISSING
 from planner.results.notebook import Shown, Summary
+from planner.scenario.schema.uncertainty import Source, UncertainInput
 from planner.scenario.uncertain import ResolvedInput
 from planner.search.points import HIGH, LOW
 from planner.search.quantities import Quantity
@@ -178,9 +179,94 @@ class Risk(Shown):
             },
             "samples": self.rows(),
             "simulations": self.simulations,
+            "sized": self.sized,
             "notes": list(self.notes),
         }
         return json_text(content)
+
+
+def read_risk(content: Mapping[str, Any]) -> Risk:
+    """Return the risk that `Risk.to_json` wrote.
+
+    Inputs are as stated: what each moves number by number is not kept.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is of another version, or damaged.
+    """
+    inputs = tuple(map(_read_input, content["inputs"]))
+    columns = tuple(dict.fromkeys(each.column for each in inputs))
+    answers = tuple(map(_read_answer, content["answers"]))
+    fleet = content["own_fleet"]
+    kept = fleet["keeps_every_promise"]
+    nodes = fleet["nodes"]
+    return Risk(
+        name=content["scenario"],
+        **{name: content[name] for name in ("seed", "part", "confidence", "method")},
+        inputs=inputs,
+        columns=columns,
+        answers=answers,
+        kept=None if kept is None else Estimate(**kept),
+        nodes=nodes,
+        centre=Sample((0.5,) * len(columns), {each.key: each.centre for each in answers}),
+        samples=tuple(_read_sample(row, columns, answers, nodes) for row in content["samples"]),
+        simulations=content["simulations"],
+        sized=content["sized"],
+        notes=tuple(content["notes"]),
+    )
+
+
+def _read_input(content: Mapping[str, Any]) -> ResolvedInput:
+    moved = content["moves"]
+    stated = UncertainInput.model_validate(
+        {
+            "name": content["name"],
+            ("source" if moved in get_args(Source) else "path"): moved,
+            **{name: content[name] for name in ("group", "basis") if content[name]},
+            **({} if moved not in get_args(Source) else {"of": content["of"]}),
+            **content["distribution"],
+        }
+    )
+    return ResolvedInput(content["name"], stated, (), (), tuple(content["of"]))
+
+
+def _read_answer(content: Mapping[str, Any]) -> Answer:
+    found = content["interval"]
+    stated = ("name", "title", "unit", "fleet", "less_is_better")
+    return Answer(
+        quantity=Quantity(
+            **{name: content[name] for name in stated}, request_class=content["class"]
+        ),
+        centre=content["centre"],
+        interval=None if found is None else Interval(**found | _estimates(found)),
+        known=content["known"],
+        drivers=tuple(
+            Driver(
+                **{name: each[name] for name in ("column", "low", "high")},
+                index=None if each["index"] is None else Index(**_estimates(each["index"])),
+            )
+            for each in content["drivers"]
+        ),
+    )
+
+
+def _estimates(content: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**each) for name, each in content.items() if isinstance(each, dict)}
+
+
+def _read_sample(
+    row: Mapping[str, Any],
+    columns: tuple[str, ...],
+    answers: tuple[Answer, ...],
+    nodes: Mapping[str, int],
+) -> Sample:
+    found = {pool: row[f"nodes.{pool}"] for pool in nodes}
+    return Sample(
+        point=tuple(row[f"input.{name}"] for name in columns),
+        values={each.key: row[_column(each.key)] for each in answers},
+        nodes=None if None in found.values() else found,
+        kept=row["kept"],
+        obstacle=row["obstacle"],
+    )
 
 
 def _written(answer: Answer, end: str) -> str:
@@ -231,8 +317,10 @@ def _answer(each: Answer) -> dict[str, Any]:
     return {
         "name": each.quantity.name,
         "class": each.quantity.request_class,
+        "title": each.quantity.title,
         "unit": each.quantity.unit,
         "fleet": each.quantity.fleet,
+        "less_is_better": each.quantity.less_is_better,
         "centre": each.centre,
         "known": each.known,
         "interval": None if each.interval is None else asdict(each.interval),

@@ -99,6 +99,7 @@ LAYERS = {
     "version": Layer(),
     "simulation": Layer(BELOW_RUN, "numpy pandas"),
     "costing": Layer(f"simulation {BELOW_RUN}", "pandas pydantic"),
+    "steps": Layer(f"simulation {BELOW_RUN}", "numpy pandas"),
     "starter": Layer("lowering scenario curves catalog trace errors units"),
     "search": Layer(f"simulation {BELOW_RUN}", "joblib numpy pandas scipy"),
     "report": Layer(
@@ -114,7 +115,7 @@ LAYERS = {
     ),
     "cli": Layer(
         "calibration validation measurements microbench "
-        f"regress report search starter costing simulation {BELOW_RUN}",
+        f"regress report search starter costing steps simulation {BELOW_RUN}",
         "numpy pandas plotly pyarrow rich typer yaml",
     ),
     "__main__": Layer("cli"),

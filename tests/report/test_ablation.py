@@ -43,7 +43,7 @@ def decomposition(
     )
     title = {"accelerators": "accelerators needed"}.get(name, name)
     fleet = "smallest" if unit == "accelerators" else "own"
-    quantity = Quantity(name, title, unit, fleet, unit != "rate", lambda _: None)  # type: ignore[arg-type]
+    quantity = Quantity(name, title, unit, fleet, unit != "rate")  # type: ignore[arg-type]
     return replace(Decomposition(quantity, none, none + both, effects), **changes)  # type: ignore[arg-type]
 
 

@@ -54,7 +54,7 @@ def test_demand_shows_arrivals_and_capacity(result: Result) -> None:
     chat = windows[windows["class"] == "anonymous-chat"]
     np.testing.assert_allclose(traces["anonymous-chat"]["y"][:-1], chat["arrival_rps"], rtol=1e-5)
     pools = result.to_pandas("pool_windows").groupby("window_start_s")["accelerators"].sum()
-    np.testing.assert_allclose(traces["in service"]["y"][:-1], pools, rtol=1e-5)
+    np.testing.assert_allclose(traces["accelerators in service"]["y"][:-1], pools, rtol=1e-5)
     windows = result.to_pandas("pool_windows").query("pool == 'reasoning'")
     attained = windows["memory_rate"] * windows["accelerators"]  # its compute rate is lower
     np.testing.assert_allclose(traces["reasoning attained"]["y"][:-1], attained, rtol=1e-5)

@@ -32,7 +32,7 @@ def estimate(value: float, width: float = 0.0) -> Estimate:
 
 def answer(name: str, title: str, unit: str, low: float, middle: float, high: float) -> Answer:
     fleet = "own" if unit == "s" else "smallest"
-    quantity = Quantity(name, title, unit, fleet, True, lambda _: None)  # type: ignore[arg-type]
+    quantity = Quantity(name, title, unit, fleet, True)  # type: ignore[arg-type]
     index = Index(estimate(0.6, 0.1), estimate(0.7, 0.1))
     small = Index(estimate(-0.01, 0.05), estimate(0.05, 0.05))
     return Answer(
