@@ -69,7 +69,8 @@ def risk(
     r"""Say how sure the answer is, and which input it hangs on.
 
     Draws the inputs that the scenario's section `uncertainty` lists: traffic, lengths,
-    fitted curves, engine overheads, acceptance, prices. Simulates each draw with the same
+    fitted curves, engine overheads, acceptance, prices; without the section, only the known
+    errors of curves and overheads. Simulates each draw with the same
     requests, finds its smallest fleet, and prints accelerators, tail latency, cost and
     margin as intervals with their sampling error. Each input's swing (p10 to p90, others at
     their medians) and its Sobol indices say what drives them.
@@ -95,8 +96,7 @@ def risk(
     duration_s = seconds_of(duration)
     loaded = load_scenario(file, sets=sets or (), overrides=overrides or (), named=scenario)
     check_outputs([html, csv], force=force, inputs=[file])
-    if loaded.scenario.uncertainty is not None:
-        announce_compilation()
+    announce_compilation()
     started_s = time.monotonic()
     with LateBar("drawing") as bar:
         found = search(

@@ -22,7 +22,7 @@ from planner.errors import ScenarioError, SimulationError
 from planner.scenario import LoadedScenario
 from planner.scenario.distributions import z_of
 from planner.scenario.price_tables import with_price_tables
-from planner.scenario.schema.uncertainty import Uncertainty
+from planner.scenario.schema.uncertainty import UncertainInput, Uncertainty
 from planner.scenario.uncertain import InputError, resolved
 from planner.search.crew import Crew
 from planner.search.draws import Drawing, Point
@@ -44,10 +44,15 @@ from planner.search.sensitivity import Index, indices_of, interval_of, share_of
 from planner.simulation import resolve
 from planner.version import VERSION
 
-ABSENT: Final = (
-    "has no section `uncertainty`, so nothing is known of what is not known; list its inputs, as "
-    "scenarios/economics/uncertainty.yaml does"
+OWN_ERRORS: Final = (
+    UncertainInput(
+        name="kernels",
+        source="curves",
+        basis="covariance of the fitted curves, and their error on shapes left out",
+    ),
+    UncertainInput(name="engines", source="overheads", basis="standard errors of the calibration"),
 )
+"""What is drawn where a scenario lists nothing: the errors that step times know of themselves."""
 
 
 def risk(
@@ -69,7 +74,8 @@ def risk(
     """Draw the uncertain inputs of a scenario and return its answers as intervals with drivers.
 
     Args:
-        scenario: a file with a section `uncertainty`, or such a scenario already loaded.
+        scenario: a file, or a scenario already loaded; without a section `uncertainty` only the
+            errors of fitted kernels and engine overheads are drawn.
         sets: values to change, as for `run`.
         overrides: named overrides, as for `run`.
         named: named scenario, as for `run`.
@@ -84,7 +90,7 @@ def risk(
         catalog: by default the shipped one.
 
     Raises:
-        ScenarioError: the scenario has faults, or no section `uncertainty`.
+        ScenarioError: the scenario has faults.
         SimulationError: not even the medians of all inputs can be simulated.
         OutputError: `resume` is of another search.
     """
@@ -112,9 +118,7 @@ def risk(
 
 
 def _stated(loaded: LoadedScenario, samples: int | None, sensitivity: bool | None) -> Uncertainty:
-    stated = loaded.scenario.uncertainty
-    if stated is None:
-        raise ScenarioError([loaded.fault(("uncertainty",), ABSENT)])
+    stated = loaded.scenario.uncertainty or Uncertainty(inputs=list(OWN_ERRORS))
     changed = stated.model_dump(exclude_unset=True)
     if samples is not None:
         changed["samples"] = samples
@@ -344,6 +348,11 @@ def _notes(found: Risk) -> Iterable[str]:
         "All draws are served the same requests with the same random numbers; what the traffic "
         "does by chance is not part of the intervals."
     )
+    if tuple(each.stated for each in found.inputs) == OWN_ERRORS:
+        yield (
+            "The scenario lists nothing as uncertain: only errors of step times are drawn. "
+            "Traffic, lengths and prices count as certain; a section `uncertainty` draws them too."
+        )
     if any(each.stated.source == "curves" for each in found.inputs):
         yield (
             "Fitted kernels are drawn all slower or all faster together, by the error of their "

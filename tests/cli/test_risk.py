@@ -60,7 +60,6 @@ def test_prints_tables_and_writes_files(call: Callable[..., Result], tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "has no section `uncertainty`"),
         ((*SHORT, "--samples", "12"), "must be a power of two, as 8 or 16"),
         ((*SHORT, "--duration", "5 s"), "is less than a minute"),
     ],

@@ -12,7 +12,7 @@ from scipy import stats
 
 import planner
 from planner.catalog import load_catalog
-from planner.errors import OutputError, ScenarioError
+from planner.errors import OutputError
 from planner.scenario import LoadedScenario
 from planner.scenario.price_tables import with_price_tables
 from planner.scenario.uncertain import resolved
@@ -207,9 +207,13 @@ def test_a_journal_of_another_search_is_refused(loaded: LoadedScenario, tmp_path
         risk(loaded, sized=False, resume=journal)
 
 
-def test_without_the_section_there_is_nothing_to_draw(folder: Path) -> None:
-    with pytest.raises(ScenarioError, match="has no section `uncertainty`"):
-        risk(load(folder, *SHORT))
+def test_without_the_section_step_times_know_their_own_errors(folder: Path) -> None:
+    found = risk(load(folder, *SHORT), samples=8, sized=False, sensitivity=False)
+    assert [each.name for each in found.inputs] == ["kernels", "engines"]
+    assert "only errors of step times are drawn" in found.notes[1]
+    tail = found.of("ttft_p99_s")
+    assert tail.interval is not None
+    assert tail.interval.low.value < tail.interval.high.value
 
 
 # --- every source ---------------------------------------------------------------------------------
