@@ -140,7 +140,8 @@ def _of_pool(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[Contr
         )
     yield _format(f"{stem}.weight_dtype", group, "Weights", pool.weight_dtype, _WEIGHTS)
     yield _format(f"{stem}.kv_dtype", group, "KV cache", pool.kv_dtype, _CACHES)
-    yield _speculation(pool, group, catalog)
+    if pool.decode is None:  # a pool that only prefills verifies no drafts
+        yield _speculation(pool, group, catalog)
 
 
 def _nodes(path: str, group: str, label: str, scenario: Scenario) -> Slider:

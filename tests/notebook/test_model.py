@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.catalog import load_catalog
 from planner.notebook.controls import ControlError, Menu, Slider, Switch
+from planner.notebook.derive import controls_of
 from planner.notebook.model import WhatIf
 from planner.results.result import Result
 from tests.conftest import ROOT
@@ -71,6 +73,15 @@ def test_speculation_is_offered_where_measurements_tell_of_the_model(model: What
     assert isinstance(reasoning, Menu)
     assert "mtp, 1 drafted token" in reasoning.choices
     assert not any(choice.startswith("mtp") for choice in chat.choices)
+
+
+def test_a_pool_that_only_prefills_is_offered_no_speculation() -> None:
+    loaded = planner.load_scenario(ROOT / "scenarios" / "techniques" / "disaggregation.yaml")
+    controls = controls_of(loaded, load_catalog())
+    offered = {control.key for control in controls if control.key.endswith(".speculation")}
+    both = {f"pools.{pool.name}.speculation": pool.decode for pool in loaded.scenario.pools}
+    assert len(both) == 2
+    assert offered == {key for key, decode in both.items() if decode is None}
 
 
 MOVES = {
