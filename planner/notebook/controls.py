@@ -37,9 +37,11 @@ class Slider:
     step: float
     edits: Callable[[float], Sequence[Edit]]
     """What follows from a value other than `start`."""
+    is_whole: bool = False
+    """Whether it takes whole numbers only."""
 
     def checked(self, value: Value) -> float:
-        """Return a value that the slider can take; whole where its steps are.
+        """Return a value that the slider can take.
 
         Raises:
             ControlError: it cannot take this one.
@@ -50,16 +52,13 @@ class Slider:
                 f"{self.key}: {shown(value)} is not between {self.low:g} and {self.high:g}"
                 f"{self.unit and f' {self.unit}'}"
             )
+        if self.is_whole and not float(value).is_integer():
+            raise ControlError(f"{self.key}: {shown(value)} is not a whole number")
         return float(value)
 
     def text(self, value: Value) -> str:
         """Return a value as a person reads it."""
         return f"{value:,.6g} {self.unit}".strip()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it takes whole numbers only."""
-        return all(float(each).is_integer() for each in (self.start, self.low, self.step))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def slider_at(
         step, most = max(round(step), 1), max(round(most), round(start) + 1)
     return Slider(
         path, group, label, unit or target.unit, start, min(low, start), max(most, start), step,
-        partial(_stated, path, target),
+        partial(_stated, path, target), target.is_whole,
     )  # fmt: skip
 
 

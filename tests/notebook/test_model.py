@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from planner.catalog import load_catalog
 from planner.notebook.controls import ControlError, Menu, Slider, Switch
 from planner.notebook.derive import controls_of
 from planner.notebook.model import WhatIf
+from planner.notebook.own import own_controls
 from planner.results.result import Result
 from tests.conftest import ROOT
 
@@ -165,6 +167,7 @@ def test_what_cannot_be_is_an_answer(model: WhatIf, values: dict[str, str], said
         ({"pools.chat.nods": 3}, "there is no control 'pools.chat.nods'; did you mean pools.chat."),
         ({"pools.chat.nodes": 900}, "pools.chat.nodes: 900 is not between 0 and 20"),
         ({"pools.chat.nodes": True}, "pools.chat.nodes: true is not between 0 and 20"),
+        ({"pools.chat.nodes": 3.5}, "pools.chat.nodes: 3.5 is not a whole number"),
         ({"techniques.queue order": 1}, "techniques.queue order: 1 is neither true nor false"),
     ],
 )
@@ -184,12 +187,31 @@ def test_a_value_that_a_control_does_not_have_is_refused(
         ({"pools.chat.nodes": (9, 3)}, "pools.chat.nodes: 9 is not less than 3; give low, then"),
         ({"pools.chat.nodes": 3}, "pools.chat.nodes: 3 makes no control; give a tuple of two"),
         ({"pools.chatt.router": ["a", "b"]}, "pools.chatt.router: there is no 'chatt'; did you"),
+        (
+            {"pools.chat.ruter": ["round_robin", "least_loaded"]},
+            "pools.chat.ruter: pools[0].ruter: unknown field; did you mean router?",
+        ),
+        ({"pools": ["a", "b"]}, "pools: pools: must be a list; found 'a'"),
+        ({"pools.chat.router": [None, ["a"]]}, "pools.chat.router: [None, ['a']] makes no control"),
+        ({"pools.chat.nodes": (None, 2)}, "pools.chat.nodes: (None, 2) makes no control; give a"),
+        ({"pools.chat.nodes": (0, math.inf)}, "pools.chat.nodes: (0, inf) makes no control; give"),
+        ({"pools.chat.nodes": (0.5, 3)}, "pools.chat.nodes: takes whole numbers only, not 0.5 to"),
+        ("pools.chat.nodes", "sets: 'pools.chat.nodes' names no controls; give a dictionary by"),
     ],
 )
-def test_a_control_that_makes_no_sense_is_refused(sets: dict[str, object], said: str) -> None:
+def test_a_control_that_makes_no_sense_is_refused(sets: object, said: str) -> None:
     with pytest.raises(ControlError) as refused:
         WhatIf(QUICKSTART, sets=sets)  # type: ignore[arg-type]
     assert str(refused.value).startswith(said)
+
+
+def test_a_menu_of_ones_own_starts_as_the_scenario_says_where_that_is_no_word() -> None:
+    drafts = ["null", "{method: n-gram, draft_tokens: 3}", "null"]
+    loaded = planner.load_scenario(ROOT / "scenarios" / "techniques" / "speculation.yaml")
+    path = f"pools.{loaded.scenario.pools[0].name}.speculation"
+    (menu,) = own_controls({path: drafts}, loaded)
+    assert isinstance(menu, Menu)
+    assert menu.choices == ("as in the scenario", *drafts[:2])
 
 
 def test_a_slider_of_ones_own_has_the_unit_that_was_written(model: WhatIf) -> None:
