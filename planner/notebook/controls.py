@@ -6,8 +6,8 @@ They know nothing of widgets, so that everything behind a slider can be tried wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from planner.errors import PlannerError, shown
 from planner.notebook.edits import Edit
@@ -39,6 +39,10 @@ class Slider:
     """What follows from a value other than `start`."""
     is_whole: bool = False
     """Whether it takes whole numbers only."""
+    follows: str = ""
+    """Key of a menu on which `start` and `edits` depend."""
+    versions: Mapping[str, Slider] = field(default_factory=dict)
+    """The slider by choice of that menu."""
 
     def checked(self, value: Value) -> float:
         """Return a value that the slider can take.
@@ -122,6 +126,13 @@ class Switch:
 
 
 Control = Slider | Menu | Switch
+
+
+def given(control: Control, values: Mapping[str, Value]) -> Control:
+    """Return a control as it is while others have some values: a price is that of the machine."""
+    if isinstance(control, Slider) and control.follows in values:
+        return control.versions.get(str(values[control.follows]), control)
+    return control
 
 
 def step_for(span: float, start: float) -> float:

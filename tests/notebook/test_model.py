@@ -9,7 +9,7 @@ import pytest
 
 import planner
 from planner.catalog import load_catalog
-from planner.notebook.controls import ControlError, Menu, Slider, Switch
+from planner.notebook.controls import ControlError, Menu, Slider, Switch, given
 from planner.notebook.derive import controls_of
 from planner.notebook.model import WhatIf
 from planner.notebook.own import own_controls
@@ -136,6 +136,35 @@ def test_options_say_only_what_was_moved(model: WhatIf) -> None:
     assert model.options({"prices.power.electricity": 0.1}) == [
         "prices.power.electricity=0.1 USD/kWh"
     ]
+
+
+def test_a_price_is_that_of_the_machines(model: WhatIf) -> None:
+    """Listed, until it is moved; then any value holds, that of other machines included."""
+    slider = model.control("pools.chat.price")
+    machines = {"pools.chat.node": "hgx-b200"}
+    listed = given(slider, machines).start
+    assert isinstance(slider, Slider)
+    assert isinstance(listed, float)
+    assert slider.start < listed <= slider.high
+    assert model.options(machines | {"pools.chat.price": listed}) == model.options(machines)
+    for mine in (slider.start, 1.5):
+        stated = model.options(machines | {"pools.chat.price": mine})
+        assert "pools.chat.price=what-if-chat" in stated
+        assert f"per_device_hour: {mine} USD/h" in "".join(stated)
+    assert model.options({"pools.chat.price": slider.start}) == []
+    terms = [
+        "".join(model.options({"pools.chat.node": node, "pools.chat.price": 1.0}))
+        for node in ("hgx-b200", "hgx-b300")
+    ]
+    assert ["on_demand" in text for text in terms] == [False, True]
+
+
+@pytest.mark.compiled
+def test_a_menu_of_machines_of_ones_own_moves_no_price() -> None:
+    sets = {"pools.chat.node": ["hgx-h100", "hgx-b200"]}
+    model = WhatIf(planner.load_scenario(QUICKSTART, sets=SHORT), sets=sets)
+    values = {"pools.chat.node": "hgx-b200"}
+    assert given(model.control("pools.chat.price"), values) == model.control("pools.chat.price")
 
 
 @pytest.mark.parametrize(
