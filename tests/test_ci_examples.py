@@ -140,10 +140,16 @@ def test_pre_commit_hooks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> 
     offered = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     hooks = {hook["id"]: hook for hook in offered}
     (used,) = read("pre-commit-config.yaml")["repos"]
+    prices = repository / "scenarios" / "prices.yaml"  # as people keep them beside scenarios
+    prices.write_text("- {name: list-a, chip: h100-sxm}\n", encoding="utf-8")
     for each in used["hooks"]:
         hook = hooks[each["id"]]
         program, *arguments = hook["entry"].split()
         assert program == "planner"
-        files = [] if hook.get("pass_filenames") is False else ["scenarios/small.yaml"]
+        files = (
+            []
+            if hook.get("pass_filenames") is False
+            else ["scenarios/small.yaml", "scenarios/prices.yaml"]
+        )
         done = planner(*arguments, *each.get("args", []), *files)
         assert done.exit_code == (1 if "regress" in hook["id"] else 0), done.output
