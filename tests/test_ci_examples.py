@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,10 +91,41 @@ def test_github_steps(repository: Path) -> None:
     assert compared.returncode == 0, compared.stderr
     comment = (repository / "comment.md").read_text(encoding="utf-8")
     assert comment.startswith("<!-- planner-regress -->\n")
+    assert "### Cost forecast against the target branch\n" in comment
     assert "chat: nodes at peak | 2 | 3 |" in comment
+    assert "planner baseline update" not in comment  # it would not change the target branch
     gate = run(STEPS["Gate"]["run"], repository)
     assert gate.returncode == 1
     assert "::error file=scenarios/small.yaml,line=" in gate.stdout
+
+
+def test_the_first_pull_request_brings_the_scenarios(repository: Path, tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    subprocess.run(["git", "init", "-q", "-b", "main", str(origin)], check=True)
+    empty = [*git, "-C", str(origin), "commit", "-q", "--allow-empty", "-m", "one"]
+    subprocess.run(empty, check=True)
+    subprocess.run(["git", "clone", "-q", str(origin), str(clone)], check=True)
+    shutil.copytree(repository.parent / "origin" / "scenarios", clone / "scenarios")
+    runner = {
+        "RUNNER_TEMP": str(tmp_path),
+        "PATH": f"{repository.parent / 'bin'}:{os.environ['PATH']}",
+    }
+    step = STEPS["Compare with the target branch"]["run"]
+    compared = run(step, clone, BASE_REF="main", **runner)
+    assert compared.returncode == 0, compared.stderr
+    comment = (clone / "comment.md").read_text(encoding="utf-8")
+    assert "has no comparable baseline" in comment
+    assert run(STEPS["Gate"]["run"], clone, **runner).returncode == 0
+
+
+def test_what_is_installed_is_a_release() -> None:
+    release = read("pre-commit-config.yaml")["repos"][0]["rev"]
+    installed = [
+        read("github-forecast.yml")["jobs"]["forecast"]["env"]["PLANNER"],
+        read("gitlab-forecast.yml")["forecast"]["variables"]["PLANNER"],
+    ]
+    assert all(each.endswith(f"@{release}") for each in installed)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +172,16 @@ def test_pre_commit_hooks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> 
     offered = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     hooks = {hook["id"]: hook for hook in offered}
     (used,) = read("pre-commit-config.yaml")["repos"]
+    prices = repository / "scenarios" / "prices.yaml"  # as people keep them beside scenarios
+    prices.write_text("- {name: list-a, chip: h100-sxm}\n", encoding="utf-8")
     for each in used["hooks"]:
         hook = hooks[each["id"]]
         program, *arguments = hook["entry"].split()
         assert program == "planner"
-        files = [] if hook.get("pass_filenames") is False else ["scenarios/small.yaml"]
+        files = (
+            []
+            if hook.get("pass_filenames") is False
+            else ["scenarios/small.yaml", "scenarios/prices.yaml"]
+        )
         done = planner(*arguments, *each.get("args", []), *files)
         assert done.exit_code == (1 if "regress" in hook["id"] else 0), done.output

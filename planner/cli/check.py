@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,13 @@ def check(
             autocompletion=variant_names("scenarios"),
         ),
     ] = None,
+    only_scenarios: Annotated[
+        bool,
+        typer.Option(
+            "--only-scenarios",
+            help="Pass over other YAML: files without schema: planner/… or extends.",
+        ),
+    ] = False,
 ) -> None:
     """Check scenario files and print a summary, or every fault with its place (exit code 2).
 
@@ -51,6 +59,9 @@ def check(
     catalog = load_catalog()
     faults: list[Fault] = []
     for path in dict.fromkeys(files):
+        if only_scenarios and _is_other(path):
+            typer.echo(f"note: {path} is no scenario and is passed over", err=True)
+            continue
         try:
             loaded = load_checked(
                 path, catalog, overrides=overrides or (), sets=sets or (), scenario=scenario
@@ -64,6 +75,16 @@ def check(
             typer.echo("\n".join(_summary(loaded, catalog)))
     if faults:
         raise ScenarioError(faults)
+
+
+def _is_other(path: str) -> bool:
+    """Tell whether a file is something else; of one that cannot be read, loading says why."""
+    from planner.scenario.source import is_scenario
+
+    try:
+        return not is_scenario(Path(path))
+    except OSError:
+        return False
 
 
 def _faults_of_variants(

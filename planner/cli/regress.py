@@ -29,6 +29,15 @@ def regress(
         Path | None,
         typer.Option("--markdown", metavar="FILE", help="Write the comment for a pull request."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="TEXT",
+            help="What the baselines are, as 'the target branch', if the comment's reader does "
+            "not update them.",
+        ),
+    ] = None,
     github: Annotated[
         bool, typer.Option("--github", help="Annotate the scenario's lines on GitHub.")
     ] = False,
@@ -86,7 +95,7 @@ def regress(
             progress=bar,
         )
     _show(outcomes, as_json=json_output, github=github)
-    _write(outcomes, markdown, junit)
+    _write(outcomes, markdown, junit, against)
     for path in orphans(files, found, cases):
         typer.echo(f"note: {path} is the baseline of no scenario; delete it", err=True)
     raise typer.Exit(EXIT_CODES[worst(outcomes)])
@@ -123,13 +132,15 @@ def _show(outcomes: Sequence[Outcome], *, as_json: bool, github: bool) -> None:
             typer.echo(line, err=as_json)  # GitHub reads both streams; JSON stays JSON
 
 
-def _write(outcomes: Sequence[Outcome], markdown: Path | None, junit: Path | None) -> None:
+def _write(
+    outcomes: Sequence[Outcome], markdown: Path | None, junit: Path | None, against: str | None
+) -> None:
     from planner.files import write_whole
 
     if markdown is not None:
         from planner.regress.markdown import to_markdown
 
-        write_whole(markdown, to_markdown(outcomes))
+        write_whole(markdown, to_markdown(outcomes, against=against))
     if junit is not None:
         from planner.regress.junit import to_junit
 

@@ -6,8 +6,8 @@ They know nothing of widgets, so that everything behind a slider can be tried wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from planner.errors import PlannerError, shown
 from planner.notebook.edits import Edit
@@ -37,9 +37,15 @@ class Slider:
     step: float
     edits: Callable[[float], Sequence[Edit]]
     """What follows from a value other than `start`."""
+    is_whole: bool = False
+    """Whether it takes whole numbers only."""
+    follows: str = ""
+    """Key of a menu on which `start` and `edits` depend."""
+    versions: Mapping[str, Slider] = field(default_factory=dict)
+    """The slider by choice of that menu."""
 
     def checked(self, value: Value) -> float:
-        """Return a value that the slider can take; whole where its steps are.
+        """Return a value that the slider can take.
 
         Raises:
             ControlError: it cannot take this one.
@@ -50,16 +56,13 @@ class Slider:
                 f"{self.key}: {shown(value)} is not between {self.low:g} and {self.high:g}"
                 f"{self.unit and f' {self.unit}'}"
             )
+        if self.is_whole and not float(value).is_integer():
+            raise ControlError(f"{self.key}: {shown(value)} is not a whole number")
         return float(value)
 
     def text(self, value: Value) -> str:
         """Return a value as a person reads it."""
         return f"{value:,.6g} {self.unit}".strip()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it takes whole numbers only."""
-        return all(float(each).is_integer() for each in (self.start, self.low, self.step))
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,13 @@ class Switch:
 
 
 Control = Slider | Menu | Switch
+
+
+def given(control: Control, values: Mapping[str, Value]) -> Control:
+    """Return a control as it is while others have some values: a price is that of the machine."""
+    if isinstance(control, Slider) and control.follows in values:
+        return control.versions.get(str(values[control.follows]), control)
+    return control
 
 
 def step_for(span: float, start: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -91,7 +92,7 @@ def slider_at(
         step, most = max(round(step), 1), max(round(most), round(start) + 1)
     return Slider(
         path, group, label, unit or target.unit, start, min(low, start), max(most, start), step,
-        partial(_stated, path, target),
+        partial(_stated, path, target), target.is_whole,
     )  # fmt: skip
 
 
@@ -140,7 +141,8 @@ def _of_pool(pool: Pool, scenario: Scenario, catalog: Catalog) -> Iterator[Contr
         )
     yield _format(f"{stem}.weight_dtype", group, "Weights", pool.weight_dtype, _WEIGHTS)
     yield _format(f"{stem}.kv_dtype", group, "KV cache", pool.kv_dtype, _CACHES)
-    yield _speculation(pool, group, catalog)
+    if pool.decode is None:  # a pool that only prefills verifies no drafts
+        yield _speculation(pool, group, catalog)
 
 
 def _nodes(path: str, group: str, label: str, scenario: Scenario) -> Slider:
@@ -156,12 +158,7 @@ def _format(path: str, group: str, label: str, stated: str, offered: Sequence[st
 def _machines(pool: Pool, group: str, scenario: Scenario, catalog: Catalog) -> Menu:
     """Return the menu of nodes that are delivered and have a price on the scenario's day."""
     path = f"pools.{pool.name}"
-    prices = {pool.node: pool.price}
-    for node in catalog.nodes.values():
-        if node.name != pool.node and catalog.chip(node.chip).status == "shipping":
-            found = _price_on(node.chip, pool, scenario, catalog)
-            if found is not None:
-                prices[node.name] = found
+    prices = _machine_prices(pool, scenario, catalog)
     titles = tuple(_machine_title(name, catalog) for name in prices)
 
     def edits(name: str) -> list[Edit]:
@@ -171,6 +168,17 @@ def _machines(pool: Pool, group: str, scenario: Scenario, catalog: Catalog) -> M
         ]
 
     return Menu(f"{path}.node", group, "Machines", pool.node, tuple(prices), edits, titles)
+
+
+def _machine_prices(pool: Pool, scenario: Scenario, catalog: Catalog) -> dict[str, str | None]:
+    """Return the price of each kind of node that the pool may have; None: by default terms."""
+    prices = {pool.node: pool.price}
+    for node in catalog.nodes.values():
+        if node.name != pool.node and catalog.chip(node.chip).status == "shipping":
+            found = _price_on(node.chip, pool, scenario, catalog)
+            if found is not None:
+                prices[node.name] = found
+    return prices
 
 
 def _machine_title(name: str, catalog: Catalog) -> str:
@@ -257,30 +265,35 @@ def _prices(scenario: Scenario, catalog: Catalog) -> Iterator[Control]:
 
 
 def _machine_price(pool: Pool, scenario: Scenario, catalog: Catalog) -> tuple[Slider, str]:
-    """Return the slider over what a device-hour costs, and its terms.
+    """Return the slider over what a device-hour costs, and the terms that the scenario states.
 
-    Moved, the price holds for whichever machines the pool has. Of a mix, the base load's is shown,
-    and one price takes the place of all.
+    It starts at the listed price of whichever machines the pool has, and moves along with them.
+    Of a mix, the base load's is shown, and one price takes the place of all.
     """
-    prices, chip = scenario.prices, catalog.node(pool.node).chip
     stated = pool.price_mix[0].price if pool.price_mix else pool.price
-    rate = rate_of(stated, chip, prices, catalog)
-    start = round(rate.per_device_hour_usd, 6)
-    name = f"what-if-{pool.name}"[:64]
-
-    def edits(value: float) -> list[Edit]:
-        entry = (
-            f"{{name: {name}, per_device_hour: {value!r} USD/h, terms: {rate.terms}, "
-            f"as_of: '{prices.date}', source: what-if}}"
+    rates = {
+        node: rate_of(name, catalog.node(node).chip, scenario.prices, catalog)
+        for node, name in (_machine_prices(pool, scenario, catalog) | {pool.node: stated}).items()
+    }
+    starts = {node: round(rate.per_device_hour_usd, 6) for node, rate in rates.items()}
+    high = max(round(3 * starts[pool.node], 6), *starts.values()) or 1.0
+    step = min(step_for(high, start) for start in starts.values())
+    label = f"{pool.name}: an accelerator-hour"
+    versions = {
+        node: Slider(
+            f"pools.{pool.name}.price", PRICES, label, "USD/h", start, 0.0, high, step,
+            partial(_own_price, pool, rates[node].terms, scenario.prices.date),
         )
-        return [
-            Text("prices.nodes", f"[{entry}]"),
-            *_one_price(pool, name),
-        ]
+        for node, start in starts.items()
+    }  # fmt: skip
+    slider = replace(versions[pool.node], follows=f"pools.{pool.name}.node", versions=versions)
+    return slider, rates[pool.node].terms
 
-    key, high = f"pools.{pool.name}.price", round(3 * start, 6) or 1.0
-    step = step_for(high, start)
-    slider = Slider(
-        key, PRICES, f"{pool.name}: an accelerator-hour", "USD/h", start, 0.0, high, step, edits
+
+def _own_price(pool: Pool, terms: str, date: str, value: float) -> list[Edit]:
+    name = f"what-if-{pool.name}"[:64]
+    entry = (
+        f"{{name: {name}, per_device_hour: {value!r} USD/h, terms: {terms}, "
+        f"as_of: '{date}', source: what-if}}"
     )
-    return slider, rate.terms
+    return [Text("prices.nodes", f"[{entry}]"), *_one_price(pool, name)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from time import perf_counter
@@ -11,7 +11,7 @@ import pandas as pd
 
 from planner.catalog import Catalog, load_catalog
 from planner.errors import PlannerError, ScenarioError, did_you_mean, shown
-from planner.notebook.controls import Control, ControlError, Switch, Value
+from planner.notebook.controls import Control, ControlError, Slider, Switch, Value, given
 from planner.notebook.derive import controls_of
 from planner.notebook.edits import options
 from planner.notebook.own import Asked, own_controls
@@ -40,7 +40,7 @@ class Answer:
     """What one setting of the controls came to."""
 
     values: Mapping[str, Value]
-    """Of every control that is not where it started."""
+    """Of every control that is not where it starts beside the others."""
     result: Result | None
     """None: the combination cannot be simulated."""
     error: str
@@ -81,7 +81,7 @@ class WhatIf:
         own = own_controls(sets or {}, self._loaded)
         asked = {control.key for control in own}
         self.controls: tuple[Control, ...] = (
-            *(control for control in derived if control.key not in asked),
+            *(_alone(control, asked) for control in derived if control.key not in asked),
             *own,
         )
         """In the order in which they are shown; what the caller asks for replaces what there is."""
@@ -135,7 +135,7 @@ class WhatIf:
             edit
             for control in self.controls
             if control.key in moved and not isinstance(control, Switch)
-            for edit in control.edits(moved[control.key])  # type: ignore[arg-type]
+            for edit in given(control, moved).edits(moved[control.key])  # type: ignore[union-attr, arg-type]
         ]
         return options(edits)
 
@@ -159,7 +159,7 @@ class WhatIf:
         return {
             control.key: checked[control.key]
             for control in self.controls
-            if control.key in checked and checked[control.key] != control.start
+            if control.key in checked and checked[control.key] != given(control, checked).start
         }
 
     def _changed(self, moved: Mapping[str, Value]) -> LoadedScenario:
@@ -177,3 +177,10 @@ class WhatIf:
                     f"pool {pool.name} cannot do without {technique.name}: {message}"
                 )
         return replace(loaded, scenario=scenario)
+
+
+def _alone(control: Control, asked: Container[str]) -> Control:
+    """Return a control that does not follow a menu which the caller replaced by one of his own."""
+    if isinstance(control, Slider) and control.follows in asked:
+        return replace(control, versions={})
+    return control

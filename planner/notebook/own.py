@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -10,11 +11,13 @@ from planner.notebook.controls import Control, ControlError, Menu, Slider, step_
 from planner.notebook.derive import slider_at
 from planner.notebook.edits import Edit, Text
 from planner.scenario import LoadedScenario
+from planner.scenario.load import redraft
 from planner.scenario.merge import PathError, format_location, parse_path
 from planner.scenario.targets import Target, targets_at
 from planner.units import BASE_UNITS, DIMENSIONS
 
 OWN = "Your own"
+_DEFAULT = "as in the scenario"
 Range = tuple[float | str, float | str]
 Asked = Mapping[str, Range | Sequence[str]]
 """By path: a tuple of two makes a slider between them, a list a menu of what it holds."""
@@ -24,15 +27,21 @@ def own_controls(asked: Asked, loaded: LoadedScenario) -> tuple[Control, ...]:
     """Return a control for each path.
 
     Raises:
-        ControlError: a path leads nowhere, or a range makes no sense.
+        ControlError: a path leads nowhere, or a range or menu makes no sense.
     """
+    if not isinstance(asked, Mapping):
+        raise ControlError(
+            f"sets: {shown(asked)} names no controls; give a dictionary by path, as "
+            '{"pools.chat.nodes": (4, 12)}'
+        )
     return tuple(_control(path, stated, loaded) for path, stated in asked.items())
 
 
 def _control(path: str, stated: Range | Sequence[str], loaded: LoadedScenario) -> Control:
-    if isinstance(stated, tuple) and len(stated) == 2:
+    scalars = isinstance(stated, (tuple, list)) and all(map(_is_scalar, stated))
+    if scalars and isinstance(stated, tuple) and len(stated) == 2:
         return _slider(path, stated, loaded)
-    if isinstance(stated, list) and len(stated) > 1:
+    if scalars and isinstance(stated, list) and len(stated) > 1:
         return _menu(path, [str(each) for each in stated], loaded)
     raise ControlError(
         f"{path}: {shown(stated)} makes no control; give a tuple of two for a slider, as "
@@ -41,22 +50,33 @@ def _control(path: str, stated: Range | Sequence[str], loaded: LoadedScenario) -
     )
 
 
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, (int, float)) and math.isfinite(value))
+
+
 def _menu(path: str, choices: list[str], loaded: LoadedScenario) -> Menu:
     try:
         steps = parse_path(path)
     except PathError as error:
         raise ControlError(f"{path}: {error}") from None
-    node, taken = _follow(loaded, steps)
-    start = str(node) if taken else _DEFAULT
-    offered = choices if start in choices else [start, *choices]
+    node = _follow(loaded, steps)
+    start = str(node) if _is_scalar(node) else _DEFAULT
+    _require_one(path, choices, loaded)
+    offered = dict.fromkeys(choices if start in choices else [start, *choices])
     return Menu(path, OWN, path, start, tuple(offered), lambda text: [Text(path, text)])
 
 
-_DEFAULT = "as in the scenario"
+def _require_one(path: str, choices: Sequence[str], loaded: LoadedScenario) -> None:
+    """Refuse a menu of which the schema takes no choice: then the path is wrong, not a choice."""
+    refused = [redraft(loaded, [f"{path}={choice}"]).faults for choice in choices]
+    if all(refused):
+        fault = refused[0][0]
+        where = fault.where and f"{fault.where}: "
+        raise ControlError(f"{path}: {where}{fault.message}")
 
 
-def _follow(loaded: LoadedScenario, steps: Sequence[str | int]) -> tuple[object, bool]:
-    """Return the value that a document states at a path, and whether it does."""
+def _follow(loaded: LoadedScenario, steps: Sequence[str | int]) -> object:
+    """Return the value that a document states at a path; None: it states none."""
     value: object = loaded.data
     for step in steps:
         if isinstance(value, list):
@@ -71,8 +91,8 @@ def _follow(loaded: LoadedScenario, steps: Sequence[str | int]) -> tuple[object,
         elif isinstance(value, dict) and step in value:
             value = value[step]
         else:
-            return None, False
-    return value, True
+            return None
+    return value
 
 
 def _slider(path: str, ends: Range, loaded: LoadedScenario) -> Slider:
@@ -83,6 +103,8 @@ def _slider(path: str, ends: Range, loaded: LoadedScenario) -> Slider:
         raise ControlError(f"{path}: {error}") from None
     if not low < high:
         raise ControlError(f"{path}: {ends[0]} is not less than {ends[1]}; give low, then high")
+    if target.is_whole and not (low.is_integer() and high.is_integer()):
+        raise ControlError(f"{path}: takes whole numbers only, not {ends[0]} to {ends[1]}")
     unit = _unit_of(ends[0], target)
     if unit == target.unit:
         return slider_at(path, target, OWN, path, low=low, high=high)

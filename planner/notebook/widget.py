@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from shlex import quote
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.notebook.cards import cards_html
-from planner.notebook.controls import Control, Menu, Slider, Switch, Value
+from planner.notebook.controls import Control, Menu, Slider, Switch, Value, given
 from planner.notebook.model import Answer, WhatIf
 from planner.notebook.own import Asked
 from planner.results.notebook import html_of
@@ -133,9 +134,22 @@ class Panel:
         self._resetting = False
         self._update()
 
-    def _on_change(self, _change: object) -> None:
+    def _on_change(self, change: Mapping[str, Any]) -> None:
         if not self._resetting:
+            self._follow(change)
             self._update()
+
+    def _follow(self, change: Mapping[str, Any]) -> None:
+        """Move what stood where it started before the change to where it starts now."""
+        now = self.values()
+        key = next(key for key, widget in self._widgets.items() if widget is change["owner"])
+        before = now | {key: change["old"]}
+        self._resetting = True
+        for control in self.model.controls:
+            starts = [_shown_value(control, given(control, each).start) for each in (before, now)]
+            if starts[0] != starts[1] and now[control.key] == starts[0]:
+                self._widgets[control.key].value = starts[1]
+        self._resetting = False
 
     def _update(self) -> None:
         self.answer = self.model.answer(self.values())

@@ -9,7 +9,6 @@ folder named or above.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from planner.catalog import Catalog
 from planner.errors import Fault, ScenarioError
 from planner.regress.baseline import BaselineError
 from planner.scenario import LoadedScenario, load_checked
+from planner.scenario.source import is_scenario
 
 FOLDER: Final = "baselines"
 _ENDINGS: Final = (".yaml", ".yml")
-_SCENARIO: Final = re.compile(r"^(schema\s*:\s*[\"']?planner/|extends\s*:)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,8 @@ def _scenarios(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from _scenarios(entry)
-        elif entry.suffix in _ENDINGS:
-            text = entry.read_text(encoding="utf-8", errors="replace")
-            if _SCENARIO.search(text):
-                yield entry
+        elif entry.suffix in _ENDINGS and is_scenario(entry):
+            yield entry
 
 
 def orphans(named: Sequence[Path], found: Sequence[Found], cases: Sequence[Case]) -> list[Path]:

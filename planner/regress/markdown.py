@@ -32,17 +32,23 @@ _ORDER: Final = (
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
-def to_markdown(outcomes: Sequence[Outcome], limit: int = LIMIT) -> str:
+def to_markdown(
+    outcomes: Sequence[Outcome], limit: int = LIMIT, *, against: str | None = None
+) -> str:
     """Return the comment; what does not fit is counted.
 
     Args:
         outcomes: what to say.
         limit: of characters.
+        against: what the baselines are, as `the target branch`, where they are not the ones to
+            update; None: those of the scenarios.
     """
     sections = [_section(each) for each in _changed(outcomes)]
     quiet = len(outcomes) - len(sections)
-    head = f"{TAG}\n### Cost forecast\n\n**{_text(headline(outcomes))}**\n"
-    tail = f"\n{closing(outcomes)}\n" if closing(outcomes) else ""
+    subject = f"Cost forecast against {_text(against)}" if against else "Cost forecast"
+    remedy = "" if against else closing(outcomes)
+    head = f"{TAG}\n### {subject}\n\n**{_text(headline(outcomes))}**\n"
+    tail = f"\n{remedy}\n" if remedy else ""
     if quiet:
         tail += f"\n{quiet} without a change beyond noise.\n"
     if sections:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from planner.errors import Fault, ScenarioError, did_you_mean
 from planner.scenario.nodes import Location, Node, Place, Places
 from planner.scenario.yaml_tree import TreeBuilder
 
 MAXIMUM_BYTES = 4 * 2**20
+_SCENARIO: Final = re.compile(r"^(schema\s*:\s*[\"']?planner/|extends\s*:)", re.MULTILINE)
+
+
+def is_scenario(path: Path) -> bool:
+    """Tell whether a file means to be a scenario; other YAML lies beside them, as price tables do.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _SCENARIO.search(path.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,21 @@ def test_several_files(write_file: WriteFile) -> None:
     assert "none.yaml: no such file" in done.stderr
 
 
+def test_other_yaml_is_passed_over_if_asked(write_file: WriteFile) -> None:
+    write_file("good.yaml", VALID)
+    write_file("prices.yaml", "prices: [{name: chat-a}]\n")
+    files = ["check", "good.yaml", "prices.yaml"]
+    assert runner.invoke(app, files).exit_code == 2
+    done = runner.invoke(app, [*files, "--only-scenarios"])
+    assert (done.exit_code, done.stderr) == (
+        0, "note: prices.yaml is no scenario and is passed over\n",
+    )  # fmt: skip
+    assert done.stdout.startswith("good.yaml: ok")
+    missing = runner.invoke(app, [*files, "none.yaml", "--only-scenarios"])
+    assert missing.exit_code == 2
+    assert "none.yaml: no such file" in missing.stderr
+
+
 def test_every_scenario_of_the_file_is_checked(write_file: WriteFile) -> None:
     write_file("q.yaml", VALID + VARIANTS + "  lean: [thin]\n")
     done = runner.invoke(app, ["check", "q.yaml"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 import planner
-from planner.notebook.controls import ControlError, Menu, Slider, Switch
+from planner.catalog import load_catalog
+from planner.notebook.controls import ControlError, Menu, Slider, Switch, given
+from planner.notebook.derive import controls_of
 from planner.notebook.model import WhatIf
+from planner.notebook.own import own_controls
 from planner.results.result import Result
 from tests.conftest import ROOT
 
@@ -73,6 +77,15 @@ def test_speculation_is_offered_where_measurements_tell_of_the_model(model: What
     assert not any(choice.startswith("mtp") for choice in chat.choices)
 
 
+def test_a_pool_that_only_prefills_is_offered_no_speculation() -> None:
+    loaded = planner.load_scenario(ROOT / "scenarios" / "techniques" / "disaggregation.yaml")
+    controls = controls_of(loaded, load_catalog())
+    offered = {control.key for control in controls if control.key.endswith(".speculation")}
+    both = {f"pools.{pool.name}.speculation": pool.decode for pool in loaded.scenario.pools}
+    assert len(both) == 2
+    assert offered == {key for key, decode in both.items() if decode is None}
+
+
 MOVES = {
     "nodes": {"pools.chat.nodes": 9},
     "fewer nodes, less traffic": {"pools.chat.nodes": 6, "traffic.level": 50},
@@ -125,6 +138,35 @@ def test_options_say_only_what_was_moved(model: WhatIf) -> None:
     ]
 
 
+def test_a_price_is_that_of_the_machines(model: WhatIf) -> None:
+    """Listed, until it is moved; then any value holds, that of other machines included."""
+    slider = model.control("pools.chat.price")
+    machines = {"pools.chat.node": "hgx-b200"}
+    listed = given(slider, machines).start
+    assert isinstance(slider, Slider)
+    assert isinstance(listed, float)
+    assert slider.start < listed <= slider.high
+    assert model.options(machines | {"pools.chat.price": listed}) == model.options(machines)
+    for mine in (slider.start, 1.5):
+        stated = model.options(machines | {"pools.chat.price": mine})
+        assert "pools.chat.price=what-if-chat" in stated
+        assert f"per_device_hour: {mine} USD/h" in "".join(stated)
+    assert model.options({"pools.chat.price": slider.start}) == []
+    terms = [
+        "".join(model.options({"pools.chat.node": node, "pools.chat.price": 1.0}))
+        for node in ("hgx-b200", "hgx-b300")
+    ]
+    assert ["on_demand" in text for text in terms] == [False, True]
+
+
+@pytest.mark.compiled
+def test_a_menu_of_machines_of_ones_own_moves_no_price() -> None:
+    sets = {"pools.chat.node": ["hgx-h100", "hgx-b200"]}
+    model = WhatIf(planner.load_scenario(QUICKSTART, sets=SHORT), sets=sets)
+    values = {"pools.chat.node": "hgx-b200"}
+    assert given(model.control("pools.chat.price"), values) == model.control("pools.chat.price")
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -154,6 +196,7 @@ def test_what_cannot_be_is_an_answer(model: WhatIf, values: dict[str, str], said
         ({"pools.chat.nods": 3}, "there is no control 'pools.chat.nods'; did you mean pools.chat."),
         ({"pools.chat.nodes": 900}, "pools.chat.nodes: 900 is not between 0 and 20"),
         ({"pools.chat.nodes": True}, "pools.chat.nodes: true is not between 0 and 20"),
+        ({"pools.chat.nodes": 3.5}, "pools.chat.nodes: 3.5 is not a whole number"),
         ({"techniques.queue order": 1}, "techniques.queue order: 1 is neither true nor false"),
     ],
 )
@@ -173,12 +216,31 @@ def test_a_value_that_a_control_does_not_have_is_refused(
         ({"pools.chat.nodes": (9, 3)}, "pools.chat.nodes: 9 is not less than 3; give low, then"),
         ({"pools.chat.nodes": 3}, "pools.chat.nodes: 3 makes no control; give a tuple of two"),
         ({"pools.chatt.router": ["a", "b"]}, "pools.chatt.router: there is no 'chatt'; did you"),
+        (
+            {"pools.chat.ruter": ["round_robin", "least_loaded"]},
+            "pools.chat.ruter: pools[0].ruter: unknown field; did you mean router?",
+        ),
+        ({"pools": ["a", "b"]}, "pools: pools: must be a list; found 'a'"),
+        ({"pools.chat.router": [None, ["a"]]}, "pools.chat.router: [None, ['a']] makes no control"),
+        ({"pools.chat.nodes": (None, 2)}, "pools.chat.nodes: (None, 2) makes no control; give a"),
+        ({"pools.chat.nodes": (0, math.inf)}, "pools.chat.nodes: (0, inf) makes no control; give"),
+        ({"pools.chat.nodes": (0.5, 3)}, "pools.chat.nodes: takes whole numbers only, not 0.5 to"),
+        ("pools.chat.nodes", "sets: 'pools.chat.nodes' names no controls; give a dictionary by"),
     ],
 )
-def test_a_control_that_makes_no_sense_is_refused(sets: dict[str, object], said: str) -> None:
+def test_a_control_that_makes_no_sense_is_refused(sets: object, said: str) -> None:
     with pytest.raises(ControlError) as refused:
         WhatIf(QUICKSTART, sets=sets)  # type: ignore[arg-type]
     assert str(refused.value).startswith(said)
+
+
+def test_a_menu_of_ones_own_starts_as_the_scenario_says_where_that_is_no_word() -> None:
+    drafts = ["null", "{method: n-gram, draft_tokens: 3}", "null"]
+    loaded = planner.load_scenario(ROOT / "scenarios" / "techniques" / "speculation.yaml")
+    path = f"pools.{loaded.scenario.pools[0].name}.speculation"
+    (menu,) = own_controls({path: drafts}, loaded)
+    assert isinstance(menu, Menu)
+    assert menu.choices == ("as in the scenario", *drafts[:2])
 
 
 def test_a_slider_of_ones_own_has_the_unit_that_was_written(model: WhatIf) -> None:

@@ -79,6 +79,23 @@ def test_what_cannot_be_is_said_and_the_last_numbers_fade(fresh: Panel) -> None:
     assert STALE not in fresh.cards
 
 
+def test_the_price_moves_along_with_the_machines_until_it_is_moved(fresh: Panel) -> None:
+    stated = fresh.values()["pools.chat.price"]
+    fresh.move("pools.chat.node", "hgx-b200")
+    listed = fresh.values()["pools.chat.price"]
+    assert listed == fresh.model.control("pools.chat.price").versions["hgx-b200"].start != stated
+    assert set(fresh.answer.values) == {"pools.chat.node"}
+    assert "what-if-chat" not in fresh.message
+    fresh.move("pools.chat.price", stated)  # the machines' own price, no longer where it started
+    assert "what-if-chat" in fresh.message
+    fresh.move("pools.chat.node", "hgx-h200")
+    assert fresh.values()["pools.chat.price"] == stated
+    assert "what-if-chat" in fresh.message
+    fresh.reset()
+    assert fresh.values()["pools.chat.price"] == stated
+    assert not fresh.answer.values
+
+
 def test_broken_promises_are_red(fresh: Panel) -> None:
     fresh.move("pools.chat.nodes", 3)
     (bars,) = (trace for trace in fresh.figure.data if trace.name == "now promises")

@@ -18,7 +18,7 @@ from planner.regress.markdown import LIMIT, TAG, to_markdown
 from planner.regress.prose import prose
 from planner.regress.runs import Outcome
 from planner.regress.terminal import print_outcomes
-from planner.regress.wording import headline
+from planner.regress.wording import closing, headline
 from tests.regress.forecasts import COST, compared, forecast, outcome
 
 WORSE = compared(
@@ -86,6 +86,13 @@ def test_markdown_has_tag_headline_and_changed_metrics_only() -> None:
     assert "SLO" not in text  # within noise
     assert "1 without a change beyond noise." in text
     assert text.index("small.yaml") < text.index("priced.yaml")
+
+
+def test_markdown_against_what_is_not_the_authors_names_no_update() -> None:
+    assert closing(ALL) in to_markdown(ALL)
+    text = to_markdown(ALL, against="the <target> branch")
+    assert "### Cost forecast against the \\<target\\> branch\n" in text
+    assert closing(ALL) not in text
 
 
 def test_markdown_is_cut_below_what_github_takes() -> None:
