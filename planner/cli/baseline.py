@@ -29,7 +29,7 @@ def update(
     baselines: Baselines = None,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", min=2, max=50, help="Seeds to simulate, for the noise."),
+        typer.Option("--seeds", min=3, max=50, help="Seeds to simulate, for the noise."),
     ] = 5,
     jobs: Jobs = None,
 ) -> None:
@@ -38,8 +38,8 @@ def update(
     The baseline of scenarios/a/b.yaml is scenarios/baselines/a/b.json: the
     folder `baselines` is the nearest one in what is named or above it, and is
     made in the folder named where there is none. A file that says the same
-    already is left alone. Values are those of the scenario's own seed; the
-    seeds that follow it give the standard deviation.
+    already is left alone. It keeps every metric by seed: the scenario's own
+    and those that follow it.
     Exit codes: 0 written; 2 bad input.
 
     For example:

@@ -45,7 +45,9 @@ def regress(
     r"""Simulate scenarios and fail if one got worse than its baseline.
 
     A metric fails if it got worse by more than its gate, relative and
-    absolute, and by more than seeds differ. Default gates: 5%, p99 latencies
+    absolute, and by more than seeds differ. Where seeds may hide it, the
+    scenario is simulated with the baseline's other seeds too, and the
+    differences by seed decide. Default gates: 5%, p99 latencies
     10%, nodes by whole ones, shares of requests one percentage point; others
     stand under `regress.gates` of a scenario or in --gates FILE. A change of
     prices is told apart and fails nothing. The baseline of scenarios/a/b.yaml

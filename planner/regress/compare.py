@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from statistics import fmean
 from typing import Final
 
-from planner.regress.baseline import REMEDY, SAME, Baseline, noise_of
-from planner.regress.gates import Limits, limits_of
-from planner.regress.metrics import Values
+from planner.regress.baseline import REMEDY, Baseline, same
+from planner.regress.gates import limits_of
+from planner.regress.metrics import Values, rounded
+from planner.regress.noise import independent_band, paired_band
 from planner.regress.old_prices import price_changes
+from planner.regress.row import Mark, Row
 from planner.scenario.schema.regress import Acknowledged, Gate, Regress
 from planner.scenario.watched import MONEY, Watched, matching, watched
 
-_POINT: Final = 1e-9
-"""Of a tolerance: 5% of 112 devices must not hang on the last bit of a float."""
 _NOT_REPRICED: Final = "its share of prices is unknown"
-
-
-class Mark(StrEnum):
-    """What became of a metric."""
-
-    WORSE = "+"
-    BETTER = "-"
-    NOISE = "~"
-    NOT_COMPARABLE = "x"
-    FAILED = "!"
-    NEITHER = " "
-    """It changed, and no way is better."""
-    SAME = "="
-
-
-MARK_TEXT: Final[Mapping[Mark, str]] = {
-    Mark.WORSE: "worse",
-    Mark.BETTER: "better",
-    Mark.NOISE: "noise",
-    Mark.NOT_COMPARABLE: "not comparable",
-    Mark.FAILED: "failed",
-}
 
 
 class Verdict(StrEnum):
@@ -49,42 +27,6 @@ class Verdict(StrEnum):
     FAILED = "failed"
     NOT_COMPARABLE = "not comparable"
     ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A metric on both sides."""
-
-    name: str
-    metric: Watched
-    before: float | None
-    after: float | None
-    mark: Mark
-    at_old_prices: float | None = None
-    """Of money: what `after` would be at the prices of the baseline."""
-    noise: float = 0.0
-    limits: Limits | None = None
-    note: str = ""
-    """Why the mark is not what the numbers alone would give."""
-
-    @property
-    def behaviour(self) -> float:
-        """Change that no price explains."""
-        return _behaviour(self.before, self.after, self.at_old_prices)
-
-    @property
-    def price_share(self) -> float:
-        """Change that prices explain."""
-        if self.at_old_prices is None or self.after is None:
-            return 0.0
-        return 0.0 if _same(self.at_old_prices, self.after) else self.after - self.at_old_prices
-
-    @property
-    def relative(self) -> float:
-        """Whole change relative to the first side; infinite from zero."""
-        assert self.before is not None
-        assert self.after is not None
-        return _relative(self.before, self.after - self.before)
 
 
 @dataclass(frozen=True)
@@ -108,6 +50,13 @@ class Comparison:
         if self.obstacles or any(_is_missing(row) for row in self.rows):
             return Verdict.NOT_COMPARABLE
         return Verdict.PASSED
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the difference of seeds hides what may be a change for the worse."""
+        return any(
+            row.hidden != row.mark and row.hidden in (Mark.FAILED, Mark.WORSE) for row in self.rows
+        )
 
     def marked(self, *marks: Mark) -> list[Row]:
         """Return the rows with one of some marks, in order."""
@@ -141,15 +90,20 @@ class Rules:
 
 
 def compare(
-    before: Baseline, after: Baseline, rules: Rules, at_old_prices: Values | None = None
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None] = (),
 ) -> Comparison:
     """Compare a new forecast with a baseline.
 
     Args:
         before: the baseline.
-        after: the new forecast; its spread over seeds is not used.
+        after: the new forecast; where it has the seeds of the baseline, what noise would hide is
+            judged by the differences by seed.
         rules: gates, acknowledged changes, and the day.
-        at_old_prices: money of the new forecast at the prices of the baseline, if known.
+        at_old_prices: money of the new forecast at the prices of the baseline, by seed, where it
+            is known.
     """
     if obstacles := tuple(_obstacles(before, after)):
         return Comparison(after.name, obstacles=obstacles)
@@ -216,7 +170,11 @@ def _repriced(before: Baseline, after: Baseline) -> list[str]:
 
 
 def _row(
-    name: str, before: Baseline, after: Baseline, rules: Rules, at_old_prices: Values | None
+    name: str,
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None],
 ) -> Row | None:
     """Return a metric compared; None where neither side has it."""
     old, new, metric = before.metrics.get(name), after.metrics.get(name), watched(name)
@@ -235,38 +193,57 @@ def _row(
     if old.unit != metric.unit:
         note = f"the baseline has it in {old.unit}, not {metric.unit}; {REMEDY}"
         return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
-    if name in MONEY and at_old_prices is None and _repriced(before, after):
-        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=_NOT_REPRICED)
-    repriced = (at_old_prices or {}).get(name) if name in MONEY else None
-    noise = noise_of(old, len(before.seeds))
-    limits = limits_of(name, metric, rules.gates)
-    row = Row(name, metric, was, now, Mark.SAME, repriced, noise, limits)
-    return replace(row, mark=_mark(row, limits))
+    return _judged(Row(name, metric, was, now, Mark.SAME), before, after, rules, at_old_prices)
 
 
-def _mark(row: Row, limits: Limits) -> Mark:
-    assert row.before is not None
-    change, size = row.behaviour, abs(row.behaviour)
-    moved = size > SAME * abs(row.before)
-    priced = row.price_share != 0.0
-    beyond = moved and size > row.noise
+def _judged(
+    row: Row,
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None],
+) -> Row:
+    """Return a metric that both sides have with its mark."""
+    money = row.name in MONEY
+    moved = not same(row.before, row.after)
+    if money and moved and not any(at_old_prices) and _repriced(before, after):
+        return replace(row, mark=Mark.NOT_COMPARABLE, note=_NOT_REPRICED)
+    old, new = before.metrics[row.name].values, after.metrics[row.name].values
+    repriced = [(each or {}).get(row.name) for each in at_old_prices] if money else []
+    known = replace(
+        row,
+        at_old_prices=repriced[0] if repriced else None,
+        noise=independent_band(old),
+        limits=limits_of(row.name, row.metric, rules.gates),
+    )
+    single = known.marked()
+    if single.hidden != single.mark and before.seeds == after.seeds:
+        return _paired(single, old, new, repriced)
+    return single
 
-    def exceeds(relative: float, absolute: float) -> bool:
-        share = abs(_relative(row.before or 0.0, change))
-        return beyond and share > relative + _POINT and size >= absolute * (1 - _POINT)
 
-    worse = limits.better == "neither" or (change > 0) == (limits.better == "lower")
-    if not limits.ignored and worse and exceeds(limits.fail, limits.fail_absolute):
-        return Mark.FAILED
-    if priced:
-        return Mark.NOT_COMPARABLE
-    if not moved:
-        return Mark.SAME
-    if limits.ignored and beyond:
-        return Mark.NEITHER
-    if not exceeds(limits.warn, limits.warn_absolute):
-        return Mark.NOISE
-    return Mark.WORSE if worse else Mark.BETTER
+def _paired(
+    row: Row,
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    at_old_prices: Sequence[float | None],
+) -> Row:
+    """Return a metric judged by the mean of its differences by seed; as it is if one has none."""
+    olds = [value for value in before if value is not None]
+    news = [value for value in after if value is not None]
+    priced = [value for value in at_old_prices if value is not None]
+    if not len(olds) == len(news) == len(before):
+        return row
+    known = len(priced) == len(news)
+    behaviour = priced if known else news
+    return replace(
+        row,
+        before=rounded(fmean(olds)),
+        after=rounded(fmean(news)),
+        at_old_prices=rounded(fmean(priced)) if known else None,
+        noise=paired_band([new - old for old, new in zip(olds, behaviour, strict=True)]),
+        seeds=len(olds),
+    ).marked()
 
 
 def _unpriced(rows: Sequence[Row]) -> Iterator[str]:
@@ -276,22 +253,6 @@ def _unpriced(rows: Sequence[Row]) -> Iterator[str]:
             "prices changed, and what this forecast would cost at the old ones cannot be told; "
             f"{REMEDY}"
         )
-
-
-def _behaviour(before: float | None, after: float | None, at_old: float | None) -> float:
-    assert before is not None
-    assert after is not None
-    return (after if at_old is None else at_old) - before
-
-
-def _relative(before: float, change: float) -> float:
-    if change == 0:
-        return 0.0
-    return change / abs(before) if before else math.copysign(math.inf, change)
-
-
-def _same(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=SAME)
 
 
 def _is_missing(row: Row) -> bool:

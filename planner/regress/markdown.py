@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from planner.regress.compare import Mark, Row
+from planner.regress.row import Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import (
     LEGEND,

@@ -11,7 +11,7 @@ from planner.errors import PlannerError
 from planner.regress.baseline import Baseline, read_baseline
 from planner.regress.compare import Comparison, Rules, compare
 from planner.regress.forecasting import Forecast, forecast_of, forecast_of_result
-from planner.regress.old_prices import at_old_prices
+from planner.regress.runs import against
 from planner.results.result import Result
 from planner.scenario import LoadedScenario, load_checked
 from planner.scenario.schema.regress import Gate
@@ -23,8 +23,8 @@ class Side:
     """One of two things to compare."""
 
     baseline: Baseline
-    result: Result | None = None
-    """None: a baseline, which cannot be priced again."""
+    forecast: Forecast | None = None
+    """None: a baseline, which cannot be priced or simulated again."""
     gates: tuple[Gate, ...] = ()
 
 
@@ -50,7 +50,7 @@ def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
     opened = open_source(named, catalog, sets)
     if isinstance(opened.content, Result):
         found = forecast_of_result(opened.content)
-        return Side(found.baseline, found.result)
+        return Side(found.baseline, found)
     return _simulated(opened.content, catalog, sets)
 
 
@@ -62,11 +62,13 @@ def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) ->
         loaded = load_checked(
             loaded.path, catalog, overrides=[*names, *stated.overrides], sets=sets
         )
-    found: Forecast = forecast_of(loaded, catalog=catalog)
-    return Side(found.baseline, found.result, tuple(stated.gates) if stated else ())
+    found = forecast_of(loaded, catalog=catalog)
+    return Side(found.baseline, found, tuple(stated.gates) if stated else ())
 
 
 def compare_sides(before: Side, after: Side) -> Comparison:
     """Compare two sides, by the gates of the second."""
-    repriced = None if after.result is None else at_old_prices(after.result, before.baseline.prices)
-    return compare(before.baseline, after.baseline, Rules(after.gates), repriced)
+    rules = Rules(after.gates)
+    if after.forecast is None:
+        return compare(before.baseline, after.baseline, rules)
+    return against(before.baseline, after.forecast, rules)

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.regress.compare import Comparison, Mark, Row
+from planner.regress.compare import Comparison
+from planner.regress.row import Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import (
     LEGEND,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from planner.regress.compare import MARK_TEXT, Comparison, Mark, Row, Verdict
+from planner.regress.compare import Comparison, Verdict
+from planner.regress.row import MARK_TEXT, Mark, Row
 from planner.regress.runs import Outcome, worst
 from planner.results.formatting import MINUS, MISSING, count, duration, money, percent
 
@@ -81,7 +82,10 @@ def remark(row: Row) -> str:
         parts.append(f"prices {_part(row, row.price_share)}, behaviour {_part(row, row.behaviour)}")
     if row.mark == Mark.FAILED and row.limits is not None:
         parts.append(f"gate {_limit(row)}")
-    if row.mark == Mark.NOISE and abs(row.behaviour) <= row.noise:
+    hidden = row.hidden != row.mark
+    if row.seeds > 1:
+        parts.append(f"mean of {row.seeds} seeds, ±{_size(row.noise, row.metric.unit)}")
+    elif hidden or (row.mark == Mark.NOISE and abs(row.behaviour) <= row.noise):
         parts.append(f"seeds differ by {_size(row.noise, row.metric.unit)}")
     if row.note:
         parts.append(row.note)
@@ -154,6 +158,10 @@ def _moves(outcomes: Sequence[Outcome]) -> str:
     parts = [f"{bad} metrics worse" if bad != 1 else "1 metric worse"] if bad else []
     parts += [f"{better} better"] if better else []
     parts += [f"{priced} moved by prices"] if priced else []
+    hidden = sum(row.mark != row.hidden == Mark.FAILED for row in rows)
+    if hidden:
+        whose = "its gate" if hidden == 1 else "their gates"
+        parts.append(f"{hidden} beyond {whose}, but no further than seeds differ")
     return f"{', '.join(parts)}." if parts else "nothing moved beyond noise and tolerance."
 
 

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from planner.cli import app
+from planner.regress.noise import independent_band
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 
@@ -157,6 +158,41 @@ def test_bad_usage(folder: Path, arguments: list[str], says: str) -> None:
     assert says in done.stderr
 
 
+def test_a_damaged_baseline_is_not_comparable_and_others_go_on(folder: Path, baseline: str) -> None:
+    (folder / "other.yaml").write_text(QUICK, encoding="utf-8")
+    broken = re.sub(r'("values": \[)[\d.]+', r'\1"abc"', baseline, count=1)
+    assert broken != baseline
+    (folder / "baselines" / "other.json").write_text(broken, encoding="utf-8")
+    done = regress()
+    assert done.exit_code == 3, done.output
+    said = " ".join(done.stdout.split())
+    assert (
+        "scenarios/baselines/other.json: is damaged: metrics.accelerators_at_peak.values.0" in said
+    )
+    assert "= scenarios/small.yaml as its baseline" in said
+
+
+# --- noise ---------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_seeds_would_hide_fails(tmp_path: Path) -> None:
+    """Four sequences fewer lose two fifths of goodput; two runs by themselves differ by more."""
+    kept = Path("scenarios")
+    text = (kept / "techniques" / "scheduling.yaml").read_text(encoding="utf-8")
+    assert "maximum_sequences: 64" in text
+    worse = text.replace("maximum_sequences: 64", "maximum_sequences: 60")
+    (tmp_path / "scheduling.yaml").write_text(worse, encoding="utf-8")
+    baselines = str(kept / "baselines" / "techniques")
+    done = planner("regress", str(tmp_path / "scheduling.yaml"), "--baselines", baselines, "--json")
+    assert done.exit_code == 1
+    row = json.loads(done.stdout)["scenarios"][0]["metrics"]["goodput_rps"]
+    assert (row["mark"], row["seeds"]) == ("!", 5)
+    assert row["noise"] < -row["change"] < row["before"]
+    stored = json.loads((kept / "baselines" / "techniques" / "scheduling.json").read_text())
+    by_itself = independent_band(stored["metrics"]["goodput_rps"]["values"])
+    assert by_itself > -row["change"]
+
+
 # --- gates, acknowledged, prices -----------------------------------------------------------------
 
 GATES = 'gates: [{metric: "*", ignore: true}]\n'
@@ -202,11 +238,12 @@ def test_a_changed_price_table_is_told_apart(folder: Path, baseline: str) -> Non
     old = json.loads(baseline)
     for entry in old["prices"]["machine_prices"]:
         entry["per_device_hour"]["value"] /= 2
-    cost = old["metrics"]["cost_per_hour_usd"]["value"]
+    cost = old["metrics"]["cost_per_hour_usd"]["values"][0]
     assert cost > 0
     for name in ("cost_per_hour_usd", "cost_per_million_output_tokens_usd"):
-        old["metrics"][name]["value"] /= 2
-    del old["metrics"]["gross_margin_rate"]["value"], old["metrics"]["gross_margin_rate"]
+        values = old["metrics"][name]["values"]
+        old["metrics"][name]["values"] = [value / 2 for value in values]
+    del old["metrics"]["gross_margin_rate"]
     path = folder / "baselines" / "small.json"
     path.write_text(json.dumps(old), encoding="utf-8")
     write(folder, ("    nodes: 2\n", "    nodes: 2 # as it was\n"))
@@ -252,7 +289,7 @@ overrides:
 scenarios: {busy: [busy]}
 """
     write(folder, more=more)
-    done = planner("baseline", "update", "scenarios/small.yaml", "--seeds", "2", "--jobs", "1")
+    done = planner("baseline", "update", "scenarios/small.yaml", "--seeds", "3", "--jobs", "1")
     assert done.stdout.splitlines() == [
         "scenarios/baselines/small.json: updated",
         "scenarios/baselines/small@busy.json: new",
@@ -261,9 +298,9 @@ scenarios: {busy: [busy]}
         json.loads((folder / "baselines" / name).read_text(encoding="utf-8"))["metrics"]
         for name in ("small.json", "small@busy.json")
     )
-    assert busy["arrival_rps"]["value"] > 1.3 * plain["arrival_rps"]["value"]
+    assert busy["arrival_rps"]["values"][0] > 1.3 * plain["arrival_rps"]["values"][0]
     assert regress().exit_code == 0
-    again = planner("baseline", "update", "scenarios", "--seeds", "2", "--jobs", "1")
+    again = planner("baseline", "update", "scenarios", "--seeds", "3", "--jobs", "1")
     assert set(again.stdout.split()[1::2]) == {"unchanged"}
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.regress.compare import Mark, Verdict
+from planner.regress.compare import Verdict
 from planner.regress.identity import Identity, identity_of
+from planner.regress.row import Mark
 from planner.simulation import load_scenario
 from tests.regress.forecasts import COST, compared, forecast
 from tests.small import SMALL
@@ -64,3 +65,5 @@ def test_money_that_cannot_be_priced_again_is_not_comparable() -> None:
     )
     assert found.verdict == Verdict.NOT_COMPARABLE
     assert found.changed == ("prices (h100 2 → 3 USD/h)",)
+    unmoved = compared(replace(forecast(), prices=new), before, at_old_prices=None)
+    assert (unmoved.rows[0].mark, unmoved.verdict) == (Mark.SAME, Verdict.PASSED)

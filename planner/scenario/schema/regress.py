@@ -24,7 +24,8 @@ class Gate(Part):
     """How much worse a metric may get; what is left out, an earlier gate or the default says.
 
     A change for the worse counts once it exceeds the relative and the absolute tolerance and the
-    noise between seeds.
+    noise between seeds: the 95% band of two runs or, where that would hide it, of the differences
+    by seed.
     """
 
     metric: Pattern
