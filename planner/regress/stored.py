@@ -11,6 +11,9 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from planner.errors import CatalogError
+from planner.pricing import Books
+
 SCHEMA: Final = "planner-baseline/v1"
 _SHOWN: Final = 3
 """Faults that are named; the others are counted."""
@@ -49,6 +52,7 @@ class _MachinePrice(_Part):
     name: str
     chip: str
     terms: str
+    reference: bool
     per_device_hour: _Rate
 
 
@@ -104,7 +108,19 @@ def read_content(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         raise ValueError(f"is damaged: {_faults(error)}") from None
     known: dict[str, Any] = content
+    _check_prices(known["prices"])
     return known
+
+
+def _check_prices(prices: dict[str, Any] | None) -> None:
+    """Raise if the prices cannot be laid over a catalogue."""
+    if prices is None:
+        return
+    entries = {name: prices[name] for name in ("machine_prices", "api_prices")}
+    try:
+        Books.of_json({"prices": {}, "pools": [], "classes": [], **entries})
+    except (KeyError, TypeError, AttributeError, CatalogError) as error:
+        raise ValueError(f"is damaged: prices: {error!r}") from None
 
 
 def _no_number(text: str) -> NoReturn:

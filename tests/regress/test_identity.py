@@ -49,7 +49,13 @@ def test_calibration_files_count_as_curves(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_money_that_cannot_be_priced_again_is_not_comparable() -> None:
-    entry = {"name": "h100", "per_device_hour": {"value": 2.0, "unit": "USD/h"}}
+    entry = {
+        "name": "h100",
+        "chip": "h",
+        "terms": "spot",
+        "reference": True,
+        "per_device_hour": {"value": 2.0, "unit": "USD/h"},
+    }
     old = {"section": {}, "machine_prices": [entry], "api_prices": []}
     dearer = entry | {"per_device_hour": {"value": 3.0, "unit": "USD/h"}}
     new = old | {"machine_prices": [dearer]}
