@@ -12,7 +12,7 @@ from planner.regress.baseline import REMEDY, Baseline, same
 from planner.regress.gates import limits_of
 from planner.regress.metrics import Values, rounded
 from planner.regress.noise import independent_band, paired_band
-from planner.regress.old_prices import price_changes
+from planner.regress.old_prices import price_changes, prices_left
 from planner.regress.row import Mark, Row
 from planner.scenario.schema.regress import Acknowledged, Gate, Regress
 from planner.scenario.watched import MONEY, Watched, matching, watched
@@ -67,6 +67,11 @@ class Comparison:
         """The rows that are not the same."""
         return [row for row in self.rows if row.mark != Mark.SAME]
 
+    @property
+    def unmoved(self) -> bool:
+        """Whether it was compared, and every metric is the same."""
+        return not self.obstacles and not self.differing
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -115,7 +120,7 @@ def compare(
         after.name,
         tuple(excused),
         changed=tuple(_changed(before, after)),
-        notes=(*_unpriced(rows), *_idle(rows, rules)),
+        notes=(*_unpriced(rows), *_left(before, after), *_idle(rows, rules)),
     )
 
 
@@ -164,6 +169,13 @@ def _repriced(before: Baseline, after: Baseline) -> list[str]:
     if before.prices is None or after.prices is None:
         return []
     return list(price_changes(before.prices, after.prices))
+
+
+def _left(before: Baseline, after: Baseline) -> Iterator[str]:
+    """Yield the prices that are paid no more: which others are in their place is behaviour."""
+    if before.prices is not None and after.prices is not None:
+        for name in prices_left(before.prices, after.prices):
+            yield f"price {name} is paid no more; what is paid in its place counts as behaviour"
 
 
 # --- single metrics ------------------------------------------------------------------------------

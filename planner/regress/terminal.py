@@ -43,7 +43,7 @@ def _parts(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
     for outcome in outcomes:
         mark = verdict_mark(outcome)
         label = Text(f"{mark} ", style=_STYLES[Mark(mark)]).append(outcome.case.label, style="bold")
-        unmoved = outcome.comparison and not outcome.comparison.differing
+        unmoved = outcome.comparison and outcome.comparison.unmoved
         yield label.append("  as its baseline", style="dim") if unmoved else label
         if outcome.comparison is None:
             yield Padding(Text(outcome.error), (0, 0, 0, 4))

@@ -133,9 +133,12 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     if not parts:
         subject = "The forecast stays" if total == 1 else f"All {total} forecasts stay"
         return f"{subject} within the gates; {_moves(outcomes)}"
+    said = f"Of {total} forecasts, {', '.join(parts)}"
     if total == 1:
-        return f"The forecast {parts[0].removeprefix('1 ')}; {_moves(outcomes)}"
-    return f"Of {total} forecasts, {', '.join(parts)}; {_moves(outcomes)}"
+        said = f"The forecast {parts[0].removeprefix('1 ')}"
+    if not any(outcome.comparison and outcome.comparison.rows for outcome in outcomes):
+        return f"{said}; nothing was compared."
+    return f"{said}; {_moves(outcomes)}"
 
 
 def _counts(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -162,7 +165,11 @@ def _moves(outcomes: Sequence[Outcome]) -> str:
     if hidden:
         whose = "its gate" if hidden == 1 else "their gates"
         parts.append(f"{hidden} beyond {whose}, but no further than seeds differ")
-    return f"{', '.join(parts)}." if parts else "nothing moved beyond noise and tolerance."
+    if parts:
+        return f"{', '.join(parts)}."
+    whole = all(outcome.comparison and not outcome.comparison.obstacles for outcome in outcomes)
+    subject = "nothing" if whole else "of what was compared, nothing"
+    return f"{subject} moved beyond noise and tolerance."
 
 
 def said_beside(comparison: Comparison) -> list[str]:

@@ -75,6 +75,16 @@ def test_headline_counts_the_worst_first() -> None:
     )
 
 
+def test_what_could_not_be_compared_is_not_called_the_same() -> None:
+    missing = outcome(compared(forecast(seed=2)), "scenarios/seed.yaml")
+    assert "as its baseline" not in terminal([missing])
+    assert headline([missing]) == ("The forecast has no comparable baseline; nothing was compared.")
+    assert headline([missing, ALL[1]]) == (
+        "Of 2 forecasts, 1 has no comparable baseline; of what was compared, nothing moved beyond "
+        "noise and tolerance."
+    )
+
+
 # --- Markdown ------------------------------------------------------------------------------------
 
 
