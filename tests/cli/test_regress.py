@@ -110,6 +110,31 @@ def test_one_file_finds_the_same_baseline(folder: Path) -> None:
     assert planner("regress", "scenarios/small.yaml").exit_code == 0
 
 
+def test_baselines_are_found_from_a_folder_inside(
+    folder: Path, baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = folder / "deep"
+    inner.mkdir()
+    (folder / "small.yaml").rename(inner / "small.yaml")
+    (folder / "baselines" / "deep").mkdir()
+    (folder / "baselines" / "deep" / "small.json").write_text(baseline, encoding="utf-8")
+    monkeypatch.chdir(inner)
+    assert planner("regress", "small.yaml").exit_code == 0
+    stated = planner("regress", "small.yaml", "--baselines", "../baselines")
+    assert stated.exit_code == 0, stated.stdout
+    monkeypatch.chdir(folder / "baselines")
+    assert planner("regress", "../deep/small.yaml").exit_code == 0
+    (inner / ".git").mkdir()  # another repository, whose baselines lie in it
+    assert planner("regress", "../deep/small.yaml").exit_code == 3
+
+
+def test_baselines_that_are_passed_over_are_named(folder: Path) -> None:
+    (folder / "deep" / "baselines").mkdir(parents=True)
+    assert regress().stderr == (
+        "note: scenarios/deep/baselines is not used from here; name its folder, or move it\n"
+    )
+
+
 def test_a_baseline_without_its_scenario_is_named(folder: Path, baseline: str) -> None:
     (folder / "baselines" / "gone.json").write_text(baseline, encoding="utf-8")
     done = regress()
@@ -149,10 +174,25 @@ def test_a_scenario_with_faults_is_an_error_and_others_go_on(folder: Path) -> No
         (["nothing"], "error: nothing: no such file or folder; name a scenario or a folder"),
         (["empty"], "error: empty: holds no scenario (YAML with schema: planner/v1)"),
         (["scenarios", "--markdown", "scenarios/small.yaml"], "is read, and would be overwritten"),
+        (
+            ["scenarios", "--gates", "gates.yaml", "--junit", "gates.yaml"],
+            "error: gates.yaml: is read, and would be overwritten; name another output",
+        ),
+        (
+            ["scenarios", "--markdown", "o", "--junit", "o"],
+            "error: o: is named for two outputs; name two files",
+        ),
+        (
+            ["scenarios", "twin", "--baselines", "kept"],
+            "error: scenarios/small.yaml and twin/small.yml have the same baseline, "
+            "kept/small.json; rename one, or call planner for each by itself",
+        ),
     ],
 )
 def test_bad_usage(folder: Path, arguments: list[str], says: str) -> None:
     (folder.parent / "empty").mkdir()
+    (folder.parent / "twin").mkdir()
+    (folder.parent / "twin" / "small.yml").write_text(QUICK, encoding="utf-8")
     done = planner("regress", *arguments)
     assert done.exit_code == 2
     assert says in done.stderr
