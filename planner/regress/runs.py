@@ -169,8 +169,8 @@ class _Update:
 
 def new_baselines(
     cases: Sequence[Case], *, seeds: int, jobs: int = 1, progress: Progress | None = None
-) -> list[Updated]:
-    """Simulate every case with several seeds.
+) -> Iterator[Updated]:
+    """Simulate every case with several seeds, and yield each baseline as soon as it is there.
 
     Args:
         cases: what to simulate.
@@ -181,15 +181,11 @@ def new_baselines(
     Raises:
         SimulationError: a process was lost.
     """
-    known = {
-        case.label: Updated(case, error=str(ScenarioError(case.faults)))
-        for case in cases
-        if case.loaded is None
-    }
+    for case in cases:
+        if case.loaded is None:
+            yield Updated(case, error=str(ScenarioError(case.faults)))
     tasks = [_Update(case, seeds) for case in cases if case.loaded is not None]
-    for each in _spread(_updated, tasks, jobs, len(cases), progress):
-        known[each.case.label] = each
-    return [known[case.label] for case in cases]
+    yield from _spread(_updated, tasks, jobs, len(cases), progress)
 
 
 def _updated(task: _Update) -> Updated:

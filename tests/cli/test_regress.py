@@ -344,6 +344,16 @@ scenarios: {busy: [busy]}
     assert set(again.stdout.split()[1::2]) == {"unchanged"}
 
 
+def test_a_baseline_that_cannot_be_written_stops_no_other(folder: Path) -> None:
+    (folder / "another.yaml").write_text(QUICK, encoding="utf-8")
+    (folder / "baselines" / "another.json").mkdir()
+    write(folder, ("rate: 12 /s", "rate: 13 /s"))
+    done = planner("baseline", "update", "scenarios", "--seeds", "3", "--jobs", "1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: scenarios/baselines/another.json: ")
+    assert done.stdout == "scenarios/baselines/small.json: updated\n"
+
+
 # --- diff ----------------------------------------------------------------------------------------
 
 
