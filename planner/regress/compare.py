@@ -282,15 +282,21 @@ def _acknowledge(row: Row, rules: Rules) -> Row:
     if row.mark != Mark.FAILED:
         return row
     meant = [each for each in rules.acknowledged if any(matching(each.metric, [row.name]))]
-    for each in meant:
-        if each.until >= rules.today:
-            return replace(
-                row, mark=Mark.WORSE, note=f"acknowledged until {each.until}: {each.reason}"
-            )
+    valid = [each for each in meant if each.until >= rules.today]
+    for each in valid:
+        if each.up_to is None or not row.exceeds(each.up_to):
+            note = f"acknowledged until {each.until}: {each.reason}"
+            return replace(row, mark=Mark.WORSE, note=note)
+    for each in valid:
+        return replace(row, note=f"acknowledged only up to {_percent(each.up_to)}: {each.reason}")
     for each in meant:
         note = f"its acknowledgement expired on {each.until}: {each.reason}"
         return replace(row, note=note)
     return row
+
+
+def _percent(share: float | None) -> str:
+    return f"{(share or 0.0) * 100:g}%"
 
 
 def _idle(rows: Sequence[Row], rules: Rules) -> Iterator[str]:

@@ -75,6 +75,10 @@ class Row:
             return self.mark
         return replace(self, noise=0.0).marked().mark
 
+    def exceeds(self, share: float) -> bool:
+        """Tell whether the change that no price explains is larger, relative to the first side."""
+        return abs(_relative(self.before or 0.0, self.behaviour)) > share + _POINT
+
     @property
     def relative(self) -> float:
         """Whole change relative to the first side; infinite from zero."""
@@ -96,8 +100,7 @@ def _mark(row: Row, limits: Limits) -> Mark:
     beyond = moved and size > row.noise
 
     def exceeds(relative: float, absolute: float) -> bool:
-        share = abs(_relative(row.before or 0.0, change))
-        return beyond and share > relative + _POINT and size >= absolute * (1 - _POINT)
+        return beyond and row.exceeds(relative) and size >= absolute * (1 - _POINT)
 
     worse = limits.better == "neither" or (change > 0) == (limits.better == "lower")
     if not limits.ignored and worse and exceeds(limits.fail, limits.fail_absolute):

@@ -242,6 +242,15 @@ def test_an_acknowledged_change_is_excused_until_its_day(today: str, verdict: st
     )
 
 
+@pytest.mark.parametrize(("cost", "expected"), [(120.0, Mark.WORSE), (121.0, Mark.FAILED)])
+def test_an_acknowledged_change_is_excused_up_to_its_bound(cost: float, expected: Mark) -> None:
+    bounded = KNOWN.model_copy(update={"up_to": 0.2})
+    found = compared(forecast(cost_per_hour_usd=cost), acknowledged=(bounded,))
+    assert mark(found, COST) == expected
+    assert found.rows[0].note.endswith("two spare nodes for the launch")
+    assert ("only up to 20%" in found.rows[0].note) == (expected == Mark.FAILED)
+
+
 def test_an_acknowledgement_that_excuses_nothing_is_named() -> None:
     found = compared(forecast(), acknowledged=(KNOWN,))
     assert found.notes == ("acknowledged cost_* until 2027-01-31 excuses nothing; delete it",)

@@ -67,6 +67,8 @@ class Acknowledged(Part):
     """As in a gate."""
     until: Day
     """Last day on which it is excused."""
+    up_to: Tolerance | None = None
+    """Largest change, relative to the baseline, that is excused; left out: any."""
     reason: Annotated[str, Field(min_length=1, max_length=500)]
     """Why; shown wherever the change is."""
 
