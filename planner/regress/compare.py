@@ -94,11 +94,34 @@ class Rules:
         )
 
 
+@dataclass(frozen=True)
+class Words:
+    """How the two sides are called, and what to do where they cannot be compared."""
+
+    before: str = "the baseline"
+    after: str = "this forecast"
+    same_seed: str = f"set the seed back, or {REMEDY}"
+    same_trace: str = f"bring it back, or {REMEDY}"
+    remedy: str = f"; {REMEDY}"
+
+
+AGAINST_BASELINE: Final = Words()
+BOTH_NAMED: Final = Words(
+    "the first",
+    "the second",
+    same_seed="give both one seed",
+    same_trace="let both replay the same",
+    remedy="",
+)
+"""Two scenarios or results: no baseline is there to be updated."""
+
+
 def compare(
     before: Baseline,
     after: Baseline,
     rules: Rules,
     at_old_prices: Sequence[Values | None] = (),
+    words: Words = AGAINST_BASELINE,
 ) -> Comparison:
     """Compare a new forecast with a baseline.
 
@@ -109,42 +132,43 @@ def compare(
         rules: gates, acknowledged changes, and the day.
         at_old_prices: money of the new forecast at the prices of the baseline, by seed, where it
             is known.
+        words: what the sides are called.
     """
-    if obstacles := tuple(_obstacles(before, after)):
+    if obstacles := tuple(_obstacles(before, after, words)):
         return Comparison(after.name, obstacles=obstacles)
     names = dict.fromkeys((*after.metrics, *before.metrics))
-    found = (_row(name, before, after, rules, at_old_prices) for name in names)
+    found = (_row(name, before, after, rules, at_old_prices, words) for name in names)
     rows = [row for row in found if row is not None]
     excused = [_acknowledge(row, rules) for row in rows]
     return Comparison(
         after.name,
         tuple(excused),
         changed=tuple(_changed(before, after)),
-        notes=(*_unpriced(rows), *_left(before, after), *_idle(rows, rules)),
+        notes=(*_unpriced(rows, words), *_left(before, after), *_idle(rows, rules)),
     )
 
 
 # --- whole files ---------------------------------------------------------------------------------
 
 
-def _obstacles(before: Baseline, after: Baseline) -> Iterator[str]:
+def _obstacles(before: Baseline, after: Baseline, words: Words) -> Iterator[str]:
     old, new = before.identity, after.identity
     if old.seed != new.seed:
         yield (
-            f"the baseline is of seed {old.seed}, the scenario has seed {new.seed}: other random "
-            f"numbers, another result; set the seed back, or {REMEDY}"
+            f"{words.before} is of seed {old.seed}, {words.after} of seed {new.seed}: other random "
+            f"numbers, another result; {words.same_seed}"
         )
     if not (old.scenario and new.scenario):
         return  # a stored result does not know its traces
     traces, theirs = dict(old.traces), dict(new.traces)
     for place in sorted({*traces, *theirs}):
         if traces.get(place) != theirs.get(place):
-            how = "replays another trace than the baseline"
+            how = f"replays another trace than {words.before}"
             if place not in traces:
-                how = "replays a trace, and the baseline knows none there"
+                how = f"replays a trace, and {words.before} knows none there"
             elif place not in theirs:
                 how = "replays no trace any more"
-            yield f"{place} {how}: other requests; bring it back, or {REMEDY}"
+            yield f"{place} {how}: other requests; {words.same_trace}"
 
 
 def _changed(before: Baseline, after: Baseline) -> Iterator[str]:
@@ -187,6 +211,7 @@ def _row(
     after: Baseline,
     rules: Rules,
     at_old_prices: Sequence[Values | None],
+    words: Words,
 ) -> Row | None:
     """Return a metric compared; None where neither side has it."""
     old, new, metric = before.metrics.get(name), after.metrics.get(name), watched(name)
@@ -200,8 +225,9 @@ def _row(
     if was is None and now is None:
         return None
     if was is None or now is None or old is None:
-        side = "the baseline has it, this forecast has not" if now is None else "new"
-        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=f"{side}; {REMEDY}")
+        lost = f"{words.before} has it, {words.after} has not"
+        note = f"{lost if now is None else 'new'}{words.remedy}"
+        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
     if old.unit != metric.unit:
         note = f"the baseline has it in {old.unit}, not {metric.unit}; {REMEDY}"
         return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
@@ -258,12 +284,12 @@ def _paired(
     ).marked()
 
 
-def _unpriced(rows: Sequence[Row]) -> Iterator[str]:
+def _unpriced(rows: Sequence[Row], words: Words) -> Iterator[str]:
     """Yield what to do if prices hide what became of the money."""
     if any(row.note == _NOT_REPRICED for row in rows):
         yield (
-            "prices changed, and what this forecast would cost at the old ones cannot be told; "
-            f"{REMEDY}"
+            f"prices changed, and what {words.after} would cost at the old ones cannot be told"
+            f"{words.remedy}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from planner.errors import PlannerError, ScenarioError
 from planner.regress.baseline import Baseline, BaselineError, read_baseline
 from planner.regress.cases import Case
-from planner.regress.compare import Comparison, Rules, Verdict, compare
+from planner.regress.compare import AGAINST_BASELINE, Comparison, Rules, Verdict, Words, compare
 from planner.regress.forecasting import Forecast, forecast_of
 from planner.regress.old_prices import at_old_prices
 from planner.scenario import LoadedScenario
@@ -132,21 +132,23 @@ def _checked(task: _Check) -> Outcome:
     return Outcome(task.case, against(task.before, new, task.rules))
 
 
-def against(before: Baseline, new: Forecast, rules: Rules) -> Comparison:
+def against(
+    before: Baseline, new: Forecast, rules: Rules, words: Words = AGAINST_BASELINE
+) -> Comparison:
     """Compare a forecast with a baseline, its money also at the baseline's prices.
 
     Where noise may hide a change for the worse, the forecast is simulated with the baseline's other
     seeds too: differences by seed tell much finer than two runs by themselves.
     """
-    found = _compared(before, new, rules)
+    found = _compared(before, new, rules, words)
     if not found.in_doubt or new.finished is None:
         return found
-    return _compared(before, new.over(before.seeds), rules)
+    return _compared(before, new.over(before.seeds), rules, words)
 
 
-def _compared(before: Baseline, new: Forecast, rules: Rules) -> Comparison:
+def _compared(before: Baseline, new: Forecast, rules: Rules, words: Words) -> Comparison:
     repriced = [at_old_prices(result, before.prices) for result in new.results]
-    return compare(before, new.baseline, rules, repriced)
+    return compare(before, new.baseline, rules, repriced, words)
 
 
 # --- new baselines -------------------------------------------------------------------------------

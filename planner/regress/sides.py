@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.regress.baseline import Baseline, read_baseline
-from planner.regress.compare import Comparison, Rules, compare
+from planner.regress.compare import AGAINST_BASELINE, BOTH_NAMED, Comparison, Rules, compare
 from planner.regress.forecasting import Forecast, forecast_of, forecast_of_result
 from planner.regress.runs import against
 from planner.results.result import Result
@@ -27,14 +27,23 @@ class Side:
     """None: a baseline, which cannot be priced or simulated again."""
     gates: tuple[Gate, ...] = ()
 
+    @property
+    def seed(self) -> int | None:
+        """Of a scenario, for the other to be simulated with; None of what is stored."""
+        simulated = self.forecast is not None and self.forecast.finished is not None
+        return self.baseline.identity.seed if simulated else None
 
-def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
+
+def side_of(
+    named: str, catalog: Catalog, sets: Sequence[str] = (), seed: int | None = None
+) -> Side:
     """Return what is named: a baseline file, the folder of a result, or a scenario, simulated.
 
     Args:
         named: `FILE.json`, `FOLDER`, `FILE.yaml`, or `FILE.yaml@NAME` for a named scenario.
         catalog: models, chips, nodes and prices.
         sets: values to change in a scenario.
+        seed: of a scenario, in place of its own; None: its own.
 
     Raises:
         PlannerError: it cannot be read or simulated, or nothing can be set in it.
@@ -51,10 +60,12 @@ def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
     if isinstance(opened.content, Result):
         found = forecast_of_result(opened.content)
         return Side(found.baseline, found)
-    return _simulated(opened.content, catalog, sets)
+    return _simulated(opened.content, catalog, sets, seed)
 
 
-def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) -> Side:
+def _simulated(
+    loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str], seed: int | None
+) -> Side:
     """Return a scenario as `planner regress` simulates it."""
     stated = loaded.scenario.regress
     if stated is not None and stated.overrides:
@@ -62,6 +73,8 @@ def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) ->
         loaded = load_checked(
             loaded.path, catalog, overrides=[*names, *stated.overrides], sets=sets
         )
+    if seed is not None:
+        loaded = replace(loaded, scenario=loaded.scenario.model_copy(update={"seed": seed}))
     found = forecast_of(loaded, catalog=catalog)
     return Side(found.baseline, found, tuple(stated.gates) if stated else ())
 
@@ -69,6 +82,7 @@ def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) ->
 def compare_sides(before: Side, after: Side) -> Comparison:
     """Compare two sides, by the gates of the second."""
     rules = Rules(after.gates)
+    words = AGAINST_BASELINE if before.forecast is None else BOTH_NAMED
     if after.forecast is None:
-        return compare(before.baseline, after.baseline, rules)
-    return against(before.baseline, after.forecast, rules)
+        return compare(before.baseline, after.baseline, rules, words=words)
+    return against(before.baseline, after.forecast, rules, words)

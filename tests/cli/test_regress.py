@@ -148,7 +148,7 @@ def test_another_seed_is_not_comparable(folder: Path) -> None:
     write(folder, ("seed: 3", "seed: 4"))
     done = regress()
     assert done.exit_code == 3
-    assert "the baseline is of seed 3, the scenario has seed 4" in done.stdout
+    assert "the baseline is of seed 3, this forecast of seed 4" in done.stdout
 
 
 def test_another_schema_is_not_comparable(folder: Path, baseline: str) -> None:
@@ -369,6 +369,25 @@ def test_diff(folder: Path) -> None:
     other = ["diff", stored, "scenarios/small.yaml", "--set", "seed=9"]
     assert planner(*other, "--exit-code").exit_code == 2
     assert planner("diff", stored, "none.yaml", "--exit-code").exit_code == 2
+
+
+def test_diff_of_two_scenarios_speaks_of_no_baseline(folder: Path) -> None:
+    second = QUICK.replace("seed: 3", "seed: 4").replace(
+        "name: chat\n      pool", "name: talk\n      pool"
+    )
+    (folder / "other.yaml").write_text(second, encoding="utf-8")
+    sides = ["scenarios/small.yaml", "scenarios/other.yaml"]
+    done = planner("diff", *sides)
+    assert done.exit_code == 0
+    assert "baseline" not in done.stdout
+    assert "chat: p99 TTFT: the first has it, the second has not\n" in done.stdout
+    assert "talk: p99 TTFT: new\n" in done.stdout
+    seeded = planner("diff", *sides, "--set", "seed=9", "--exit-code")
+    assert seeded.exit_code == 2
+    assert seeded.stdout.splitlines()[1] == (
+        "  the first is of seed 3, the second of seed 9: other random numbers, another result; "
+        "give both one seed"
+    )
 
 
 def test_diff_of_results(folder: Path) -> None:

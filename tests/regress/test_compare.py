@@ -184,7 +184,7 @@ def test_another_seed_is_not_comparable() -> None:
     found = compared(forecast(seed=2))
     assert found.verdict == Verdict.NOT_COMPARABLE
     assert found.obstacles == (
-        "the baseline is of seed 1, the scenario has seed 2: other random numbers, another result; "
+        "the baseline is of seed 1, this forecast of seed 2: other random numbers, another result; "
         "set the seed back, or run planner baseline update on its scenario",
     )
 
