@@ -20,8 +20,8 @@ from planner.regress.metrics import Values, money_of, rounded
 from planner.results.result import Finance, Result
 from planner.scenario.schema.money import Prices
 
-_CHOICES: Final = ("default_terms",)
-"""Of the section: how machines are bought is behaviour, not a price."""
+_CHOICES: Final = ("default_terms", "margin", "partner_revenue_share")
+"""Of the section: how machines are bought, and what counts into the margin, is no price."""
 _NAMED: Final = ("nodes", "plans")
 
 Kept = Mapping[str, Any]

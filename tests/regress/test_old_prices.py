@@ -73,3 +73,10 @@ def test_a_price_that_is_paid_no_more_is_named() -> None:
     old = kept(machine("august", 3.99, reference=False))
     assert list(prices_left(old, kept(machine("spot", 1.0, reference=False)))) == ["august"]
     assert list(prices_left(old, kept(nodes=[{"name": "august"}]))) == []
+
+
+def test_what_counts_into_the_margin_is_no_price() -> None:
+    old = kept(margin="all_users_in_cogs", partner_revenue_share=0.0)
+    new = kept(margin="paid_only", partner_revenue_share=0.2)
+    assert _section(old, new["section"]) == new["section"]
+    assert list(price_changes(old, new)) == []
