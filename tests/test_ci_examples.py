@@ -44,7 +44,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     origin, clone, tools = top / "origin", top / "clone", top / "bin"
     (origin / "scenarios").mkdir(parents=True)
     (origin / "scenarios" / "small.yaml").write_text(QUICK, encoding="utf-8")
-    done = planner("baseline", "update", str(origin / "scenarios"), "--seeds", "2", "--jobs", "1")
+    done = planner("baseline", "update", str(origin / "scenarios"), "--seeds", "3", "--jobs", "1")
     assert done.exit_code == 0
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(origin)]
     for line in ("init -q -b main", "add .", "commit -q -m one"):

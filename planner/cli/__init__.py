@@ -108,8 +108,10 @@ class LazyGroup(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
         except OSError as error:
-            if error.errno in (None, errno.EPIPE):
+            if error.errno is None:
                 raise
+            if error.errno == errno.EPIPE:  # 1, click's own, would read as a failed gate
+                raise typer.Exit(128 + signal.SIGPIPE) from None
             message = f"error: {error.filename or 'input or output'}: {error.strerror}"
             if ctx.params.get("debug"):
                 traceback.print_exc()

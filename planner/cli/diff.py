@@ -28,7 +28,8 @@ def diff(
     r"""Say how two forecasts differ: what got worse, what better, what is noise.
 
     Scenarios are simulated as planner regress does it, with the overrides
-    of their section `regress`. Marks go by the default gates and those of B.
+    of their section `regress`; a scenario B with the seed of a scenario A,
+    unless --set gives it another. Marks go by the default gates and those of B.
     Exit codes: 0, whatever differs; 2 bad input. With --exit-code: 0 the
     same; 1 they differ; 2 bad input, or they cannot be compared.
 
@@ -46,7 +47,10 @@ def diff(
 
     catalog = load_catalog()
     announce_compilation()
-    found = compare_sides(side_of(before, catalog), side_of(after, catalog, sets or ()))
+    first = side_of(before, catalog)
+    stated = any(each.startswith("seed=") for each in sets or ())
+    second = side_of(after, catalog, sets or (), None if stated else first.seed)
+    found = compare_sides(first, second)
     label = " ".join([after, *(f"--set {each}" for each in sets or ())])
     if json_output:
         from planner.jsonable import json_text

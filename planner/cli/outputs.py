@@ -33,7 +33,7 @@ def check_outputs(
         if path.exists() and not force:
             raise OutputError(f"{path}: exists already; choose another name, or add --force")
     if len({path.resolve() for path in named}) < len(named):
-        raise OutputError(f"{named[0]}: is named for the curves and for the report; name two files")
+        raise OutputError(f"{named[0]}: is named for two outputs; name two files")
 
 
 def write_csv(path: Path | None, what: str, text: Callable[[], str]) -> None:

@@ -54,7 +54,9 @@ def regress(
     r"""Simulate scenarios and fail if one got worse than its baseline.
 
     A metric fails if it got worse by more than its gate, relative and
-    absolute, and by more than seeds differ. Default gates: 5%, p99 latencies
+    absolute, and by more than seeds differ. Where seeds may hide it, the
+    scenario is simulated with the baseline's other seeds too, and the
+    differences by seed decide. Default gates: 5%, p99 latencies
     10%, nodes by whole ones, shares of requests one percentage point; others
     stand under `regress.gates` of a scenario or in --gates FILE. A change of
     prices is told apart and fails nothing. The baseline of scenarios/a/b.yaml
@@ -76,13 +78,14 @@ def regress(
     from planner.catalog import load_catalog
     from planner.cli.outputs import check_outputs
     from planner.cli.progress import LateBar, announce_compilation
-    from planner.regress.cases import find, open_cases, orphans
+    from planner.regress.cases import find, open_cases, orphans, passed_over
     from planner.regress.runs import EXIT_CODES, worst
     from planner.regress.runs import regress as check
 
     found = find(files, baselines)
     cases = open_cases(found, load_catalog())
     read = [path for case in cases for path in (case.path, case.baseline)]
+    read += [gates] if gates else []
     check_outputs([markdown, junit], force=True, inputs=read)
     rules = _gates(gates, cases)
     announce_compilation()
@@ -96,6 +99,8 @@ def regress(
         )
     _show(outcomes, as_json=json_output, github=github)
     _write(outcomes, markdown, junit, against)
+    for path in passed_over(files, found):
+        typer.echo(f"note: {path} is not used from here; name its folder, or move it", err=True)
     for path in orphans(files, found, cases):
         typer.echo(f"note: {path} is the baseline of no scenario; delete it", err=True)
     raise typer.Exit(EXIT_CODES[worst(outcomes)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Any, Final
 
 from planner.errors import PlannerError
 from planner.regress.identity import Identity
-from planner.regress.metrics import Values, rounded
+from planner.regress.metrics import Values
 from planner.regress.old_prices import Kept
+from planner.regress.stored import SCHEMA, read_content
 from planner.scenario.watched import watched
 
-SCHEMA: Final = "planner-baseline/v1"
 REMEDY: Final = "run planner baseline update on its scenario"
 SAME: Final = 1e-5
 """Relative difference of numbers of six digits that is none: each is rounded by itself."""
-_WIDTH: Final = 100
+_WIDTH: Final = 120
 
 
 class BaselineError(PlannerError):
@@ -31,13 +30,16 @@ class BaselineError(PlannerError):
 class Metric:
     """One number of a baseline."""
 
-    value: float | None
-    """None: there was nothing to measure it by."""
+    values: tuple[float | None, ...]
+    """By seed, the scenario's own first. None: there was nothing to measure it by."""
     unit: str
     better: str
     """lower, higher or neither."""
-    seed_sd: float | None = None
-    """Sample standard deviation over the seeds of the baseline; None: unknown."""
+
+    @property
+    def value(self) -> float | None:
+        """Of the scenario's own seed."""
+        return self.values[0]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Baseline:
     metrics: Mapping[str, Metric]
     prices: Kept | None = None
     seeds: tuple[int, ...] = ()
-    """Seeds behind `seed_sd`, the scenario's own first."""
+    """Of the values, the scenario's own first."""
 
     @property
     def values(self) -> Values:
@@ -79,14 +81,14 @@ class Baseline:
             and self.metrics.keys() == other.metrics.keys()
             and all(
                 (metric.unit, metric.better) == (theirs.unit, theirs.better)
-                and _close(metric.value, theirs.value)
-                and _close(metric.seed_sd, theirs.seed_sd)
+                and all(map(same, metric.values, theirs.values))
                 for metric, theirs in ((each, other.metrics[n]) for n, each in self.metrics.items())
             )
         )
 
 
-def _close(first: float | None, second: float | None) -> bool:
+def same(first: float | None, second: float | None) -> bool:
+    """Tell whether two numbers differ by their rounding only, or neither is there."""
     if first is None or second is None:
         return first is second
     return math.isclose(first, second, rel_tol=SAME)
@@ -95,7 +97,7 @@ def _close(first: float | None, second: float | None) -> bool:
 def baseline_of(
     name: str, identity: Identity, runs: Sequence[Values], seeds: Sequence[int], prices: Kept | None
 ) -> Baseline:
-    """Return a baseline: values of the first run, and the spread of all.
+    """Return a baseline.
 
     Args:
         name: of the scenario.
@@ -105,30 +107,12 @@ def baseline_of(
         prices: what money was computed with.
     """
     metrics = {}
-    for full, value in runs[0].items():
+    for full in runs[0]:
         known = watched(full)
         assert known is not None, full
-        found = [each.get(full) for each in runs]
-        numbers = [each for each in found if each is not None]
-        sd = statistics.stdev(numbers) if len(numbers) == len(runs) > 1 else None
-        metrics[full] = Metric(value, known.unit, known.better, rounded(sd))
+        values = tuple(each.get(full) for each in runs)
+        metrics[full] = Metric(values, known.unit, known.better)
     return Baseline(name, identity, metrics, prices, tuple(seeds))
-
-
-def noise_of(metric: Metric, seeds: int) -> float:
-    """Return how much two single runs differ by chance: the 95% band of their difference.
-
-    With n seeds of standard deviation s, t(97.5%, n - 1) · √2 · s: two runs vary, and s itself is
-    known from few of them. Runs that share their seed vary less, so the band is on the safe side.
-
-    >>> round(noise_of(Metric(100.0, "s", "lower", 1.0), 5), 2)
-    3.93
-    """
-    if not metric.seed_sd or seeds < 2:
-        return 0.0
-    from scipy.special import stdtrit  # Student's t, without what scipy.stats takes to import
-
-    return float(stdtrit(seeds - 1, 0.975)) * math.sqrt(2.0) * metric.seed_sd
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -138,25 +122,23 @@ def read_baseline(path: Path) -> Baseline:
         BaselineError: it cannot be read, is damaged, or of another schema.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_content(path)
     except FileNotFoundError:
         raise BaselineError(f"{path}: no such baseline; {REMEDY}") from None
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"{path}: cannot be read: {error}; {REMEDY}") from None
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA:
-        stated = f"schema {found}" if found else "no baseline"
-        raise BaselineError(f"{path}: is of {stated}, not {SCHEMA}; {REMEDY}")
-    try:
-        return Baseline(
-            name=content["name"],
-            identity=Identity.of_json(content["from"]),
-            metrics={name: Metric(**each) for name, each in content["metrics"].items()},
-            prices=content["prices"],
-            seeds=tuple(content["seeds"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"{path}: is damaged ({error!r}); {REMEDY}") from None
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from None
+    except ValueError as error:
+        raise BaselineError(f"{path}: {error}; {REMEDY}") from None
+    return Baseline(
+        name=content["name"],
+        identity=Identity.of_json(content["from"]),
+        metrics={
+            name: Metric(tuple(each["values"]), each["unit"], each["better"])
+            for name, each in content["metrics"].items()
+        },
+        prices=content["prices"],
+        seeds=tuple(content["seeds"]),
+    )
 
 
 def standing(new: Baseline, path: Path) -> str:

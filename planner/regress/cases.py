@@ -9,7 +9,7 @@ folder named or above.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,8 +74,7 @@ def find(named: Sequence[Path], baselines: Path | None = None) -> list[Found]:
         if not path.exists():
             raise BaselineError(f"{path}: no such file or folder; name a scenario or a folder")
         top = path if path.is_dir() else path.parent
-        folder = baselines or _nearest(top) or top / FOLDER
-        root = top if baselines is not None else folder.parent
+        root, folder = _stated(top, baselines) if baselines else _nearest(top)
         files = list(_scenarios(path)) if path.is_dir() else [path]
         if not files:
             raise BaselineError(f"{path}: holds no scenario (YAML with schema: planner/v1)")
@@ -84,15 +83,36 @@ def find(named: Sequence[Path], baselines: Path | None = None) -> list[Found]:
     return list(found.values())
 
 
-def _nearest(top: Path) -> Path | None:
-    """Return the nearest folder of baselines; from inside the working directory, none above it."""
+def _stated(top: Path, baselines: Path) -> tuple[Path, Path]:
+    """Return what a stated folder mirrors: what it lies beside, if it is called as the usual one.
+
+    One file and all of them then have the same baselines there.
+    """
+    beside = baselines.resolve().parent
+    usual = baselines.name == FOLDER and top.resolve().is_relative_to(beside)
+    return (Path(os.path.relpath(beside)) if usual else top), baselines
+
+
+def _nearest(top: Path) -> tuple[Path, Path]:
+    """Return the nearest folder with baselines, and these; up to the root of the repository."""
     resolved = top.resolve()
     for folder in (resolved, *resolved.parents):
         if (folder / FOLDER).is_dir():
-            return Path(os.path.relpath(folder / FOLDER))
-        if folder == Path.cwd():
-            return None
-    return None
+            return Path(os.path.relpath(folder)), Path(os.path.relpath(folder / FOLDER))
+        if (folder / ".git").exists():
+            break
+    return top, top / FOLDER
+
+
+def passed_over(named: Sequence[Path], found: Sequence[Found]) -> list[Path]:
+    """Return folders of baselines below those that were named, which are not used from there."""
+    used = {each.baselines.resolve() for each in found}
+    below = (inner for path in named if path.is_dir() for inner in sorted(path.rglob(FOLDER)))
+    return [
+        folder
+        for folder in dict.fromkeys(below)
+        if folder.is_dir() and not any(folder.resolve().is_relative_to(each) for each in used)
+    ]
 
 
 def _scenarios(folder: Path) -> Iterator[Path]:
@@ -122,33 +142,40 @@ def orphans(named: Sequence[Path], found: Sequence[Found], cases: Sequence[Case]
 
 
 def open_cases(found: Sequence[Found], catalog: Catalog) -> list[Case]:
-    """Return a case per file, and one per named scenario that its section `regress` lists."""
-    cases = []
-    for each in found:
-        first = _open(each, None, _loading(each, catalog, (), None))
-        cases.append(first)
-        regress = first.loaded and first.loaded.scenario.regress
-        if not regress:
-            continue
-        if regress.overrides:
-            cases[-1] = _open(each, None, _loading(each, catalog, regress.overrides, None))
-        cases += [
-            _open(each, name, _loading(each, catalog, regress.overrides, name))
-            for name in regress.scenarios
-        ]
-    return cases
+    """Return a case per file, and one per named scenario that its section `regress` lists.
+
+    Raises:
+        BaselineError: two of them would have the same baseline.
+    """
+    cases: dict[Path, Case] = {}
+    for case in (case for each in found for case in _cases(each, catalog)):
+        other = cases.setdefault(case.baseline.resolve(), case)
+        if other is not case:
+            raise BaselineError(
+                f"{other.label} and {case.label} have the same baseline, {case.baseline}; rename "
+                "one, or call planner for each by itself"
+            )
+    return list(cases.values())
 
 
-def _loading(
-    found: Found, catalog: Catalog, overrides: Sequence[str], named: str | None
-) -> Callable[[], LoadedScenario]:
-    return lambda: load_checked(found.path, catalog, overrides=overrides, scenario=named)
+def _cases(found: Found, catalog: Catalog) -> list[Case]:
+    plain = _open(found, catalog)
+    stated = plain.loaded and plain.loaded.scenario.regress
+    if not stated:
+        return [plain]
+    if stated.overrides:
+        plain = _open(found, catalog, stated.overrides)
+    named = [_open(found, catalog, stated.overrides, name) for name in stated.scenarios]
+    return [plain, *named]
 
 
-def _open(found: Found, named: str | None, load: Callable[[], LoadedScenario]) -> Case:
+def _open(
+    found: Found, catalog: Catalog, overrides: Sequence[str] = (), named: str | None = None
+) -> Case:
     label = f"{found.path}@{named}" if named else str(found.path)
     place = found.baseline(named)
     try:
-        return Case(label, place, found.path, load())
+        loaded = load_checked(found.path, catalog, overrides=overrides, scenario=named)
     except ScenarioError as error:
         return Case(label, place, found.path, faults=error.faults)
+    return Case(label, place, found.path, loaded)

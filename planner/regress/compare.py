@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from statistics import fmean
 from typing import Final
 
-from planner.regress.baseline import REMEDY, SAME, Baseline, noise_of
-from planner.regress.gates import Limits, limits_of
-from planner.regress.metrics import Values
-from planner.regress.old_prices import price_changes
+from planner.regress.baseline import REMEDY, Baseline, same
+from planner.regress.gates import limits_of
+from planner.regress.metrics import Values, rounded
+from planner.regress.noise import independent_band, paired_band
+from planner.regress.old_prices import price_changes, prices_left
+from planner.regress.row import Mark, Row
 from planner.scenario.schema.regress import Acknowledged, Gate, Regress
 from planner.scenario.watched import MONEY, Watched, matching, watched
 
-_POINT: Final = 1e-9
-"""Of a tolerance: 5% of 112 devices must not hang on the last bit of a float."""
 _NOT_REPRICED: Final = "its share of prices is unknown"
-
-
-class Mark(StrEnum):
-    """What became of a metric."""
-
-    WORSE = "+"
-    BETTER = "-"
-    NOISE = "~"
-    NOT_COMPARABLE = "x"
-    FAILED = "!"
-    NEITHER = " "
-    """It changed, and no way is better."""
-    SAME = "="
-
-
-MARK_TEXT: Final[Mapping[Mark, str]] = {
-    Mark.WORSE: "worse",
-    Mark.BETTER: "better",
-    Mark.NOISE: "noise",
-    Mark.NOT_COMPARABLE: "not comparable",
-    Mark.FAILED: "failed",
-}
 
 
 class Verdict(StrEnum):
@@ -49,42 +27,6 @@ class Verdict(StrEnum):
     FAILED = "failed"
     NOT_COMPARABLE = "not comparable"
     ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A metric on both sides."""
-
-    name: str
-    metric: Watched
-    before: float | None
-    after: float | None
-    mark: Mark
-    at_old_prices: float | None = None
-    """Of money: what `after` would be at the prices of the baseline."""
-    noise: float = 0.0
-    limits: Limits | None = None
-    note: str = ""
-    """Why the mark is not what the numbers alone would give."""
-
-    @property
-    def behaviour(self) -> float:
-        """Change that no price explains."""
-        return _behaviour(self.before, self.after, self.at_old_prices)
-
-    @property
-    def price_share(self) -> float:
-        """Change that prices explain."""
-        if self.at_old_prices is None or self.after is None:
-            return 0.0
-        return 0.0 if _same(self.at_old_prices, self.after) else self.after - self.at_old_prices
-
-    @property
-    def relative(self) -> float:
-        """Whole change relative to the first side; infinite from zero."""
-        assert self.before is not None
-        assert self.after is not None
-        return _relative(self.before, self.after - self.before)
 
 
 @dataclass(frozen=True)
@@ -109,6 +51,13 @@ class Comparison:
             return Verdict.NOT_COMPARABLE
         return Verdict.PASSED
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the difference of seeds hides what may be a change for the worse."""
+        return any(
+            row.hidden != row.mark and row.hidden in (Mark.FAILED, Mark.WORSE) for row in self.rows
+        )
+
     def marked(self, *marks: Mark) -> list[Row]:
         """Return the rows with one of some marks, in order."""
         return [row for row in self.rows if row.mark in marks]
@@ -117,6 +66,11 @@ class Comparison:
     def differing(self) -> list[Row]:
         """The rows that are not the same."""
         return [row for row in self.rows if row.mark != Mark.SAME]
+
+    @property
+    def unmoved(self) -> bool:
+        """Whether it was compared, and every metric is the same."""
+        return not self.obstacles and not self.differing
 
 
 @dataclass(frozen=True)
@@ -140,52 +94,81 @@ class Rules:
         )
 
 
+@dataclass(frozen=True)
+class Words:
+    """How the two sides are called, and what to do where they cannot be compared."""
+
+    before: str = "the baseline"
+    after: str = "this forecast"
+    same_seed: str = f"set the seed back, or {REMEDY}"
+    same_trace: str = f"bring it back, or {REMEDY}"
+    remedy: str = f"; {REMEDY}"
+
+
+AGAINST_BASELINE: Final = Words()
+BOTH_NAMED: Final = Words(
+    "the first",
+    "the second",
+    same_seed="give both one seed",
+    same_trace="let both replay the same",
+    remedy="",
+)
+"""Two scenarios or results: no baseline is there to be updated."""
+
+
 def compare(
-    before: Baseline, after: Baseline, rules: Rules, at_old_prices: Values | None = None
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None] = (),
+    words: Words = AGAINST_BASELINE,
 ) -> Comparison:
     """Compare a new forecast with a baseline.
 
     Args:
         before: the baseline.
-        after: the new forecast; its spread over seeds is not used.
+        after: the new forecast; where it has the seeds of the baseline, what noise would hide is
+            judged by the differences by seed.
         rules: gates, acknowledged changes, and the day.
-        at_old_prices: money of the new forecast at the prices of the baseline, if known.
+        at_old_prices: money of the new forecast at the prices of the baseline, by seed, where it
+            is known.
+        words: what the sides are called.
     """
-    if obstacles := tuple(_obstacles(before, after)):
+    if obstacles := tuple(_obstacles(before, after, words)):
         return Comparison(after.name, obstacles=obstacles)
     names = dict.fromkeys((*after.metrics, *before.metrics))
-    found = (_row(name, before, after, rules, at_old_prices) for name in names)
+    found = (_row(name, before, after, rules, at_old_prices, words) for name in names)
     rows = [row for row in found if row is not None]
     excused = [_acknowledge(row, rules) for row in rows]
     return Comparison(
         after.name,
         tuple(excused),
         changed=tuple(_changed(before, after)),
-        notes=(*_unpriced(rows), *_idle(rows, rules)),
+        notes=(*_unpriced(rows, words), *_left(before, after), *_idle(rows, rules)),
     )
 
 
 # --- whole files ---------------------------------------------------------------------------------
 
 
-def _obstacles(before: Baseline, after: Baseline) -> Iterator[str]:
+def _obstacles(before: Baseline, after: Baseline, words: Words) -> Iterator[str]:
     old, new = before.identity, after.identity
     if old.seed != new.seed:
         yield (
-            f"the baseline is of seed {old.seed}, the scenario has seed {new.seed}: other random "
-            f"numbers, another result; set the seed back, or {REMEDY}"
+            f"{words.before} is of seed {old.seed}, {words.after} of seed {new.seed}: other random "
+            f"numbers, another result; {words.same_seed}"
         )
     if not (old.scenario and new.scenario):
         return  # a stored result does not know its traces
     traces, theirs = dict(old.traces), dict(new.traces)
     for place in sorted({*traces, *theirs}):
         if traces.get(place) != theirs.get(place):
-            how = "replays another trace than the baseline"
+            how = f"replays another trace than {words.before}"
             if place not in traces:
-                how = "replays a trace, and the baseline knows none there"
+                how = f"replays a trace, and {words.before} knows none there"
             elif place not in theirs:
                 how = "replays no trace any more"
-            yield f"{place} {how}: other requests; bring it back, or {REMEDY}"
+            yield f"{place} {how}: other requests; {words.same_trace}"
 
 
 def _changed(before: Baseline, after: Baseline) -> Iterator[str]:
@@ -212,11 +195,23 @@ def _repriced(before: Baseline, after: Baseline) -> list[str]:
     return list(price_changes(before.prices, after.prices))
 
 
+def _left(before: Baseline, after: Baseline) -> Iterator[str]:
+    """Yield the prices that are paid no more: which others are in their place is behaviour."""
+    if before.prices is not None and after.prices is not None:
+        for name in prices_left(before.prices, after.prices):
+            yield f"price {name} is paid no more; what is paid in its place counts as behaviour"
+
+
 # --- single metrics ------------------------------------------------------------------------------
 
 
 def _row(
-    name: str, before: Baseline, after: Baseline, rules: Rules, at_old_prices: Values | None
+    name: str,
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None],
+    words: Words,
 ) -> Row | None:
     """Return a metric compared; None where neither side has it."""
     old, new, metric = before.metrics.get(name), after.metrics.get(name), watched(name)
@@ -230,68 +225,72 @@ def _row(
     if was is None and now is None:
         return None
     if was is None or now is None or old is None:
-        side = "the baseline has it, this forecast has not" if now is None else "new"
-        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=f"{side}; {REMEDY}")
+        lost = f"{words.before} has it, {words.after} has not"
+        note = f"{lost if now is None else 'new'}{words.remedy}"
+        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
     if old.unit != metric.unit:
         note = f"the baseline has it in {old.unit}, not {metric.unit}; {REMEDY}"
         return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=note)
-    if name in MONEY and at_old_prices is None and _repriced(before, after):
-        return Row(name, metric, was, now, Mark.NOT_COMPARABLE, note=_NOT_REPRICED)
-    repriced = (at_old_prices or {}).get(name) if name in MONEY else None
-    noise = noise_of(old, len(before.seeds))
-    limits = limits_of(name, metric, rules.gates)
-    row = Row(name, metric, was, now, Mark.SAME, repriced, noise, limits)
-    return replace(row, mark=_mark(row, limits))
+    return _judged(Row(name, metric, was, now, Mark.SAME), before, after, rules, at_old_prices)
 
 
-def _mark(row: Row, limits: Limits) -> Mark:
-    assert row.before is not None
-    change, size = row.behaviour, abs(row.behaviour)
-    moved = size > SAME * abs(row.before)
-    priced = row.price_share != 0.0
-    beyond = moved and size > row.noise
+def _judged(
+    row: Row,
+    before: Baseline,
+    after: Baseline,
+    rules: Rules,
+    at_old_prices: Sequence[Values | None],
+) -> Row:
+    """Return a metric that both sides have with its mark."""
+    money = row.name in MONEY
+    moved = not same(row.before, row.after)
+    if money and moved and not any(at_old_prices) and _repriced(before, after):
+        return replace(row, mark=Mark.NOT_COMPARABLE, note=_NOT_REPRICED)
+    old, new = before.metrics[row.name].values, after.metrics[row.name].values
+    repriced = [(each or {}).get(row.name) for each in at_old_prices] if money else []
+    known = replace(
+        row,
+        at_old_prices=repriced[0] if repriced else None,
+        noise=independent_band(old),
+        limits=limits_of(row.name, row.metric, rules.gates),
+    )
+    single = known.marked()
+    if single.hidden != single.mark and before.seeds == after.seeds:
+        return _paired(single, old, new, repriced)
+    return single
 
-    def exceeds(relative: float, absolute: float) -> bool:
-        share = abs(_relative(row.before or 0.0, change))
-        return beyond and share > relative + _POINT and size >= absolute * (1 - _POINT)
 
-    worse = limits.better == "neither" or (change > 0) == (limits.better == "lower")
-    if not limits.ignored and worse and exceeds(limits.fail, limits.fail_absolute):
-        return Mark.FAILED
-    if priced:
-        return Mark.NOT_COMPARABLE
-    if not moved:
-        return Mark.SAME
-    if limits.ignored and beyond:
-        return Mark.NEITHER
-    if not exceeds(limits.warn, limits.warn_absolute):
-        return Mark.NOISE
-    return Mark.WORSE if worse else Mark.BETTER
+def _paired(
+    row: Row,
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    at_old_prices: Sequence[float | None],
+) -> Row:
+    """Return a metric judged by the mean of its differences by seed; as it is if one has none."""
+    olds = [value for value in before if value is not None]
+    news = [value for value in after if value is not None]
+    priced = [value for value in at_old_prices if value is not None]
+    if not len(olds) == len(news) == len(before):
+        return row
+    known = len(priced) == len(news)
+    behaviour = priced if known else news
+    return replace(
+        row,
+        before=rounded(fmean(olds)),
+        after=rounded(fmean(news)),
+        at_old_prices=rounded(fmean(priced)) if known else None,
+        noise=paired_band([new - old for old, new in zip(olds, behaviour, strict=True)]),
+        seeds=len(olds),
+    ).marked()
 
 
-def _unpriced(rows: Sequence[Row]) -> Iterator[str]:
+def _unpriced(rows: Sequence[Row], words: Words) -> Iterator[str]:
     """Yield what to do if prices hide what became of the money."""
     if any(row.note == _NOT_REPRICED for row in rows):
         yield (
-            "prices changed, and what this forecast would cost at the old ones cannot be told; "
-            f"{REMEDY}"
+            f"prices changed, and what {words.after} would cost at the old ones cannot be told"
+            f"{words.remedy}"
         )
-
-
-def _behaviour(before: float | None, after: float | None, at_old: float | None) -> float:
-    assert before is not None
-    assert after is not None
-    return (after if at_old is None else at_old) - before
-
-
-def _relative(before: float, change: float) -> float:
-    if change == 0:
-        return 0.0
-    return change / abs(before) if before else math.copysign(math.inf, change)
-
-
-def _same(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=SAME)
 
 
 def _is_missing(row: Row) -> bool:
@@ -309,15 +308,21 @@ def _acknowledge(row: Row, rules: Rules) -> Row:
     if row.mark != Mark.FAILED:
         return row
     meant = [each for each in rules.acknowledged if any(matching(each.metric, [row.name]))]
-    for each in meant:
-        if each.until >= rules.today:
-            return replace(
-                row, mark=Mark.WORSE, note=f"acknowledged until {each.until}: {each.reason}"
-            )
+    valid = [each for each in meant if each.until >= rules.today]
+    for each in valid:
+        if each.up_to is None or not row.exceeds(each.up_to):
+            note = f"acknowledged until {each.until}: {each.reason}"
+            return replace(row, mark=Mark.WORSE, note=note)
+    for each in valid:
+        return replace(row, note=f"acknowledged only up to {_percent(each.up_to)}: {each.reason}")
     for each in meant:
         note = f"its acknowledgement expired on {each.until}: {each.reason}"
         return replace(row, note=note)
     return row
+
+
+def _percent(share: float | None) -> str:
+    return f"{(share or 0.0) * 100:g}%"
 
 
 def _idle(rows: Sequence[Row], rules: Rules) -> Iterator[str]:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from planner.jsonable import json_text
-from planner.regress.compare import Comparison, Row
+from planner.regress.compare import Comparison
 from planner.regress.metrics import rounded
+from planner.regress.row import Row
 from planner.regress.runs import EXIT_CODES, Outcome, worst
 from planner.regress.wording import headline
 
@@ -61,6 +62,7 @@ def _row(row: Row) -> dict[str, Any]:
         "at_old_prices": row.at_old_prices,
         "price_share": rounded(row.price_share),
         "noise": rounded(row.noise),
+        "seeds": row.seeds,
         "limits": asdict(row.limits) if row.limits else None,
         "note": row.note,
     }

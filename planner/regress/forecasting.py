@@ -24,7 +24,17 @@ class Forecast:
     """What was simulated, as a baseline holds it, and the result behind it."""
 
     baseline: Baseline
-    result: Result
+    results: tuple[Result, ...]
+    """By seed, the scenario's own first."""
+    finished: Finished | None = None
+    """Of the own seed; None: a stored result, which cannot be simulated again."""
+
+    def over(self, seeds: Sequence[int]) -> Forecast:
+        """Return the same forecast with more seeds, the scenario's own first."""
+        assert self.finished is not None
+        more = (_again(self.finished, seed) for seed in seeds[1:])
+        results = (self.results[0], *more)
+        return _forecast(results, self.baseline.identity, seeds, self.finished)
 
 
 def forecast_of(loaded: LoadedScenario, seeds: int = 1, catalog: Catalog | None = None) -> Forecast:
@@ -39,15 +49,13 @@ def forecast_of(loaded: LoadedScenario, seeds: int = 1, catalog: Catalog | None 
     known, _ = with_price_tables(loaded.root, catalog or load_catalog())
     own = loaded.scenario.seed
     finished = simulate(loaded, known)
-    result = finished.result()
-    used = [own + number for number in range(seeds)]
-    runs = [values_of(result), *(values_of(_again(finished, seed)) for seed in used[1:])]
-    return _forecast(result, identity_of(loaded), runs, used)
+    found = _forecast((finished.result(),), identity_of(loaded), [own], finished)
+    return found.over(range(own, own + seeds)) if seeds > 1 else found
 
 
 def forecast_of_result(result: Result) -> Forecast:
     """Return a stored result as a forecast; what it was made from is not known of it."""
-    return _forecast(result, identity_of_result(result), [values_of(result)], [result.seed])
+    return _forecast((result,), identity_of_result(result), [result.seed], None)
 
 
 def _again(finished: Finished, seed: int) -> Result:
@@ -58,10 +66,11 @@ def _again(finished: Finished, seed: int) -> Result:
 
 
 def _forecast(
-    result: Result,
+    results: tuple[Result, ...],
     identity: Identity,
-    runs: Sequence[dict[str, float | None]],
     seeds: Sequence[int],
+    finished: Finished | None,
 ) -> Forecast:
-    baseline = baseline_of(result.name, identity, runs, seeds, kept_prices(result))
-    return Forecast(baseline, result)
+    own, runs = results[0], [values_of(result) for result in results]
+    baseline = baseline_of(own.name, identity, runs, seeds, kept_prices(own))
+    return Forecast(baseline, results, finished)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from planner.regress.compare import Mark
+from planner.regress.row import Mark
 from planner.regress.runs import Outcome
 from planner.regress.wording import sentence
 

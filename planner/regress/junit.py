@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree
 
-from planner.regress.compare import Mark, Row
+from planner.regress.row import Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import sentence
 

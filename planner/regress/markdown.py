@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from planner.regress.compare import Mark, Row
+from planner.regress.row import Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import (
     LEGEND,
@@ -29,6 +31,10 @@ LIMIT: Final = 60_000
 _ORDER: Final = (
     Mark.FAILED, Mark.NOT_COMPARABLE, Mark.WORSE, Mark.BETTER, Mark.NEITHER, Mark.NOISE,
 )  # fmt: skip
+_FAIR: Final = 4_000
+"""Characters that a section may take even if others have no room then."""
+_SAID_OF_CUT: Final = 80
+"""Characters of what is said of rows that are cut."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
@@ -43,7 +49,7 @@ def to_markdown(
         against: what the baselines are, as `the target branch`, where they are not the ones to
             update; None: those of the scenarios.
     """
-    sections = [_section(each) for each in _changed(outcomes)]
+    sections = [_Section.of(each) for each in _changed(outcomes)]
     quiet = len(outcomes) - len(sections)
     subject = f"Cost forecast against {_text(against)}" if against else "Cost forecast"
     remedy = "" if against else closing(outcomes)
@@ -67,24 +73,52 @@ def _changed(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return sorted(found, key=lambda each: _ORDER.index(Mark(verdict_mark(each))))
 
 
-def _fitting(sections: Sequence[str], room: int) -> Iterator[str]:
-    for text in sections:
+@dataclass(frozen=True)
+class _Section:
+    """What is said of one scenario: it can be cut to fewer rows."""
+
+    head: str
+    rows: tuple[str, ...] = ()
+    """The worst first."""
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> _Section:
+        lines = [f"\n#### `{verdict_mark(outcome)}` {_text(outcome.case.label)}\n"]
+        if outcome.comparison is None:
+            error = outcome.error.replace("```", "")[:2000]
+            return cls("\n".join([*lines, f"```text\n{error}\n```\n"]))
+        lines += [f"{_text(line)}  " for line in said_beside(outcome.comparison)]
+        rows = [row for row in outcome.comparison.differing if row.mark != Mark.NOISE]
+        if rows:
+            lines += ["", "| | metric | baseline | now | change | |", "|---|---|--:|--:|--:|---|"]
+        worst_first = sorted(rows, key=lambda row: _ORDER.index(row.mark))
+        return cls("\n".join(lines) + "\n", tuple(_row(row) + "\n" for row in worst_first))
+
+    def __len__(self) -> int:
+        return len(self.head) + sum(map(len, self.rows))
+
+    def within(self, room: int) -> str:
+        """Return as many rows as fit, and how many do not; empty if not even the head fits."""
+        if len(self) <= room:
+            return self.head + "".join(self.rows)
+        room -= len(self.head) + _SAID_OF_CUT
+        sizes = accumulate(map(len, self.rows))
+        fitting = sum(size <= room for size in sizes)
+        if not fitting:
+            return ""
+        more = f"\nand {len(self.rows) - fitting} more metrics; the log of the run has them\n"
+        return self.head + "".join(self.rows[:fitting]) + more
+
+
+def _fitting(sections: Sequence[_Section], room: int) -> Iterator[str]:
+    """Yield the sections that fit; one that would leave the others no room is cut to fewer rows."""
+    later = sum(map(len, sections))
+    for section in sections:
+        later -= len(section)
+        text = section.within(min(room, max(room - later, _FAIR)))
         room -= len(text)
-        if room < 0:
-            return
-        yield text
-
-
-def _section(outcome: Outcome) -> str:
-    lines = [f"\n#### `{verdict_mark(outcome)}` {_text(outcome.case.label)}\n"]
-    if outcome.comparison is None:
-        return "\n".join([*lines, f"```text\n{outcome.error.replace('```', '')[:2000]}\n```\n"])
-    lines += [f"{_text(line)}  " for line in said_beside(outcome.comparison)]
-    rows = [row for row in outcome.comparison.differing if row.mark != Mark.NOISE]
-    if rows:
-        lines += ["", "| | metric | baseline | now | change | |", "|---|---|--:|--:|--:|---|"]
-        lines += [_row(row) for row in sorted(rows, key=lambda row: _ORDER.index(row.mark))]
-    return "\n".join(lines) + "\n"
+        if text:
+            yield text
 
 
 def _row(row: Row) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from planner.regress.compare import Comparison, Mark
+from planner.regress.compare import Comparison
+from planner.regress.row import Mark
 from planner.regress.wording import said_beside, sentence
 
 _HEADINGS: Final = (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.regress.baseline import Baseline, read_baseline
-from planner.regress.compare import Comparison, Rules, compare
+from planner.regress.compare import AGAINST_BASELINE, BOTH_NAMED, Comparison, Rules, compare
 from planner.regress.forecasting import Forecast, forecast_of, forecast_of_result
-from planner.regress.old_prices import at_old_prices
+from planner.regress.runs import against
 from planner.results.result import Result
 from planner.scenario import LoadedScenario, load_checked
 from planner.scenario.schema.regress import Gate
@@ -23,18 +23,27 @@ class Side:
     """One of two things to compare."""
 
     baseline: Baseline
-    result: Result | None = None
-    """None: a baseline, which cannot be priced again."""
+    forecast: Forecast | None = None
+    """None: a baseline, which cannot be priced or simulated again."""
     gates: tuple[Gate, ...] = ()
 
+    @property
+    def seed(self) -> int | None:
+        """Of a scenario, for the other to be simulated with; None of what is stored."""
+        simulated = self.forecast is not None and self.forecast.finished is not None
+        return self.baseline.identity.seed if simulated else None
 
-def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
+
+def side_of(
+    named: str, catalog: Catalog, sets: Sequence[str] = (), seed: int | None = None
+) -> Side:
     """Return what is named: a baseline file, the folder of a result, or a scenario, simulated.
 
     Args:
         named: `FILE.json`, `FOLDER`, `FILE.yaml`, or `FILE.yaml@NAME` for a named scenario.
         catalog: models, chips, nodes and prices.
         sets: values to change in a scenario.
+        seed: of a scenario, in place of its own; None: its own.
 
     Raises:
         PlannerError: it cannot be read or simulated, or nothing can be set in it.
@@ -50,11 +59,13 @@ def side_of(named: str, catalog: Catalog, sets: Sequence[str] = ()) -> Side:
     opened = open_source(named, catalog, sets)
     if isinstance(opened.content, Result):
         found = forecast_of_result(opened.content)
-        return Side(found.baseline, found.result)
-    return _simulated(opened.content, catalog, sets)
+        return Side(found.baseline, found)
+    return _simulated(opened.content, catalog, sets, seed)
 
 
-def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) -> Side:
+def _simulated(
+    loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str], seed: int | None
+) -> Side:
     """Return a scenario as `planner regress` simulates it."""
     stated = loaded.scenario.regress
     if stated is not None and stated.overrides:
@@ -62,11 +73,16 @@ def _simulated(loaded: LoadedScenario, catalog: Catalog, sets: Sequence[str]) ->
         loaded = load_checked(
             loaded.path, catalog, overrides=[*names, *stated.overrides], sets=sets
         )
-    found: Forecast = forecast_of(loaded, catalog=catalog)
-    return Side(found.baseline, found.result, tuple(stated.gates) if stated else ())
+    if seed is not None:
+        loaded = replace(loaded, scenario=loaded.scenario.model_copy(update={"seed": seed}))
+    found = forecast_of(loaded, catalog=catalog)
+    return Side(found.baseline, found, tuple(stated.gates) if stated else ())
 
 
 def compare_sides(before: Side, after: Side) -> Comparison:
     """Compare two sides, by the gates of the second."""
-    repriced = None if after.result is None else at_old_prices(after.result, before.baseline.prices)
-    return compare(before.baseline, after.baseline, Rules(after.gates), repriced)
+    rules = Rules(after.gates)
+    words = AGAINST_BASELINE if before.forecast is None else BOTH_NAMED
+    if after.forecast is None:
+        return compare(before.baseline, after.baseline, rules, words=words)
+    return against(before.baseline, after.forecast, rules, words)

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.regress.compare import Comparison, Mark, Row
+from planner.regress.compare import Comparison
+from planner.regress.row import Mark, Row
 from planner.regress.runs import Outcome
 from planner.regress.wording import (
     LEGEND,
@@ -42,7 +43,7 @@ def _parts(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
     for outcome in outcomes:
         mark = verdict_mark(outcome)
         label = Text(f"{mark} ", style=_STYLES[Mark(mark)]).append(outcome.case.label, style="bold")
-        unmoved = outcome.comparison and not outcome.comparison.differing
+        unmoved = outcome.comparison and outcome.comparison.unmoved
         yield label.append("  as its baseline", style="dim") if unmoved else label
         if outcome.comparison is None:
             yield Padding(Text(outcome.error), (0, 0, 0, 4))

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from planner.regress.compare import MARK_TEXT, Comparison, Mark, Row, Verdict
+from planner.regress.compare import Comparison, Verdict
+from planner.regress.row import MARK_TEXT, Mark, Row
 from planner.regress.runs import Outcome, worst
 from planner.results.formatting import MINUS, MISSING, count, duration, money, percent
 
@@ -81,7 +82,10 @@ def remark(row: Row) -> str:
         parts.append(f"prices {_part(row, row.price_share)}, behaviour {_part(row, row.behaviour)}")
     if row.mark == Mark.FAILED and row.limits is not None:
         parts.append(f"gate {_limit(row)}")
-    if row.mark == Mark.NOISE and abs(row.behaviour) <= row.noise:
+    hidden = row.hidden != row.mark
+    if row.seeds > 1:
+        parts.append(f"mean of {row.seeds} seeds, ±{_size(row.noise, row.metric.unit)}")
+    elif hidden or (row.mark == Mark.NOISE and abs(row.behaviour) <= row.noise):
         parts.append(f"seeds differ by {_size(row.noise, row.metric.unit)}")
     if row.note:
         parts.append(row.note)
@@ -129,9 +133,12 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     if not parts:
         subject = "The forecast stays" if total == 1 else f"All {total} forecasts stay"
         return f"{subject} within the gates; {_moves(outcomes)}"
+    said = f"Of {total} forecasts, {', '.join(parts)}"
     if total == 1:
-        return f"The forecast {parts[0].removeprefix('1 ')}; {_moves(outcomes)}"
-    return f"Of {total} forecasts, {', '.join(parts)}; {_moves(outcomes)}"
+        said = f"The forecast {parts[0].removeprefix('1 ')}"
+    if not any(outcome.comparison and outcome.comparison.rows for outcome in outcomes):
+        return f"{said}; nothing was compared."
+    return f"{said}; {_moves(outcomes)}"
 
 
 def _counts(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -154,7 +161,15 @@ def _moves(outcomes: Sequence[Outcome]) -> str:
     parts = [f"{bad} metrics worse" if bad != 1 else "1 metric worse"] if bad else []
     parts += [f"{better} better"] if better else []
     parts += [f"{priced} moved by prices"] if priced else []
-    return f"{', '.join(parts)}." if parts else "nothing moved beyond noise and tolerance."
+    hidden = sum(row.mark != row.hidden == Mark.FAILED for row in rows)
+    if hidden:
+        whose = "its gate" if hidden == 1 else "their gates"
+        parts.append(f"{hidden} beyond {whose}, but no further than seeds differ")
+    if parts:
+        return f"{', '.join(parts)}."
+    whole = all(outcome.comparison and not outcome.comparison.obstacles for outcome in outcomes)
+    subject = "nothing" if whole else "of what was compared, nothing"
+    return f"{subject} moved beyond noise and tolerance."
 
 
 def said_beside(comparison: Comparison) -> list[str]:

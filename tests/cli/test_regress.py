@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from planner.cli import app
+from planner.regress.noise import independent_band
 
 pytestmark = pytest.mark.compiled  # whole runs, far too long in pure Python
 
@@ -109,6 +110,31 @@ def test_one_file_finds_the_same_baseline(folder: Path) -> None:
     assert planner("regress", "scenarios/small.yaml").exit_code == 0
 
 
+def test_baselines_are_found_from_a_folder_inside(
+    folder: Path, baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = folder / "deep"
+    inner.mkdir()
+    (folder / "small.yaml").rename(inner / "small.yaml")
+    (folder / "baselines" / "deep").mkdir()
+    (folder / "baselines" / "deep" / "small.json").write_text(baseline, encoding="utf-8")
+    monkeypatch.chdir(inner)
+    assert planner("regress", "small.yaml").exit_code == 0
+    stated = planner("regress", "small.yaml", "--baselines", "../baselines")
+    assert stated.exit_code == 0, stated.stdout
+    monkeypatch.chdir(folder / "baselines")
+    assert planner("regress", "../deep/small.yaml").exit_code == 0
+    (inner / ".git").mkdir()  # another repository, whose baselines lie in it
+    assert planner("regress", "../deep/small.yaml").exit_code == 3
+
+
+def test_baselines_that_are_passed_over_are_named(folder: Path) -> None:
+    (folder / "deep" / "baselines").mkdir(parents=True)
+    assert regress().stderr == (
+        "note: scenarios/deep/baselines is not used from here; name its folder, or move it\n"
+    )
+
+
 def test_a_baseline_without_its_scenario_is_named(folder: Path, baseline: str) -> None:
     (folder / "baselines" / "gone.json").write_text(baseline, encoding="utf-8")
     done = regress()
@@ -122,7 +148,7 @@ def test_another_seed_is_not_comparable(folder: Path) -> None:
     write(folder, ("seed: 3", "seed: 4"))
     done = regress()
     assert done.exit_code == 3
-    assert "the baseline is of seed 3, the scenario has seed 4" in done.stdout
+    assert "the baseline is of seed 3, this forecast of seed 4" in done.stdout
 
 
 def test_another_schema_is_not_comparable(folder: Path, baseline: str) -> None:
@@ -148,13 +174,63 @@ def test_a_scenario_with_faults_is_an_error_and_others_go_on(folder: Path) -> No
         (["nothing"], "error: nothing: no such file or folder; name a scenario or a folder"),
         (["empty"], "error: empty: holds no scenario (YAML with schema: planner/v1)"),
         (["scenarios", "--markdown", "scenarios/small.yaml"], "is read, and would be overwritten"),
+        (
+            ["scenarios", "--gates", "gates.yaml", "--junit", "gates.yaml"],
+            "error: gates.yaml: is read, and would be overwritten; name another output",
+        ),
+        (
+            ["scenarios", "--markdown", "o", "--junit", "o"],
+            "error: o: is named for two outputs; name two files",
+        ),
+        (
+            ["scenarios", "twin", "--baselines", "kept"],
+            "error: scenarios/small.yaml and twin/small.yml have the same baseline, "
+            "kept/small.json; rename one, or call planner for each by itself",
+        ),
     ],
 )
 def test_bad_usage(folder: Path, arguments: list[str], says: str) -> None:
     (folder.parent / "empty").mkdir()
+    (folder.parent / "twin").mkdir()
+    (folder.parent / "twin" / "small.yml").write_text(QUICK, encoding="utf-8")
     done = planner("regress", *arguments)
     assert done.exit_code == 2
     assert says in done.stderr
+
+
+def test_a_damaged_baseline_is_not_comparable_and_others_go_on(folder: Path, baseline: str) -> None:
+    (folder / "other.yaml").write_text(QUICK, encoding="utf-8")
+    broken = re.sub(r'("values": \[)[\d.]+', r'\1"abc"', baseline, count=1)
+    assert broken != baseline
+    (folder / "baselines" / "other.json").write_text(broken, encoding="utf-8")
+    done = regress()
+    assert done.exit_code == 3, done.output
+    said = " ".join(done.stdout.split())
+    assert (
+        "scenarios/baselines/other.json: is damaged: metrics.accelerators_at_peak.values.0" in said
+    )
+    assert "= scenarios/small.yaml as its baseline" in said
+
+
+# --- noise ---------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_seeds_would_hide_fails(tmp_path: Path) -> None:
+    """Four sequences fewer lose two fifths of goodput; two runs by themselves differ by more."""
+    kept = Path("scenarios")
+    text = (kept / "techniques" / "scheduling.yaml").read_text(encoding="utf-8")
+    assert "maximum_sequences: 64" in text
+    worse = text.replace("maximum_sequences: 64", "maximum_sequences: 60")
+    (tmp_path / "scheduling.yaml").write_text(worse, encoding="utf-8")
+    baselines = str(kept / "baselines" / "techniques")
+    done = planner("regress", str(tmp_path / "scheduling.yaml"), "--baselines", baselines, "--json")
+    assert done.exit_code == 1
+    row = json.loads(done.stdout)["scenarios"][0]["metrics"]["goodput_rps"]
+    assert (row["mark"], row["seeds"]) == ("!", 5)
+    assert row["noise"] < -row["change"] < row["before"]
+    stored = json.loads((kept / "baselines" / "techniques" / "scheduling.json").read_text())
+    by_itself = independent_band(stored["metrics"]["goodput_rps"]["values"])
+    assert by_itself > -row["change"]
 
 
 # --- gates, acknowledged, prices -----------------------------------------------------------------
@@ -202,11 +278,12 @@ def test_a_changed_price_table_is_told_apart(folder: Path, baseline: str) -> Non
     old = json.loads(baseline)
     for entry in old["prices"]["machine_prices"]:
         entry["per_device_hour"]["value"] /= 2
-    cost = old["metrics"]["cost_per_hour_usd"]["value"]
+    cost = old["metrics"]["cost_per_hour_usd"]["values"][0]
     assert cost > 0
     for name in ("cost_per_hour_usd", "cost_per_million_output_tokens_usd"):
-        old["metrics"][name]["value"] /= 2
-    del old["metrics"]["gross_margin_rate"]["value"], old["metrics"]["gross_margin_rate"]
+        values = old["metrics"][name]["values"]
+        old["metrics"][name]["values"] = [value / 2 for value in values]
+    del old["metrics"]["gross_margin_rate"]
     path = folder / "baselines" / "small.json"
     path.write_text(json.dumps(old), encoding="utf-8")
     write(folder, ("    nodes: 2\n", "    nodes: 2 # as it was\n"))
@@ -252,7 +329,7 @@ overrides:
 scenarios: {busy: [busy]}
 """
     write(folder, more=more)
-    done = planner("baseline", "update", "scenarios/small.yaml", "--seeds", "2", "--jobs", "1")
+    done = planner("baseline", "update", "scenarios/small.yaml", "--seeds", "3", "--jobs", "1")
     assert done.stdout.splitlines() == [
         "scenarios/baselines/small.json: updated",
         "scenarios/baselines/small@busy.json: new",
@@ -261,10 +338,20 @@ scenarios: {busy: [busy]}
         json.loads((folder / "baselines" / name).read_text(encoding="utf-8"))["metrics"]
         for name in ("small.json", "small@busy.json")
     )
-    assert busy["arrival_rps"]["value"] > 1.3 * plain["arrival_rps"]["value"]
+    assert busy["arrival_rps"]["values"][0] > 1.3 * plain["arrival_rps"]["values"][0]
     assert regress().exit_code == 0
-    again = planner("baseline", "update", "scenarios", "--seeds", "2", "--jobs", "1")
+    again = planner("baseline", "update", "scenarios", "--seeds", "3", "--jobs", "1")
     assert set(again.stdout.split()[1::2]) == {"unchanged"}
+
+
+def test_a_baseline_that_cannot_be_written_stops_no_other(folder: Path) -> None:
+    (folder / "another.yaml").write_text(QUICK, encoding="utf-8")
+    (folder / "baselines" / "another.json").mkdir()
+    write(folder, ("rate: 12 /s", "rate: 13 /s"))
+    done = planner("baseline", "update", "scenarios", "--seeds", "3", "--jobs", "1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: scenarios/baselines/another.json: ")
+    assert done.stdout == "scenarios/baselines/small.json: updated\n"
 
 
 # --- diff ----------------------------------------------------------------------------------------
@@ -282,6 +369,25 @@ def test_diff(folder: Path) -> None:
     other = ["diff", stored, "scenarios/small.yaml", "--set", "seed=9"]
     assert planner(*other, "--exit-code").exit_code == 2
     assert planner("diff", stored, "none.yaml", "--exit-code").exit_code == 2
+
+
+def test_diff_of_two_scenarios_speaks_of_no_baseline(folder: Path) -> None:
+    second = QUICK.replace("seed: 3", "seed: 4").replace(
+        "name: chat\n      pool", "name: talk\n      pool"
+    )
+    (folder / "other.yaml").write_text(second, encoding="utf-8")
+    sides = ["scenarios/small.yaml", "scenarios/other.yaml"]
+    done = planner("diff", *sides)
+    assert done.exit_code == 0
+    assert "baseline" not in done.stdout
+    assert "chat: p99 TTFT: the first has it, the second has not\n" in done.stdout
+    assert "talk: p99 TTFT: new\n" in done.stdout
+    seeded = planner("diff", *sides, "--set", "seed=9", "--exit-code")
+    assert seeded.exit_code == 2
+    assert seeded.stdout.splitlines()[1] == (
+        "  the first is of seed 3, the second of seed 9: other random numbers, another result; "
+        "give both one seed"
+    )
 
 
 def test_diff_of_results(folder: Path) -> None:

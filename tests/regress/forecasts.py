@@ -20,8 +20,13 @@ USUAL: dict[str, float | None] = {COST: 100.0, TAIL: 1.0, NODES: 14, SLO: 0.999}
 TODAY = "2026-11-22"
 
 
+def spread(value: float | None, sd: float) -> tuple[float | None, ...]:
+    """Return five values of that standard deviation, the first and their mean as given."""
+    return tuple(None if value is None else value + sd * sign for sign in (0, 1, -1, 1, -1))
+
+
 def forecast(
-    sd: float | None = 0.0,
+    sd: float = 0.0,
     *,
     seed: int = 1,
     traces: tuple[tuple[str, str], ...] = (),
@@ -34,7 +39,7 @@ def forecast(
     for name, value in values.items():
         known = watched(name)
         assert known is not None
-        metrics[name] = Metric(value, known.unit, known.better, sd)
+        metrics[name] = Metric(spread(value, sd), known.unit, known.better)
     identity = Identity("0.1.0", seed, scenario, "catalog", "curves", traces)
     return Baseline("small", identity, metrics, seeds=(1, 2, 3, 4, 5))
 
@@ -48,7 +53,9 @@ def compared(
     today: str = TODAY,
     at_old_prices: dict[str, float | None] | None = None,
 ) -> Comparison:
-    return compare(before or forecast(), after, Rules(gates, acknowledged, today), at_old_prices)
+    """Compare as long as only the own seed of the new forecast is known, unless it has others."""
+    rules = Rules(gates, acknowledged, today)
+    return compare(before or forecast(), after, rules, [at_old_prices] if at_old_prices else [])
 
 
 def outcome(comparison: Comparison | None, label: str = "scenarios/small.yaml") -> Outcome:

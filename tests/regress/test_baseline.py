@@ -27,15 +27,16 @@ def test_keys_are_sorted_and_a_metric_is_one_line() -> None:
     content = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     keys = [key for key, _ in content]
     assert keys == sorted(keys)
-    metric = '{"better": "lower", "seed_sd": 0.25, "unit": "USD/h", "value": 100.0}'
+    values = "[100.0, 100.25, 99.75, 100.25, 99.75]"
+    metric = f'{{"better": "lower", "unit": "USD/h", "values": {values}}}'
     assert f'\n  "cost_per_hour_usd": {metric},\n' in text
     assert "2026" not in text  # no date
 
 
-def test_values_are_of_the_own_seed_and_the_spread_of_all() -> None:
+def test_values_are_by_seed_the_own_first() -> None:
     runs = [{COST: value} for value in (10.0, 12.0, 14.0)]
     found = baseline_of("small", Identity("0", 1), runs, (1, 2, 3), None).metrics[COST]
-    assert (found.value, found.seed_sd) == (10.0, 2.0)
+    assert (found.value, found.values) == (10.0, (10.0, 12.0, 14.0))
 
 
 def test_a_rounding_makes_no_diff(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_rounding_makes_no_diff(tmp_path: Path) -> None:
     [
         ('{"schema": "planner-baseline/v0"}', "is of schema planner-baseline/v0, not"),
         ("[]", "is of no baseline, not planner-baseline/v1; run planner baseline update"),
-        ('{"schema": "planner-baseline/v1"}', "is damaged (KeyError('name')); run planner"),
+        ('{"schema": "planner-baseline/v1"}', "is damaged: name: Field required; from: Field req"),
         ("{", "cannot be read: Expecting property name"),
     ],
 )
@@ -61,6 +62,35 @@ def test_what_is_no_baseline(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(BaselineError) as caught:
         read_baseline(path)
     assert str(caught.value).startswith(f"{path}: {says}")
+
+
+VALUES = "[100.0, 100.25, 99.75, 100.25, 99.75]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (VALUES, '["abc", 1, 1, 1, 1]', "metrics.cost_per_hour_usd.values.0: Input should be a va"),
+        (VALUES, "[NaN, 1, 1, 1, 1]", "cannot be read: NaN is no number; run planner baseline"),
+        (VALUES, "[1e999, 1, 1, 1, 1]", "values.0: Input should be a finite number; run planner"),
+        (VALUES, "[1, 1]", "as a whole: Value error, cost_per_hour_usd has 2 values for 5 seeds"),
+        (VALUES, "[]", "metrics.cost_per_hour_usd.values: Tuple should have at least 1 item"),
+        ("[1, 2, 3, 4, 5]", '[1, 2, 3, 4, "5"]', "seeds.4: Input should be a valid integer"),
+        ("[1, 2, 3, 4, 5]", "[2, 1, 3, 4, 5]", "seeds begin with 2, from.seed is 1"),
+        ('"better": "lower"', '"better": "lwer"', "better: Input should be 'lower', 'higher' or"),
+    ],
+)
+def test_what_would_switch_a_gate_off_is_refused(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    path = tmp_path / "small.json"
+    text = forecast(sd=0.25).to_json()
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(BaselineError) as caught:
+        read_baseline(path)
+    assert says in str(caught.value)
+    assert str(caught.value).endswith("run planner baseline update on its scenario")
 
 
 def test_names_and_units_are_those_of_the_tables() -> None:

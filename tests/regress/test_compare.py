@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.regress.baseline import Metric, noise_of
-from planner.regress.compare import Comparison, Mark, Verdict
+from planner.regress.baseline import Baseline
+from planner.regress.compare import Comparison, Rules, Verdict, compare
 from planner.regress.gates import default_limits, limits_of
+from planner.regress.noise import independent_band
+from planner.regress.row import Mark
+from planner.regress.wording import headline, remark
 from planner.scenario.schema.regress import Acknowledged, Gate
 from planner.scenario.watched import watched
-from tests.regress.forecasts import COST, NODES, SLO, TAIL, compared, forecast
+from tests.regress.forecasts import COST, NODES, SLO, TAIL, compared, forecast, outcome, spread
 
 
 def mark(comparison: Comparison, name: str) -> Mark:
@@ -55,10 +59,54 @@ def test_a_whole_node_of_many_is_within_the_gate() -> None:
 def test_a_breach_must_exceed_the_noise_of_seeds() -> None:
     # t(97.5%, 4) · √2 · 3 = 11.8
     noisy = forecast(sd=3.0)
-    assert mark(compared(forecast(cost_per_hour_usd=111.0), noisy), COST) == Mark.NOISE
-    assert mark(compared(forecast(cost_per_hour_usd=112.0), noisy), COST) == Mark.FAILED
-    assert noise_of(Metric(1.0, "s", "lower", 3.0), 5) == pytest.approx(2.776445 * math.sqrt(2) * 3)
-    assert noise_of(Metric(1.0, "s", "lower", None), 5) == 0.0
+    within = compared(single(forecast(cost_per_hour_usd=111.0)), noisy)
+    assert mark(within, COST) == Mark.NOISE
+    assert within.in_doubt
+    beyond = compared(single(forecast(cost_per_hour_usd=112.0)), noisy)
+    assert mark(beyond, COST) == Mark.FAILED
+    band = independent_band(spread(1.0, 3.0))
+    assert band == pytest.approx(2.776445 * math.sqrt(2) * 3)
+    assert independent_band((1.0, None)) == 0.0
+
+
+def single(found: Baseline) -> Baseline:
+    """Return what is known before the other seeds were simulated."""
+    metrics = {name: replace(m, values=m.values[:1]) for name, m in found.metrics.items()}
+    return replace(found, metrics=metrics, seeds=found.seeds[:1])
+
+
+def test_differences_by_seed_show_what_the_spread_of_seeds_hides() -> None:
+    """Seeds differ by 30%, and every one of them got 8% dearer: the same random numbers cancel."""
+    before = forecast(sd=30.0)
+    after = forecast(sd=32.4, cost_per_hour_usd=108.0)
+    hidden = compared(single(after), before)
+    assert (mark(hidden, COST), hidden.verdict) == (Mark.NOISE, Verdict.PASSED)
+    assert hidden.in_doubt
+    seen = compared(after, before)
+    row = next(row for row in seen.rows if row.name == COST)
+    assert (row.mark, row.before, row.after, row.seeds) == (Mark.FAILED, 100, 108, 5)
+    # 8 + 2.4 · (0, 1, -1, 1, -1): t(97.5%, 4) · 2.4 / √5
+    assert row.noise == pytest.approx(2.776445 * 2.4 / math.sqrt(5))
+    assert remark(row) == "gate 5%; mean of 5 seeds, ±$2.98/h"
+
+
+def test_seeds_that_disagree_stay_noise_and_the_headline_says_so() -> None:
+    before = forecast(sd=30.0)
+    values = dict(before.metrics)
+    values[COST] = replace(values[COST], values=(110.0, 90.0, 110.0, 120.0, 110.0))
+    found = compared(replace(before, metrics=values), before)
+    assert (mark(found, COST), found.verdict) == (Mark.NOISE, Verdict.PASSED)
+    assert headline([outcome(found)]) == (
+        "The forecast stays within the gates; 1 beyond its gate, but no further than seeds differ."
+    )
+
+
+def test_prices_are_told_apart_by_seed_too() -> None:
+    before = forecast(sd=30.0)
+    after = forecast(sd=60.0, cost_per_hour_usd=216.0)
+    old = [{COST: value} for value in spread(108.0, 32.4)]
+    row = compare(before, after, Rules(), old).rows[0]
+    assert (row.mark, row.price_share, row.behaviour) == (Mark.FAILED, 108.0, 8.0)
 
 
 def test_a_breach_must_exceed_both_tolerances() -> None:
@@ -136,7 +184,7 @@ def test_another_seed_is_not_comparable() -> None:
     found = compared(forecast(seed=2))
     assert found.verdict == Verdict.NOT_COMPARABLE
     assert found.obstacles == (
-        "the baseline is of seed 1, the scenario has seed 2: other random numbers, another result; "
+        "the baseline is of seed 1, this forecast of seed 2: other random numbers, another result; "
         "set the seed back, or run planner baseline update on its scenario",
     )
 
@@ -194,6 +242,15 @@ def test_an_acknowledged_change_is_excused_until_its_day(today: str, verdict: st
     )
 
 
+@pytest.mark.parametrize(("cost", "expected"), [(120.0, Mark.WORSE), (121.0, Mark.FAILED)])
+def test_an_acknowledged_change_is_excused_up_to_its_bound(cost: float, expected: Mark) -> None:
+    bounded = KNOWN.model_copy(update={"up_to": 0.2})
+    found = compared(forecast(cost_per_hour_usd=cost), acknowledged=(bounded,))
+    assert mark(found, COST) == expected
+    assert found.rows[0].note.endswith("two spare nodes for the launch")
+    assert ("only up to 20%" in found.rows[0].note) == (expected == Mark.FAILED)
+
+
 def test_an_acknowledgement_that_excuses_nothing_is_named() -> None:
     found = compared(forecast(), acknowledged=(KNOWN,))
     assert found.notes == ("acknowledged cost_* until 2027-01-31 excuses nothing; delete it",)
@@ -206,7 +263,7 @@ def test_an_acknowledgement_that_excuses_nothing_is_named() -> None:
 def test_better_and_worse_are_opposite(before: float, factor: float, sd: float) -> None:
     def side(value: float) -> Mark:
         new = forecast(cost_per_hour_usd=value)
-        return mark(compared(new, forecast(sd, cost_per_hour_usd=before)), COST)
+        return mark(compared(single(new), forecast(sd, cost_per_hour_usd=before)), COST)
 
     there = side(before * factor)
     if there in (Mark.WORSE, Mark.FAILED):
@@ -214,5 +271,5 @@ def test_better_and_worse_are_opposite(before: float, factor: float, sd: float) 
     if there == Mark.BETTER:
         assert factor < 1
     if there == Mark.FAILED:
-        assert before * (factor - 1) > noise_of(Metric(before, "USD/h", "lower", sd), 5)
+        assert before * (factor - 1) > independent_band(spread(before, sd))
         assert side(before * factor * 2) == Mark.FAILED  # what is worse still fails, too

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.regress.compare import Mark, Verdict
+from planner.regress.compare import Verdict
 from planner.regress.identity import Identity, identity_of
+from planner.regress.row import Mark
 from planner.simulation import load_scenario
 from tests.regress.forecasts import COST, compared, forecast
 from tests.small import SMALL
@@ -48,7 +49,13 @@ def test_calibration_files_count_as_curves(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_money_that_cannot_be_priced_again_is_not_comparable() -> None:
-    entry = {"name": "h100", "per_device_hour": {"value": 2.0, "unit": "USD/h"}}
+    entry = {
+        "name": "h100",
+        "chip": "h",
+        "terms": "spot",
+        "reference": True,
+        "per_device_hour": {"value": 2.0, "unit": "USD/h"},
+    }
     old = {"section": {}, "machine_prices": [entry], "api_prices": []}
     dearer = entry | {"per_device_hour": {"value": 3.0, "unit": "USD/h"}}
     new = old | {"machine_prices": [dearer]}
@@ -64,3 +71,5 @@ def test_money_that_cannot_be_priced_again_is_not_comparable() -> None:
     )
     assert found.verdict == Verdict.NOT_COMPARABLE
     assert found.changed == ("prices (h100 2 → 3 USD/h)",)
+    unmoved = compared(replace(forecast(), prices=new), before, at_old_prices=None)
+    assert (unmoved.rows[0].mark, unmoved.verdict) == (Mark.SAME, Verdict.PASSED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
 import junitparser
@@ -16,6 +17,7 @@ from planner.regress.github import commands
 from planner.regress.junit import to_junit
 from planner.regress.markdown import LIMIT, TAG, to_markdown
 from planner.regress.prose import prose
+from planner.regress.row import Mark
 from planner.regress.runs import Outcome
 from planner.regress.terminal import print_outcomes
 from planner.regress.wording import closing, headline
@@ -75,6 +77,16 @@ def test_headline_counts_the_worst_first() -> None:
     )
 
 
+def test_what_could_not_be_compared_is_not_called_the_same() -> None:
+    missing = outcome(compared(forecast(seed=2)), "scenarios/seed.yaml")
+    assert "as its baseline" not in terminal([missing])
+    assert headline([missing]) == ("The forecast has no comparable baseline; nothing was compared.")
+    assert headline([missing, ALL[1]]) == (
+        "Of 2 forecasts, 1 has no comparable baseline; of what was compared, nothing moved beyond "
+        "noise and tolerance."
+    )
+
+
 # --- Markdown ------------------------------------------------------------------------------------
 
 
@@ -102,6 +114,20 @@ def test_markdown_is_cut_below_what_github_takes() -> None:
     left = re.search(r"(\d+) more changed and are left out", text)
     assert left is not None
     assert int(left[1]) + text.count("#### ") == 500
+
+
+def test_one_large_section_leaves_room_for_the_others() -> None:
+    row = next(row for row in WORSE.rows if row.name == COST)
+    better = replace(row, mark=Mark.BETTER)
+    large = replace(WORSE, rows=(*[better] * 2000, *[row] * 3))
+    text = to_markdown([outcome(large, "scenarios/large.yaml"), *ALL])
+    assert len(text) <= LIMIT
+    assert text.count("#### ") == 5  # the quiet one has none
+    left = re.search(r"\nand (\d+) more metrics; the log of the run has them\n", text)
+    assert left is not None
+    section = text[text.index("large.yaml") : left.start()]
+    assert section.count("| `!` |") == 3  # the failed ones are never cut first
+    assert section.count("| `-` |") + int(left[1]) == 2000
 
 
 def test_markdown_of_hostile_names() -> None:

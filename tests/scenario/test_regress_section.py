@@ -37,6 +37,10 @@ from tests.small import SMALL
         ),
         ("gates: [{metric: cost_per_hour_usd, fail: -5%}]", "regress.gates[0].fail: must be at"),
         (
+            "gates: [{metric: cost_per_hour_usd, fail: 5}]",
+            "regress.gates[0].fail: 5 is 500%; write 5% or 0.05",
+        ),
+        (
             'acknowledged: [{metric: cost_per_hour_usd, until: "2027-02-30", reason: x}]',
             "regress.acknowledged[0].until: '2027-02-30' is not a date",
         ),

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from planner.scenario.schema.fields import Day, Name, Part
 from planner.units import Change
 
-Tolerance = Annotated[Change, Field(ge=0)]
+
+def _stated_as_share(value: Any) -> Any:
+    """Refuse 5 where 5% is meant: a gate of 500% would hold nothing."""
+    number = value.strip() if isinstance(value, str) else value
+    try:
+        bare = float(number)
+    except (TypeError, ValueError):
+        return value
+    if bare >= 1 and not isinstance(value, bool):
+        raise ValueError(f"{bare:g} is {bare:.0%}; write {bare:g}% or {bare / 100:g}")
+    return value
+
+
+Tolerance = Annotated[Change, Field(ge=0), BeforeValidator(_stated_as_share)]
 Pattern = Annotated[
     str,
     Field(
@@ -24,7 +37,8 @@ class Gate(Part):
     """How much worse a metric may get; what is left out, an earlier gate or the default says.
 
     A change for the worse counts once it exceeds the relative and the absolute tolerance and the
-    noise between seeds.
+    noise between seeds: the 95% band of two runs or, where that would hide it, of the differences
+    by seed.
     """
 
     metric: Pattern
@@ -53,6 +67,8 @@ class Acknowledged(Part):
     """As in a gate."""
     until: Day
     """Last day on which it is excused."""
+    up_to: Tolerance | None = None
+    """Largest change, relative to the baseline, that is excused; left out: any."""
     reason: Annotated[str, Field(min_length=1, max_length=500)]
     """Why; shown wherever the change is."""
 
@@ -61,8 +77,8 @@ class Regress(Part):
     """What `planner regress` simulates, and what fails it."""
 
     overrides: list[Name] = []
-    """Overrides of the file that are laid on first, to simulate less than the scenario as it
-    stands: a shorter `workload.duration`, say."""
+    """Overrides of the file that are laid on last, over those of a named scenario, to simulate less
+    than the scenario as it stands: a shorter `workload.duration`, say."""
     scenarios: list[Name] = []
     """Named scenarios of the file that have a baseline each, beside the file as it stands."""
     gates: list[Gate] = []
