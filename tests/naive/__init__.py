@@ -153,6 +153,7 @@ class Simulation(Arrivals):
         request.decoding = False
         request.blocks = request.shared = 0
         request.prefilled_tokens = request.emitted_tokens = 0
+        request.prompt_tokens = max(1, request.row.input_tokens)  # it may have been preempted
         request.first_token_s = request.last_token_s = request.answer_s = nan
         request.prefill_replica = NOWHERE
         request.charged = False
