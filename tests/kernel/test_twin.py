@@ -21,6 +21,7 @@ from tests.kernel.strategies import (
     Scenario,
     decimal_scenarios,
     dyadic_scenarios,
+    examples,
     general_scenarios,
 )
 from tests.naive import NOWHERE, Outcome, RequestClass, Row
@@ -62,7 +63,7 @@ def same_time(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(scenario=dyadic_scenarios())
 def test_equals_the_twin_to_the_last_bit(scenario: Scenario) -> None:
     outcome = scenario.simulate_naively()
@@ -80,7 +81,7 @@ def test_equals_the_twin_to_the_last_bit(scenario: Scenario) -> None:
     assert state["unsent"] == outcome.unsent
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scenario=general_scenarios())
 def test_equals_the_twin_to_rounding(scenario: Scenario) -> None:
     outcome = scenario.simulate_naively()
@@ -97,7 +98,7 @@ def test_equals_the_twin_to_rounding(scenario: Scenario) -> None:
             ), (name, ours, theirs)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scenario=dyadic_scenarios())
 def test_arrays_that_grow_change_nothing(scenario: Scenario) -> None:
     """With room for one, the kernel stops for more of everything all the time."""
@@ -110,7 +111,7 @@ def test_arrays_that_grow_change_nothing(scenario: Scenario) -> None:
     assert repr(by_number(grown)) == repr(by_number(roomy))  # NaN has one spelling
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scenario=dyadic_scenarios())
 def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
     outcome = scenario.simulate_naively()
@@ -142,7 +143,7 @@ def test_counts_what_the_twin_counts(scenario: Scenario) -> None:
         assert_same_histogram(engine.world.histograms[index, Metric.TTFAT], ttfat)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scenario=dyadic_scenarios())
 def test_counts_the_tasks_of_the_twin(scenario: Scenario) -> None:
     outcome = scenario.simulate_naively()
@@ -184,7 +185,7 @@ def assert_same_histogram(counts: np.ndarray, values: list[float]) -> None:
         assert value > edge / HISTOGRAM_GROWTH * (1 - 1e-9) or edge == upper[0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scenario=dyadic_scenarios(control=False))
 def test_pool_books_equal_the_twins(scenario: Scenario) -> None:
     scenario.stop_s = math.inf  # the twin counts the part of a step that the stop cuts off
