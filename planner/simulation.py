@@ -88,6 +88,23 @@ def resolve(
     )
 
 
+def opened(
+    scenario: str | os.PathLike[str] | LoadedScenario,
+    catalog: Catalog | None,
+    sets: Sequence[str],
+    overrides: Sequence[str],
+    named: str | None,
+) -> tuple[LoadedScenario, Catalog]:
+    """Return a scenario, and the catalogue with the price tables that it names laid over.
+
+    Arguments as for `run`.
+    """
+    known = catalog or load_catalog()
+    loaded = resolve(scenario, known, sets, overrides, named)
+    priced, _ = with_price_tables(loaded.root, known)
+    return loaded, priced
+
+
 def _listed(texts: Sequence[str]) -> Sequence[str]:
     """Return a list also where a single text was given, which is a sequence of letters."""
     return [texts] if isinstance(texts, str) else texts
@@ -127,9 +144,7 @@ def run(
         TraceError: a trace cannot be read.
         SimulationError: an invariant does not hold.
     """
-    known = catalog or load_catalog()
-    loaded = resolve(scenario, known, sets, overrides, named)
-    known, _ = with_price_tables(loaded.root, known)
+    loaded, known = opened(scenario, catalog, sets, overrides, named)
     return simulate(
         loaded,
         known,

@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.economics.capital import capital_recovery_per_hour_usd
 from planner.economics.cost import Policy
 from planner.economics.energy import HOURS_PER_MONTH
@@ -21,12 +21,11 @@ from planner.pricing import policy_of, rate_of
 from planner.results.formatting import count
 from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario
-from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import OwnChip
 from planner.scenario.schema.pools import Pool
 from planner.search.operating import OperatingPoint, Probe
-from planner.simulation import resolve
+from planner.simulation import opened
 from planner.units import YEAR_S
 
 DECADES: Final = 1.5
@@ -99,9 +98,7 @@ def breakeven(
         ScenarioError: the scenario has faults.
         BreakEvenError: one of the chips cannot keep the promises of a class.
     """
-    known = catalog or load_catalog()
-    loaded = resolve(scenario, known, sets, overrides, named)
-    known, _ = with_price_tables(loaded.root, known)
+    loaded, known = opened(scenario, catalog, sets, overrides, named)
     content = loaded.scenario
     terms = content.own_chip
     if terms is None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import pandas as pd
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.economics.cost import node_hour_usd
 from planner.economics.mix import Mix, MixProblem, PoolOffer, TermOffer, restricted
 from planner.economics.rates import ELASTIC_TERMS
@@ -25,7 +25,6 @@ from planner.pricing import policy_of, rate_of
 from planner.results.formatting import MISSING, money
 from planner.results.notebook import Shown, Summary
 from planner.scenario import LoadedScenario, replicas_of
-from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema import Scenario
 from planner.scenario.schema.optimise import Choice, Term
 from planner.scenario.schema.pools import Pool
@@ -38,7 +37,7 @@ from planner.search.mix_solver import (
     solve,
 )
 from planner.search.operating import OperatingPoint, Probe
-from planner.simulation import resolve
+from planner.simulation import opened
 from planner.units import HOUR_S
 
 ROUNDS: Final = 5
@@ -153,9 +152,7 @@ def optimise(
         ScenarioError: the scenario has faults.
         OptimiseError: nothing on offer serves the demand within the limits.
     """
-    known = catalog or load_catalog()
-    loaded = resolve(scenario, known, sets, overrides, named)
-    known, _ = with_price_tables(loaded.root, known)
+    loaded, known = opened(scenario, catalog, sets, overrides, named)
     content = loaded.scenario
     if content.optimise is None:
         raise OptimiseError(

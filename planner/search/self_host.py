@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from planner.catalog import Catalog, load_catalog
+from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.jsonable import json_text
 from planner.pricing import Books, policy_of
 from planner.provenance import price_assumptions
 from planner.results.result import Assumption, Result
 from planner.scenario import LoadedScenario
-from planner.scenario.price_tables import with_price_tables
 from planner.scenario.schema.workload import RequestClass
 from planner.search.near import NearSearch
-from planner.simulation import resolve
+from planner.simulation import opened
 
 SAME_LOAD: Final = 0.03
 """Relative: the bisection ends when the load is known so well."""
@@ -149,9 +148,7 @@ def self_host(
         SelfHostError: it has no section `self_host`.
         SizingError: no fleet keeps the promises at one of the loads.
     """
-    known = catalog or load_catalog()
-    loaded = resolve(scenario, known, sets, overrides, named)
-    known, _ = with_price_tables(loaded.root, known)
+    loaded, known = opened(scenario, catalog, sets, overrides, named)
     content = loaded.scenario
     terms = content.self_host
     if terms is None:

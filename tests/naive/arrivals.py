@@ -115,7 +115,6 @@ class Arrivals:
         request.replica = replica.number
         rules = self.classes[request.class_index]
         request.rank = rank_of(replica.pool, rules, request)
-        request.prompt_tokens = max(1, request.row.input_tokens)
         self._wait(replica, request)
         self.totals[request.pool].routed += 1
         self._wake(replica)
